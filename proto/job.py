@@ -1,0 +1,473 @@
+"""What the job service accepts, announces and refuses: the whole life of one requested link."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+from msgspec import Meta, Struct
+
+from libs.message import Command, Event, Query, Refusal
+
+Instant = Annotated[datetime, Meta(tz=True)]
+Link = Annotated[str, Meta(min_length=1, max_length=8192)]
+Priority = Annotated[int, Meta(ge=1, le=10)]
+"""1 is most urgent, 10 least; 5 is what a dialect without priorities sends."""
+Attempt = Annotated[int, Meta(ge=1)]
+"""Fencing token: grows with every admission, so a report that carries an old one is refused."""
+Bytes = Annotated[int, Meta(ge=0)]
+
+Stage = Literal["resolving", "downloading", "processing", "storing"]
+State = Literal["held", "queued", "admitted", "resolving", "downloading", "processing", "storing", "paused",
+                "completed", "failed", "cancelled"]
+TERMINAL: frozenset[str] = frozenset({"completed", "failed", "cancelled"})
+RUNNING: frozenset[str] = frozenset({"resolving", "downloading", "processing", "storing"})
+
+FailureKind = Literal["transient", "rate_limited", "host_down", "content", "permanent", "auth_required"]
+"""transient, rate_limited and host_down are retried by the job itself; the others end it."""
+Wanted = Literal["run", "pause", "cancel", "stale"]
+EngineName = Literal["http", "ytdlp", "gallerydl"]
+Dialect = Literal["gdluxx", "external", "jobs", "webgui", "myjd", "cli", "scheduler"]
+
+
+class Options(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What a user may choose about one link; a closed vocabulary that engines map onto their own parameters."""
+
+    engine: EngineName | None = None
+    audio_only: bool = False
+    max_height: Annotated[int, Meta(ge=144, le=4320)] | None = None
+    directory: Annotated[tuple[str, ...], Meta(max_length=8)] = ()
+    filename: Annotated[str, Meta(max_length=255)] | None = None
+    webhook_url: Link | None = None
+    fallback_urls: Annotated[tuple[Link, ...], Meta(max_length=20)] = ()
+    max_items: Annotated[int, Meta(ge=1, le=10000)] | None = None
+    labels: dict[str, str] = {}
+    """What a dialect wants echoed (platform, source, content_type); never interpreted."""
+
+
+class Request(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """One link as submitted. The id is made by the caller, so it can answer without waiting for content."""
+
+    job_id: UUID
+    url: Link
+    options: Options = Options()
+    priority: Priority = 5
+    held: bool = False
+    not_before: Instant | None = None
+    retry_of: UUID | None = None
+
+
+class Failure(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Why an attempt ended. `code` is stable for programs, `message` is for people and names no tool."""
+
+    kind: FailureKind
+    code: str
+    message: str
+    retry_at: Instant | None = None
+
+
+class StoredItem(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One file that a job produced and storage has accepted."""
+
+    file_id: UUID
+    key: str
+    name: str
+    size: Bytes
+    sha256: str
+    media_type: str = "application/octet-stream"
+
+
+# ---- commands -------------------------------------------------------------------------------------------------
+
+
+class SubmitJobs(Command, tag="job.submit"):
+    """All or none of the links; with `command_id` in the envelope a repeat returns the first outcome."""
+
+    owner: UUID
+    dialect: Dialect
+    requests: Annotated[tuple[Request, ...], Meta(min_length=1, max_length=10000)]
+    batch_id: UUID | None = None
+    batch_label: str = ""
+
+
+class Submitted(Struct, frozen=True, kw_only=True):
+    """Result of `job.submit`, in request order."""
+
+    job_ids: tuple[UUID, ...]
+    numbers: tuple[int, ...]
+    replayed: bool = False
+
+
+class CancelJob(Command, tag="job.cancel"):
+    owner: UUID | None
+    """None acts for the operator; otherwise a job of another owner is answered as absent."""
+    job_id: UUID
+
+
+class PauseJob(Command, tag="job.pause"):
+    owner: UUID | None
+    job_id: UUID
+
+
+class ResumeJob(Command, tag="job.resume"):
+    owner: UUID | None
+    job_id: UUID
+
+
+class RetryJob(Command, tag="job.retry"):
+    """Same id, next attempt: only a failed or cancelled job."""
+
+    owner: UUID | None
+    job_id: UUID
+
+
+class PrioritiseJob(Command, tag="job.prioritise"):
+    owner: UUID | None
+    job_id: UUID
+    priority: Priority
+
+
+class ClaimAttempt(Command, tag="job.claim"):
+    """A worker took the ticket. The reply (`Claimed`) may carry a higher attempt when an earlier worker was lost."""
+
+    job_id: UUID
+    attempt: Attempt
+    worker_id: UUID
+
+
+class Claimed(Struct, frozen=True, kw_only=True):
+    """Everything a worker needs; it reads no database."""
+
+    job_id: UUID
+    owner: UUID
+    attempt: Attempt
+    url: Link
+    options: Options
+    done_items: tuple[StoredItem, ...] = ()
+
+
+class ReportStage(Command, tag="job.report_stage"):
+    """Entering `downloading` carries what was learnt while resolving."""
+
+    job_id: UUID
+    attempt: Attempt
+    stage: Stage
+    engine: EngineName | None = None
+    title: str | None = None
+    total_bytes: Bytes | None = None
+    items_total: int | None = None
+
+
+class ReportItem(Command, tag="job.report_item"):
+    job_id: UUID
+    attempt: Attempt
+    item: StoredItem | None = None
+    skipped: str | None = None
+    """Key of an item that was already there."""
+    failed: tuple[str, Failure] | None = None
+
+
+class ReportCompleted(Command, tag="job.report_completed"):
+    """The attempt is done. Items may be reported here instead of one by one, which saves a round trip."""
+
+    job_id: UUID
+    attempt: Attempt
+    engine: EngineName
+    title: str | None = None
+    items: tuple[StoredItem, ...] = ()
+
+
+class ReportFailed(Command, tag="job.report_failed"):
+    job_id: UUID
+    attempt: Attempt
+    failure: Failure
+
+
+class ReportInterrupted(Command, tag="job.report_interrupted"):
+    """A draining worker gives the job back; no attempt is charged."""
+
+    job_id: UUID
+    attempt: Attempt
+
+
+class ReportProgress(Command, tag="job.report_progress"):
+    """A signal with an answer: latest value only, never stored. The reply is `ProgressReply`."""
+
+    job_id: UUID
+    attempt: Attempt
+    done_bytes: Bytes = 0
+    total_bytes: Bytes | None = None
+    items_done: int = 0
+    items_total: int | None = None
+    speed: Bytes = 0
+    """Bytes per second."""
+    eta: int | None = None
+    """Seconds."""
+    current_item: str | None = None
+
+
+class ProgressReply(Struct, frozen=True, kw_only=True):
+    wanted: Wanted
+
+
+class WorkerHeartbeat(Command, tag="job.heartbeat"):
+    """Sent every second. `running` lists (job, attempt); the reply is empty."""
+
+    worker_id: UUID
+    slots: Annotated[int, Meta(ge=0, le=1024)]
+    running: tuple[tuple[UUID, int], ...] = ()
+    draining: bool = False
+
+
+class LoseWorker(Command, tag="job.lose_worker"):
+    """Someone who knows (the supervisor) says that a worker is dead; its jobs go back at once."""
+
+    worker_id: UUID
+
+
+# ---- queries --------------------------------------------------------------------------------------------------
+
+
+class ReadHistory(Query, tag="job.history"):
+    """Every stored event of one job, oldest first; the reply is a JSON list of `HistoryEntry`."""
+
+    owner: UUID | None
+    job_id: UUID
+
+
+class HistoryEntry(Struct, frozen=True, kw_only=True):
+    version: int
+    type: str
+    recorded_at: Instant
+    actor: str
+    data: dict[str, object]
+
+
+# ---- events ---------------------------------------------------------------------------------------------------
+
+
+class JobSubmitted(Event, tag="job.submitted"):
+    job_id: UUID
+    number: int
+    owner: UUID
+    dialect: Dialect
+    url: Link
+    options: Options
+    priority: Priority
+    held: bool
+    at: Instant
+    not_before: Instant | None = None
+    batch_id: UUID | None = None
+    retry_of: UUID | None = None
+
+
+class BatchSubmitted(Event, tag="job.batch_submitted"):
+    batch_id: UUID
+    owner: UUID
+    dialect: Dialect
+    label: str
+    size: int
+    held: bool
+    at: Instant
+
+
+class JobAdmitted(Event, tag="job.admitted"):
+    """Capacity was found; the ticket follows."""
+
+    job_id: UUID
+    owner: UUID
+    attempt: Attempt
+    at: Instant
+
+
+class JobStarted(Event, tag="job.started"):
+    """A worker holds the attempt and is resolving the link."""
+
+    job_id: UUID
+    owner: UUID
+    attempt: Attempt
+    worker_id: UUID
+    at: Instant
+
+
+class JobStageEntered(Event, tag="job.stage_entered"):
+    job_id: UUID
+    owner: UUID
+    attempt: Attempt
+    stage: Stage
+    at: Instant
+    engine: EngineName | None = None
+    title: str | None = None
+    total_bytes: Bytes | None = None
+    items_total: int | None = None
+
+
+class JobItemCompleted(Event, tag="job.item_completed"):
+    job_id: UUID
+    owner: UUID
+    attempt: Attempt
+    item: StoredItem
+    at: Instant
+
+
+class JobItemSkipped(Event, tag="job.item_skipped"):
+    job_id: UUID
+    owner: UUID
+    attempt: Attempt
+    key: str
+    at: Instant
+
+
+class JobItemFailed(Event, tag="job.item_failed"):
+    job_id: UUID
+    owner: UUID
+    attempt: Attempt
+    key: str
+    failure: Failure
+    at: Instant
+
+
+class JobCompleted(Event, tag="job.completed"):
+    job_id: UUID
+    owner: UUID
+    attempt: Attempt
+    engine: EngineName
+    items_done: int
+    items_skipped: int
+    items_failed: int
+    size: Bytes
+    at: Instant
+    title: str | None = None
+    batch_id: UUID | None = None
+
+
+class JobAttemptFailed(Event, tag="job.attempt_failed"):
+    """The job goes on: it is queued again and not admitted before `retry_at`."""
+
+    job_id: UUID
+    owner: UUID
+    attempt: Attempt
+    failure: Failure
+    retry_at: Instant
+    at: Instant
+
+
+class JobFailed(Event, tag="job.failed"):
+    job_id: UUID
+    owner: UUID
+    attempt: int
+    failure: Failure
+    at: Instant
+    batch_id: UUID | None = None
+
+
+class JobInterrupted(Event, tag="job.interrupted"):
+    """A worker drained or was lost: queued again, no attempt charged."""
+
+    job_id: UUID
+    owner: UUID
+    attempt: Attempt
+    reason: Literal["drained", "worker_lost"]
+    at: Instant
+
+
+class JobPaused(Event, tag="job.paused"):
+    job_id: UUID
+    owner: UUID
+    at: Instant
+
+
+class JobResumed(Event, tag="job.resumed"):
+    """From held or paused back to queued."""
+
+    job_id: UUID
+    owner: UUID
+    at: Instant
+
+
+class JobRetried(Event, tag="job.retried"):
+    job_id: UUID
+    owner: UUID
+    at: Instant
+
+
+class JobPrioritised(Event, tag="job.prioritised"):
+    job_id: UUID
+    owner: UUID
+    priority: Priority
+    at: Instant
+
+
+class JobCancelled(Event, tag="job.cancelled"):
+    job_id: UUID
+    owner: UUID
+    at: Instant
+    batch_id: UUID | None = None
+
+
+# ---- refusals -------------------------------------------------------------------------------------------------
+
+
+class JobNotFound(Refusal, tag="job.not_found"):
+    """Also the answer for a job of another owner."""
+
+    job_id: UUID
+
+
+class WrongState(Refusal, tag="job.wrong_state"):
+    job_id: UUID
+    state: State
+    wanted: str
+
+
+class StaleAttempt(Refusal, tag="job.stale_attempt"):
+    job_id: UUID
+    attempt: int
+    current: int
+
+
+class BadRequest(Refusal, tag="job.bad_request"):
+    """A link or option that passed the types but is not acceptable; `index` is the place in the submission."""
+
+    index: int
+    code: str
+
+
+class IdempotencyMismatch(Refusal, tag="job.idempotency_mismatch"):
+    """The same key was used before for a different request."""
+
+
+# ---- signals --------------------------------------------------------------------------------------------------
+
+
+class Progress(Struct, frozen=True, kw_only=True, tag_field="type", tag="job.progress"):
+    """Published on `progress.<owner>.<job>`; latest value wins."""
+
+    job_id: UUID
+    owner: UUID
+    attempt: int
+    state: State
+    done_bytes: int
+    total_bytes: int | None
+    items_done: int
+    items_total: int | None
+    speed: int
+    eta: int | None
+    current_item: str | None
+    at: Instant
+
+
+class Control(Struct, frozen=True, kw_only=True, tag_field="type", tag="job.control"):
+    """Published on `ctl.job.<job>` to whoever runs it."""
+
+    job_id: UUID
+    wanted: Wanted
+
+
+class Ticket(Struct, frozen=True, kw_only=True, tag_field="type", tag="job.ticket"):
+    """One admitted attempt in the WORK stream."""
+
+    job_id: UUID
+    attempt: Attempt
+    traceparent: str = ""
