@@ -1,0 +1,131 @@
+"""Environment and one TOML file to one struct per service; every problem is reported at once.
+
+Order of precedence: values given by the caller, environment, the service's table of the file, the file's top level,
+the field's default.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+PREFIX = "LONGSHORE_"
+CONFIG = "LONGSHORE_CONFIG"
+FOREIGN: Mapping[str, str] = {"otlp_endpoint": "OTEL_EXPORTER_OTLP_ENDPOINT"}
+"""Fields whose environment name is a standard of its own."""
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+
+class BadSettings(Exception):
+    """Some settings are wrong; `problems` has one sentence each, saying what to do."""
+
+    def __init__(self, problems: Iterable[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+def environment_name(field: str) -> str:
+    return FOREIGN.get(field, PREFIX + field.upper())
+
+
+def environment_names(struct: type[msgspec.Struct]) -> set[str]:
+    return {environment_name(field.name) for field in msgspec.structs.fields(struct)}
+
+
+def load(
+    structs: Mapping[str, type[msgspec.Struct]],
+    environ: Mapping[str, str],
+    *,
+    given: Mapping[str, Mapping[str, object]] | None = None,
+    known: Iterable[str] = (),
+) -> dict[str, Any]:
+    """One validated struct per name. `given` has values per name that no user sets (the embedded servers' URLs);
+    `known` are environment names that belong to somebody else. Raises BadSettings with every problem found.
+    """
+    problems: list[str] = []
+    file = _read_file(environ.get(CONFIG), problems)
+    fields = {name: {f.name: f for f in msgspec.structs.fields(cls)} for name, cls in structs.items()}
+    every_field = {field for table in fields.values() for field in table}
+    problems += _unknown_names(environ, {environment_name(f) for f in every_field} | {CONFIG, *known})
+    problems += _unknown_keys(file, every_field, set(structs))
+    result: dict[str, Any] = {}
+    for name, cls in structs.items():
+        table = file.get(name, {})
+        values: dict[str, object] = {}
+        for field in fields[name]:
+            if given is not None and field in given.get(name, {}):
+                values[field] = given[name][field]
+            elif environment_name(field) in environ:
+                values[field] = environ[environment_name(field)]
+            elif isinstance(table, dict) and field in table:
+                values[field] = table[field]
+            elif field in file:
+                values[field] = file[field]
+        converted = _convert(cls, values, problems)
+        if converted is not None:
+            result[name] = converted
+    if problems:
+        raise BadSettings(dict.fromkeys(problems))
+    return result
+
+
+def _convert(cls: type[S], values: Mapping[str, object], problems: list[str]) -> S | None:
+    good: dict[str, object] = {}
+    before = len(problems)
+    for field in msgspec.structs.fields(cls):
+        name = environment_name(field.name)
+        if field.name not in values:
+            if field.required:
+                problems.append(f"Set {name}: it has no default.")
+            continue
+        try:
+            good[field.name] = msgspec.convert(values[field.name], field.type, strict=False, dec_hook=_path)
+        except msgspec.ValidationError as error:
+            problems.append(f"Correct {name}: {error}.")
+    return cls(**good) if len(problems) == before else None
+
+
+def _path(kind: type, value: object) -> object:
+    if kind is Path and isinstance(value, (str, Path)):
+        return Path(value).expanduser()
+    raise msgspec.ValidationError(f"Expected a path, got `{type(value).__name__}`")
+
+
+def _read_file(name: str | None, problems: list[str]) -> dict[str, Any]:
+    if not name:
+        return {}
+    try:
+        with Path(name).expanduser().open("rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        problems.append(f"Read {CONFIG}={name}: {error.strerror}.")
+    except tomllib.TOMLDecodeError as error:
+        problems.append(f"Correct the TOML file {name}: {error}.")
+    return {}
+
+
+def _unknown_names(environ: Mapping[str, str], known: set[str]) -> list[str]:
+    return [f"Remove {name}: no such setting{_perhaps(name, known)}."
+            for name in sorted(environ) if name.startswith(PREFIX) and name not in known]
+
+
+def _unknown_keys(file: Mapping[str, Any], fields: set[str], tables: set[str]) -> list[str]:
+    found: list[str] = []
+    for key, value in file.items():
+        if isinstance(value, dict) and key in tables:
+            found += [f"Remove {key}.{inner} from the file: no such setting{_perhaps(inner, fields)}."
+                      for inner in value if inner not in fields]
+        elif key not in fields:
+            found.append(f"Remove {key} from the file: no such setting{_perhaps(key, fields | tables)}.")
+    return found
+
+
+def _perhaps(name: str, known: set[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {close[0]}" if close else ""
