@@ -183,7 +183,7 @@ def report_failed(job: Job, command: ReportFailed, at: datetime, jitter: float) 
 
 def retry_at(failures: int, failure: Failure, at: datetime, jitter: float) -> datetime:
     """Exponential back-off with the upper half jittered; what the origin asked for is the least we wait."""
-    delay = min(FIRST_DELAY * 2**failures, LONGEST_DELAY) * (0.5 + jitter / 2)
+    delay = min(FIRST_DELAY * (1 << failures), LONGEST_DELAY) * (0.5 + jitter / 2)
     asked = min(failure.retry_at, at + LONGEST_REQUESTED_DELAY) if failure.retry_at else at
     return max(at + delay, asked)
 

@@ -1,0 +1,267 @@
+"""Runs a list of services in one process. The shape of a deployment is the length of that list.
+
+Every service may share a process with any other and can not tell: what it needs (a pool, a bus, an HTTP prefix) it
+asks of `Resources`, which opens a thing once per URL and closes it after the last user is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, MutableMapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import msgspec
+import structlog
+from granian.constants import Interfaces
+from granian.server.embed import Server
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from libs import bus as buses
+from libs.database import open_pool
+
+log = structlog.get_logger()
+
+START_DEADLINE = 60.0
+STOP_DEADLINE = 8.0
+"""Seconds; below the ten that a clean stop of everything may take."""
+CHECK_DEADLINE = 2.0
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+Check = Callable[[], Awaitable[str | None]]
+
+
+class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What every service is told; a service with more to know extends it."""
+
+    data_dir: Path
+    database_url: str
+    nats_url: str
+    secret_key: str
+    nats_seed: Path | None = None
+    http_host: str = "127.0.0.1"
+    http_port: int = 8000
+    public_url: str = ""
+    """Where clients reach us, without a trailing slash; empty derives it from host and port."""
+    egress_allow: str = ""
+    otlp_endpoint: str | None = None
+
+    @property
+    def base_url(self) -> str:
+        return self.public_url.rstrip("/") or f"http://{self.http_host}:{self.http_port}"
+
+
+@dataclass(frozen=True)
+class Service:
+    """A name, what it is told, and how it starts. `start` yields when the service is ready and cleans up after."""
+
+    name: str
+    settings: type[ServiceSettings]
+    start: Callable[[Any, Resources], AbstractAsyncContextManager[None]]
+
+
+class PortInUse(Exception):
+    """Another program listens on this address; stop it or set LONGSHORE_HTTP_PORT."""
+
+
+@dataclass
+class _Shared:
+    """Things of the process, keyed by what names them."""
+
+    stack: AsyncExitStack
+    pools: dict[tuple[str, str], asyncpg.Pool] = field(default_factory=dict)
+    buses: dict[tuple[str, str], buses.Bus] = field(default_factory=dict)
+    mounts: dict[str, AsgiApp] = field(default_factory=dict)
+    checks: dict[str, Check] = field(default_factory=dict)
+
+
+class Resources:
+    """One service's view of the process."""
+
+    def __init__(self, service: str, shared: _Shared, tasks: asyncio.TaskGroup) -> None:
+        self._service = service
+        self._shared = shared
+        self._tasks = tasks
+        self._spawned: list[asyncio.Task[Any]] = []
+
+    async def pool(self, url: str, service: str) -> asyncpg.Pool:
+        key = (url, service)
+        if key not in self._shared.pools:
+            pool = await open_pool(url, service)
+            self._shared.stack.push_async_callback(_close_pool, pool)
+            self._shared.pools[key] = pool
+        return self._shared.pools[key]
+
+    async def bus(self, url: str, user: str, seed: Path | None) -> buses.Bus:
+        key = (url, user)
+        if key not in self._shared.buses:
+            bus = await buses.open(url, user=user, seed=seed)
+            self._shared.stack.push_async_callback(bus.close)
+            self._shared.buses[key] = bus
+        return self._shared.buses[key]
+
+    def spawn(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
+        """Runs until the service stops. If it ends with an error, so does the process: a service that is half alive
+        is worse than one that is restarted."""
+        task = self._tasks.create_task(work, name=f"{self._service}:{name}")
+        self._spawned.append(task)
+        return task
+
+    def mount(self, prefix: str, app: AsgiApp) -> None:
+        self._shared.mounts[prefix] = app
+
+    def ready(self, name: str, check: Check) -> None:
+        """`check` answers None when ready, else what is missing, in words for an operator."""
+        self._shared.checks[f"{self._service}.{name}"] = check
+
+    def stop_tasks(self) -> None:
+        for task in self._spawned:
+            task.cancel()
+
+
+async def _close_pool(pool: asyncpg.Pool) -> None:
+    try:
+        async with asyncio.timeout(2):
+            await pool.close()
+    except TimeoutError:
+        pool.terminate()
+
+
+async def run(
+    services: Sequence[tuple[Service, ServiceSettings]], *, ready: Callable[[], None], stop: asyncio.Event
+) -> None:
+    """Start all, serve until `stop` is set, leave in reverse order. Raises PortInUse before anything is started."""
+    addresses = {(settings.http_host, settings.http_port) for _, settings in services}
+    for host, port in addresses:
+        _refuse_taken(host, port)
+    async with AsyncExitStack() as stack:
+        shared = _Shared(stack)
+        async with asyncio.TaskGroup() as tasks:
+            running = [_Running(service, settings, shared) for service, settings in services]
+            members = [tasks.create_task(one.live(), name=one.service.name) for one in running]
+            async with asyncio.timeout(START_DEADLINE):
+                for one in running:
+                    await one.ready.wait()
+            async with AsyncExitStack() as servers:
+                for host, port in addresses:
+                    await servers.enter_async_context(_http(host, port, _dispatch(shared)))
+                ready()
+                await stop.wait()
+            for one, member in zip(reversed(running), reversed(members), strict=True):
+                one.stop.set()
+                await asyncio.wait([member], timeout=STOP_DEADLINE)
+                member.cancel()
+
+
+class _Running:
+    def __init__(self, service: Service, settings: ServiceSettings, shared: _Shared) -> None:
+        self.service = service
+        self.ready = asyncio.Event()
+        self.stop = asyncio.Event()
+        self._settings = settings
+        self._shared = shared
+
+    async def live(self) -> None:
+        with structlog.contextvars.bound_contextvars(service=self.service.name):
+            async with asyncio.TaskGroup() as tasks:
+                resources = Resources(self.service.name, self._shared, tasks)
+                async with self.service.start(self._settings, resources):
+                    self.ready.set()
+                    await self.stop.wait()
+                resources.stop_tasks()
+
+
+def _refuse_taken(host: str, port: int) -> None:
+    # The server binds with SO_REUSEPORT: without this check two installations would share a port in silence.
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise PortInUse(f"{host}:{port} can not be used: {error.strerror}. "
+                            "Stop the other program or set LONGSHORE_HTTP_PORT.") from error
+
+
+@asynccontextmanager
+async def _http(host: str, port: int, app: AsgiApp) -> AsyncIterator[None]:
+    server = Server(app, address=host, port=port, interface=Interfaces.ASGINL, log_enabled=False, backlog=1024)
+    server.workers_kill_timeout = 3
+    serving = asyncio.create_task(server.serve(), name="http")
+    try:
+        async with asyncio.timeout(10):
+            await _answers(host, port, serving)
+        yield
+    finally:
+        server.stop()
+        await asyncio.wait([serving], timeout=5)
+        serving.cancel()
+
+
+async def _answers(host: str, port: int, serving: asyncio.Task[None]) -> None:
+    """The server has no signal for "listening", so its own socket is asked."""
+    while not serving.done():
+        try:
+            _, writer = await asyncio.open_connection(host if host not in ("0.0.0.0", "::") else "localhost", port)  # noqa: S104 - compared, not bound
+        except OSError:
+            await asyncio.sleep(0.005)
+        else:
+            writer.close()
+            return
+    serving.result()
+
+
+def _dispatch(shared: _Shared) -> AsgiApp:
+    prefixes = sorted(shared.mounts, key=len, reverse=True)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        path: str = scope["path"]
+        if scope["type"] == "http" and path in ("/healthz", "/readyz", "/metrics"):
+            await _operations(path, shared, send)
+            return
+        for prefix in prefixes:
+            if path == prefix or path.startswith(prefix.rstrip("/") + "/"):
+                await shared.mounts[prefix](scope, receive, send)
+                return
+        if scope["type"] == "http":
+            await _answer(send, 404, b'{"error":"not found"}', b"application/json")
+        else:
+            await send({"type": "websocket.close", "code": 1000})
+
+    return app
+
+
+async def _operations(path: str, shared: _Shared, send: Send) -> None:
+    if path == "/healthz":
+        # That the loop came here is the whole of liveness: a lost database must not restart every pod.
+        await _answer(send, 200, b'{"status":"ok"}', b"application/json")
+    elif path == "/metrics":
+        await _answer(send, 200, generate_latest(), CONTENT_TYPE_LATEST.encode())
+    else:
+        missing = await _missing(shared.checks.items())
+        body = msgspec.json.encode({"status": "waiting" if missing else "ready", "missing": missing})
+        await _answer(send, 503 if missing else 200, body, b"application/json")
+
+
+async def _missing(checks: Iterable[tuple[str, Check]]) -> dict[str, str]:
+    async def one(name: str, check: Check) -> tuple[str, str | None]:
+        try:
+            async with asyncio.timeout(CHECK_DEADLINE):
+                return name, await check()
+        except TimeoutError:
+            return name, f"no answer within {CHECK_DEADLINE:g} s"
+
+    return {name: text for name, text in await asyncio.gather(*(one(n, c) for n, c in checks)) if text}
+
+
+async def _answer(send: Send, status: int, body: bytes, content_type: bytes) -> None:
+    await send({"type": "http.response.start", "status": status,
+                "headers": [(b"content-type", content_type), (b"content-length", str(len(body)).encode())]})
+    await send({"type": "http.response.body", "body": body})

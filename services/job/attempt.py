@@ -1,0 +1,291 @@
+"""One attempt in a worker: claim, fetch, store, report. Whatever happens, its last act is a report that was accepted
+or the certainty that nobody waits for one."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import shutil
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import structlog
+
+from libs.bus import BusError
+from libs.calls import Caller, ServiceFailed
+from libs.message import Command, Refused, new_id
+from proto.job import (
+    ClaimAttempt,
+    Claimed,
+    EngineName,
+    Failure,
+    ProgressReply,
+    ReportCompleted,
+    ReportFailed,
+    ReportInterrupted,
+    ReportItem,
+    ReportProgress,
+    ReportStage,
+    StaleAttempt,
+    StoredItem,
+    Ticket,
+    Wanted,
+)
+from proto.storage import FileRejected, StoredFile, StoreFile
+from services.job.engines import Engine, EngineFailed, Fetch, FetchedFile
+
+log = structlog.get_logger()
+
+PROGRESS_SECONDS = 0.25
+REPORT_SECONDS = 600.0
+"""How long a report is tried while the job service is away. The worker's heartbeats keep the attempt its own."""
+STORE_SECONDS = 120.0
+
+Route = Callable[[str, Any], Awaitable[list[EngineName]]]
+
+
+class Stopped(Exception):  # noqa: N818 - an outcome, not an error
+    """Somebody wants this attempt to end; `wanted` says how."""
+
+    def __init__(self, wanted: Wanted) -> None:
+        super().__init__(wanted)
+        self.wanted = wanted
+
+
+class Reporter:
+    """Sends reports until they are accepted. A lost answer is asked for again under the same command id."""
+
+    def __init__(self, caller: Caller, worker_id: UUID) -> None:
+        self._caller = caller
+        self.worker_id = worker_id
+
+    async def send(self, command: Command, result: Any = None, timeout: float = 5.0) -> Any:
+        """Raises Refused at once, TimeoutError when the owner stayed away for REPORT_SECONDS."""
+        delay = 0.05
+        async with asyncio.timeout(REPORT_SECONDS):
+            while True:
+                try:
+                    value, _ = await self._caller.command(
+                        command, result=result, actor=f"worker:{self.worker_id}", timeout=timeout)
+                except (BusError, ServiceFailed) as error:
+                    await log.awarning("report.delayed", reason=str(error))
+                    await asyncio.sleep(delay)  # back-off while the owner is away
+                    delay = min(delay * 2, 2.0)
+                else:
+                    return value
+
+
+class Attempt:
+    """An engine's observer for one claimed attempt."""
+
+    def __init__(self, claimed: Claimed, reporter: Reporter, caller: Caller, work: Path, work_root: Path) -> None:
+        self.claimed = claimed
+        self.items: list[StoredItem] = []
+        self.title: str | None = None
+        self.engine: EngineName = "http"
+        self.work = work
+        self._reporter = reporter
+        self._caller = caller
+        self._work_root = work_root
+        self._stop: asyncio.Future[Wanted] = asyncio.get_running_loop().create_future()
+        self._latest: ReportProgress | None = None
+        self._news = asyncio.Event()
+        self._several = False
+
+    def stop(self, wanted: Wanted) -> None:
+        if not self._stop.done():
+            self._stop.set_result(wanted)
+
+    async def run(self, engines: Mapping[EngineName, Engine], order: list[EngineName], proxy: str) -> None:
+        """Raises EngineFailed, Stopped, Refused."""
+        async with asyncio.TaskGroup() as tasks:
+            watching = tasks.create_task(self._watch())
+            fetching = asyncio.create_task(self._fetch(engines, order, proxy))
+            try:
+                await asyncio.wait({fetching, self._stop}, return_when=asyncio.FIRST_COMPLETED)
+                if not fetching.done():
+                    raise Stopped(self._stop.result())
+            except (Stopped, asyncio.CancelledError):
+                fetching.cancel()
+                await asyncio.wait({fetching})
+                raise
+            finally:
+                watching.cancel()
+        fetching.result()
+
+    async def _fetch(self, engines: Mapping[EngineName, Engine], order: list[EngineName], proxy: str) -> None:
+        claimed = self.claimed
+        fetch = Fetch(url=claimed.url, options=claimed.options, work=self.work, proxy=proxy,
+                      known=frozenset(item.key for item in claimed.done_items))
+        for index, name in enumerate(order):
+            self.engine = name
+            try:
+                await engines[name].fetch(fetch, self)
+            except EngineFailed as failed:
+                if failed.failure.code != "not_mine" or index == len(order) - 1:
+                    raise
+            else:
+                return
+
+    # -- what the engine tells ------------------------------------------------------------------------------------
+
+    def progress(self, *, done: int, total: int | None, speed: int = 0, eta: int | None = None, items_done: int = 0,
+                 items_total: int | None = None, current: str | None = None) -> None:
+        self._latest = ReportProgress(
+            job_id=self.claimed.job_id, attempt=self.claimed.attempt, done_bytes=done, total_bytes=total, speed=speed,
+            eta=eta, items_done=items_done, items_total=items_total, current_item=current)
+        self._news.set()
+
+    async def resolved(self, *, title: str | None, total: int | None, items_total: int | None) -> None:
+        self.title = title or self.title
+        self._several = items_total is not None and items_total > 1
+        await self._reporter.send(ReportStage(
+            job_id=self.claimed.job_id, attempt=self.claimed.attempt, stage="downloading", engine=self.engine,
+            title=title, total_bytes=total, items_total=items_total))
+
+    async def processing(self) -> None:
+        await self._reporter.send(ReportStage(
+            job_id=self.claimed.job_id, attempt=self.claimed.attempt, stage="processing"))
+
+    async def finished(self, file: FetchedFile) -> None:
+        sha256 = file.sha256 or await asyncio.to_thread(_sha256, file.path)
+        if not self._several:
+            await self._reporter.send(ReportStage(
+                job_id=self.claimed.job_id, attempt=self.claimed.attempt, stage="storing"))
+        item = await self._store(file, sha256)
+        self.items.append(item)
+        if self._several:
+            await self._reporter.send(ReportItem(
+                job_id=self.claimed.job_id, attempt=self.claimed.attempt, item=item))
+
+    async def skipped(self, key: str) -> None:
+        await self._reporter.send(ReportItem(
+            job_id=self.claimed.job_id, attempt=self.claimed.attempt, skipped=key))
+
+    async def item_failed(self, key: str, failure: Failure) -> None:
+        await self._reporter.send(ReportItem(
+            job_id=self.claimed.job_id, attempt=self.claimed.attempt, failed=(key, failure)))
+
+    async def _store(self, file: FetchedFile, sha256: str) -> StoredItem:
+        options = self.claimed.options
+        try:
+            stored: StoredFile = await self._reporter.send(StoreFile(
+                owner=self.claimed.owner, job_id=self.claimed.job_id, key=file.key,
+                path=str(file.path.relative_to(self._work_root)), name=_named(options.filename, file.name),
+                directory=options.directory, size=file.size, sha256=sha256, media_type=file.media_type,
+            ), StoredFile, STORE_SECONDS)
+        except Refused as refused:
+            code = refused.refusal.code if isinstance(refused.refusal, FileRejected) else "storage_full"
+            raise EngineFailed(Failure(kind="transient", code=code, message=refused.refusal.message)) from refused
+        return StoredItem(file_id=stored.file_id, key=file.key, name=stored.name, size=stored.size,
+                          sha256=stored.sha256, media_type=stored.media_type)
+
+    async def _watch(self) -> None:
+        """Progress at 4 Hz at most; the reply says what is wanted, which covers a control signal that was lost."""
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            started = time.monotonic()
+            if self._latest is not None:
+                try:
+                    reply, _ = await self._caller.command(self._latest, result=ProgressReply, timeout=2.0)
+                except (BusError, ServiceFailed, Refused):
+                    reply = ProgressReply(wanted="run")  # nobody can say otherwise now; the next report will ask again
+                if reply.wanted != "run":
+                    self.stop(reply.wanted)
+                    return
+            await asyncio.sleep(max(0.0, PROGRESS_SECONDS - (time.monotonic() - started)))  # the pace of the signal
+
+
+def _named(wanted: str | None, found: str) -> str:
+    return wanted + Path(found).suffix if wanted else found
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class Worker:
+    """What a slot needs to run a ticket to its end."""
+
+    def __init__(self, caller: Caller, engines: Mapping[EngineName, Engine], route: Route, work_root: Path,
+                 grant: Callable[[UUID], str], revoke: Callable[[UUID], None]) -> None:
+        self.worker_id = new_id()
+        self.running: dict[UUID, Attempt] = {}
+        self.draining = False
+        self._caller = caller
+        self._engines = engines
+        self._route = route
+        self._work_root = work_root
+        self._grant = grant
+        self._revoke = revoke
+        self._reporter = Reporter(caller, self.worker_id)
+
+    def control(self, job_id: UUID, wanted: Wanted) -> None:
+        if job_id in self.running:
+            self.running[job_id].stop(wanted)
+
+    def drain(self) -> None:
+        self.draining = True
+        for attempt in self.running.values():
+            attempt.stop("stale")
+
+    async def handle(self, ticket: Ticket) -> None:
+        """Returns when the ticket may be acknowledged."""
+        if self.draining or ticket.job_id in self.running:
+            raise NotNow
+        try:
+            claimed: Claimed = await self._reporter.send(ClaimAttempt(
+                job_id=ticket.job_id, attempt=ticket.attempt, worker_id=self.worker_id), Claimed)
+        except Refused:
+            return
+        work = self._work_root / str(claimed.job_id)
+        attempt = Attempt(claimed, self._reporter, self._caller, work, self._work_root)
+        self.running[claimed.job_id] = attempt
+        try:
+            with structlog.contextvars.bound_contextvars(job=str(claimed.job_id), attempt=claimed.attempt):
+                await self._run(attempt)
+        finally:
+            del self.running[claimed.job_id]
+
+    async def _run(self, attempt: Attempt) -> None:
+        claimed = attempt.claimed
+        attempt.work.mkdir(mode=0o700, parents=True, exist_ok=True)
+        about = {"job_id": claimed.job_id, "attempt": claimed.attempt}
+        try:
+            order = await self._route(claimed.url, claimed.options)
+            await attempt.run(self._engines, order, self._grant(claimed.job_id))
+        except EngineFailed as failed:
+            await self._last(ReportFailed(failure=failed.failure, **about))
+            if failed.failure.kind in ("content", "permanent"):
+                await asyncio.to_thread(shutil.rmtree, attempt.work, ignore_errors=True)
+        except Stopped as stopped:
+            await log.ainfo("attempt.stopped", wanted=stopped.wanted)
+            if stopped.wanted == "cancel":
+                await asyncio.to_thread(shutil.rmtree, attempt.work, ignore_errors=True)
+            elif self.draining:
+                await self._last(ReportInterrupted(**about))
+        except Refused as refused:
+            # Another attempt is current: this one has nothing left to say, and must not touch the folder they share.
+            await log.ainfo("attempt.superseded", reason=refused.refusal.message)
+        else:
+            await self._last(ReportCompleted(engine=attempt.engine, title=attempt.title, items=tuple(attempt.items),
+                                             **about))
+            await asyncio.to_thread(shutil.rmtree, attempt.work, ignore_errors=True)
+        finally:
+            self._revoke(claimed.job_id)
+
+    async def _last(self, command: Command) -> None:
+        try:
+            await self._reporter.send(command)
+        except Refused as refused:
+            if not isinstance(refused.refusal, StaleAttempt):
+                await log.awarning("report.refused", reason=refused.refusal.message)
+
+
+class NotNow(Exception):  # noqa: N818 - the queue's word for "give it to somebody else"
+    """This worker can not take the ticket."""

@@ -1,0 +1,196 @@
+"""The one way in which a job changes: load, decide, and commit together with whatever else is waiting.
+
+Changes that arrive while a transaction is under way go into the next one as a group, so many writers share one fsync
+and a single writer waits for nobody. A group that meets a version conflict is taken apart and committed one by one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+from weakref import WeakValueDictionary
+
+import asyncpg
+import msgspec
+
+from libs.eventstore import EventStore, Exact, NoStream, Write, WrongVersion
+from libs.message import Event, Meta, Position, Refusal, Refused
+from services.job import domain, views
+from services.job.domain import Decision, Job
+
+GROUP_EVENTS = 2000
+"""Events in one transaction at the most; it must end far below the cluster's limit for open writers."""
+CACHED_JOBS = 8192
+TRIES = 3
+
+
+class Remembered(msgspec.Struct, frozen=True):
+    """An idempotency record to be kept with the change: who asks again gets `outcome`."""
+
+    command_id: UUID
+    request_hash: bytes
+    outcome: bytes
+
+
+class Built(msgspec.Struct, frozen=True):
+    """What one change writes."""
+
+    writes: Sequence[Write]
+    jobs: Sequence[Job]
+    remember: Remembered | None = None
+
+
+class _Pending:
+    __slots__ = ("build", "done", "numbers")
+
+    def __init__(self, numbers: int, build: Callable[[tuple[int, ...]], Built]) -> None:
+        self.numbers = numbers
+        self.build = build
+        self.done: asyncio.Future[Position] = asyncio.get_running_loop().create_future()
+
+
+class Ledger:
+    """All writes of the job service go through one of these; several processes may each have their own."""
+
+    def __init__(self, pool: asyncpg.Pool, store: EventStore, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self.clock = clock
+        self.changed = asyncio.Event()
+        """Set after every commit; the dispatcher waits for it and clears it."""
+        self._pool = pool
+        self._store = store
+        self._queue: asyncio.Queue[_Pending] = asyncio.Queue(maxsize=10_000)
+        self._cache: OrderedDict[UUID, tuple[Job, int]] = OrderedDict()
+        self._locks: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
+
+    async def submit(self, numbers: int, build: Callable[[tuple[int, ...]], Built]) -> Position:
+        """New streams. `build` gets the integers for its jobs and is called again if its group falls apart."""
+        pending = _Pending(numbers, build)
+        await self._queue.put(pending)
+        return await pending.done
+
+    async def change(self, job_id: UUID, decide: Callable[[Job], Decision], meta: Meta) -> tuple[Job, Position | None]:
+        """Decide on the job's current state and commit. The position is None when nothing had to change.
+
+        Raises Refused, also for a job that does not exist. On a conflict the decision is made again, never the events
+        appended under another version.
+        """
+        lock = self._locks.setdefault(job_id, asyncio.Lock())
+        async with lock:
+            for attempt in range(TRIES):
+                job, version = await self._load(job_id)
+                decision = decide(job)
+                if isinstance(decision, Refusal):
+                    raise Refused(decision)
+                if not decision:
+                    return job, None
+                after = _fold(job, decision)
+                write = Write(stream_id=job_id, kind="job", expected=Exact(version), events=decision, meta=meta,
+                              tenant=job.owner)
+                try:
+                    position = await self.submit(0, lambda _, w=write, j=after: Built((w,), (j,)))  # type: ignore[misc]  # defaults bind the loop's values
+                except WrongVersion:
+                    self._cache.pop(job_id, None)
+                    if attempt == TRIES - 1:
+                        raise
+                    continue
+                self._keep(after, version + len(decision))
+                return after, position
+        raise AssertionError("unreachable")
+
+    async def read(self, job_id: UUID) -> Job:
+        """Raises Refused when there is no such job."""
+        return (await self._load(job_id))[0]
+
+    async def _load(self, job_id: UUID) -> tuple[Job, int]:
+        known = self._cache.get(job_id)
+        if known is not None:
+            self._cache.move_to_end(job_id)
+            return known
+        recorded = await self._store.load(job_id)
+        job: Job | None = None
+        for one in recorded:
+            job = domain.evolve(job, one.event)
+        if job is None:
+            raise Refused(domain.not_found(job_id))
+        self._keep(job, recorded[-1].version)
+        return job, recorded[-1].version
+
+    def _keep(self, job: Job, version: int) -> None:
+        self._cache[job.job_id] = (job, version)
+        self._cache.move_to_end(job.job_id)
+        while len(self._cache) > CACHED_JOBS:
+            self._cache.popitem(last=False)
+
+    async def run(self) -> None:
+        """Commits groups until cancelled."""
+        while True:
+            group = [await self._queue.get()]
+            size = group[0].numbers
+            while size < GROUP_EVENTS and not self._queue.empty():
+                pending = self._queue.get_nowait()
+                group.append(pending)
+                size += max(pending.numbers, 1)
+            await self._settle(group)
+
+    async def _settle(self, group: list[_Pending]) -> None:
+        try:
+            await self._commit(group)
+        except asyncio.CancelledError:
+            for pending in group:
+                pending.done.cancel()
+            raise
+        except (WrongVersion, asyncpg.UniqueViolationError) as error:
+            if len(group) == 1:
+                _fail(group[0], error)
+                return
+            for pending in group:
+                await self._settle([pending])
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+            # The database went away: every asker is told, none is left waiting, and the loop goes on.
+            for pending in group:
+                _fail(pending, error)
+
+    async def _commit(self, group: list[_Pending]) -> None:
+        async with asyncio.timeout(10):
+            async with self._pool.acquire() as conn:
+                total = sum(pending.numbers for pending in group)
+                numbers = await views.take_numbers(conn, total) if total else ()
+            built, start = [], 0
+            for pending in group:
+                built.append(pending.build(numbers[start:start + pending.numbers]))
+                start += pending.numbers
+            async with self._store.transaction() as tx:
+                places = await tx.append([write for one in built for write in one.writes])
+                await views.save(tx.conn, [job for one in built for job in one.jobs], self.clock())
+                for one in built:
+                    if one.remember is not None:
+                        await self._store.remember(tx.conn, one.remember.command_id, one.remember.request_hash,
+                                                   one.remember.outcome)
+        self.changed.set()
+        index = 0
+        for pending, one in zip(group, built, strict=True):
+            index += sum(len(write.events) for write in one.writes)
+            if not pending.done.done():
+                pending.done.set_result(places[index - 1])
+
+
+def opened(event: Any, meta: Meta) -> tuple[Write, Job]:
+    """A new job's stream and first state."""
+    job = domain.evolve(None, event)
+    return Write(stream_id=job.job_id, kind="job", expected=NoStream(), events=(event,), meta=meta,
+                 tenant=job.owner), job
+
+
+def _fold(job: Job, events: Sequence[Event]) -> Job:
+    for event in events:
+        job = domain.evolve(job, event)
+    return job
+
+
+def _fail(pending: _Pending, error: Exception) -> None:
+    if not pending.done.done():
+        pending.done.set_exception(error)

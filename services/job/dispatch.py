@@ -1,0 +1,123 @@
+"""Admission: which waiting job gets a worker next, and that no attempt is ever forgotten.
+
+One leader among all job processes, by advisory lock. A ticket is sent after its attempt is committed; tickets can be
+lost without loss of work because the sweep reads from Postgres what has no worker and sends them again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from uuid import UUID
+
+import asyncpg
+import msgspec
+import structlog
+
+from libs import telemetry
+from libs.bus import Bus, BusError
+from libs.eventstore import WrongVersion
+from libs.message import Meta, Refused, new_id
+from proto.job import Ticket
+from services.job import domain, views
+from services.job.commit import Ledger
+from services.job.leases import Leases
+
+log = structlog.get_logger()
+
+SWEEP_SECONDS = 2.0
+UNCLAIMED_GRACE = timedelta(seconds=8)
+CLAIM_GRACE = timedelta(seconds=2)
+"""A running attempt younger than this is not taken from its worker: the worker's heartbeat may still be on its way."""
+LOCK = 0x4A4F_4244  # any constant; advisory locks share one space per database
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Dispatcher:
+    def __init__(self, url_pool: asyncpg.Pool, ledger: Ledger, bus: Bus, leases: Leases, host_limit: int) -> None:
+        self._pool = url_pool
+        self._ledger = ledger
+        self._bus = bus
+        self._leases = leases
+        self._host_limit = host_limit
+
+    async def run(self) -> None:
+        """Leads whenever the lock can be had; survives the loss of the database and of the bus."""
+        while True:
+            try:
+                async with self._pool.acquire() as conn:
+                    if await conn.fetchval("select pg_try_advisory_lock($1)", LOCK):
+                        try:
+                            await self._lead(conn)
+                        finally:
+                            # Without this the lock would go back into the pool with its session.
+                            await conn.execute("select pg_advisory_unlock($1)", LOCK)
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, BusError) as error:
+                await log.awarning("dispatch.interrupted", reason=type(error).__name__)
+            await asyncio.sleep(SWEEP_SECONDS / 2)  # pace of a follower's attempts to lead, not a wait for anything
+
+    async def _lead(self, conn: asyncpg.pool.PoolConnectionProxy[asyncpg.Record]) -> None:
+        loop = asyncio.get_running_loop()
+        swept = 0.0
+        while True:
+            self._ledger.changed.clear()
+            if loop.time() - swept >= SWEEP_SECONDS:
+                await self._sweep(conn)
+                swept = loop.time()
+            admitted = await self._admit(conn)
+            if admitted:
+                continue
+            await self._wait(conn, swept + SWEEP_SECONDS)
+
+    async def _wait(self, conn: asyncpg.pool.PoolConnectionProxy[asyncpg.Record], sweep_at: float) -> None:
+        loop = asyncio.get_running_loop()
+        now = self._ledger.clock()
+        due = await views.next_due(conn, now)
+        until = sweep_at if due is None else min(sweep_at, loop.time() + (due - now).total_seconds())
+        try:
+            async with asyncio.timeout_at(until):
+                await self._ledger.changed.wait()
+        except TimeoutError:
+            return
+
+    async def _admit(self, conn: asyncpg.pool.PoolConnectionProxy[asyncpg.Record]) -> int:
+        window = 2 * self._leases.slots()
+        if window == 0:
+            return 0
+        chosen = await views.candidates(conn, self._ledger.clock(), window, self._host_limit)
+        if not chosen:
+            return 0
+        done = await asyncio.gather(*(self._admit_one(job_id) for job_id in chosen))
+        return sum(done)
+
+    async def _admit_one(self, job_id: UUID) -> bool:
+        meta = Meta(correlation=new_id(), actor="service:job", traceparent=telemetry.traceparent())
+        try:
+            job, position = await self._ledger.change(
+                job_id, lambda job: domain.admit(job, self._ledger.clock()), meta)
+        except (Refused, WrongVersion):
+            return False  # it changed since the query; the next round sees what became of it
+        if position is not None:
+            await self._send(job_id, job.attempt, job.priority)
+        return position is not None
+
+    async def _send(self, job_id: UUID, attempt: int, priority: int, again: str = "") -> None:
+        ticket = Ticket(job_id=job_id, attempt=attempt, traceparent=telemetry.traceparent())
+        await self._bus.enqueue(f"work.run.download.{priority}", _encode(ticket), f"{job_id}:{attempt}{again}")
+
+    async def _sweep(self, conn: asyncpg.pool.PoolConnectionProxy[asyncpg.Record]) -> None:
+        now = self._ledger.clock()
+        for one in await views.unclaimed(conn, now, UNCLAIMED_GRACE):
+            await self._send(one.job_id, one.attempt, one.priority, again=f":{now.timestamp():.0f}")
+        if self._leases.settled:
+            for job_id, worker_id in await views.held_by_others(conn, self._leases.alive(), now, CLAIM_GRACE):
+                await lose(self._ledger, job_id, worker_id)
+
+
+async def lose(ledger: Ledger, job_id: UUID, worker_id: UUID) -> None:
+    meta = Meta(correlation=new_id(), actor="service:job")
+    try:
+        await ledger.change(job_id, lambda job: domain.lose_worker(job, worker_id, ledger.clock()), meta)
+    except Refused as refused:
+        await log.ainfo("lease.kept", job_id=str(job_id), reason=refused.refusal.message)

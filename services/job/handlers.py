@@ -1,0 +1,229 @@
+"""One function per command or query of the job service; the routing table is at the foot."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from uuid import UUID
+
+import asyncpg
+import msgspec
+
+from libs.bus import Bus
+from libs.calls import Answer, Call
+from libs.egress.links import BadLink, check_link
+from libs.egress.policy import EgressPolicy
+from libs.eventstore import EventStore, NoStream, Write
+from libs.message import Refused
+from proto.job import (
+    BadRequest,
+    CancelJob,
+    ClaimAttempt,
+    Claimed,
+    Control,
+    HistoryEntry,
+    IdempotencyMismatch,
+    LoseWorker,
+    PauseJob,
+    PrioritiseJob,
+    Progress,
+    ProgressReply,
+    ReadHistory,
+    ReportCompleted,
+    ReportFailed,
+    ReportInterrupted,
+    ReportItem,
+    ReportProgress,
+    ReportStage,
+    Request,
+    ResumeJob,
+    RetryJob,
+    Submitted,
+    SubmitJobs,
+    Wanted,
+)
+from services.job import domain, views
+from services.job.commit import Built, Ledger, Remembered, opened
+from services.job.leases import Leases
+
+_encode = msgspec.json.Encoder().encode
+
+
+async def submit_jobs(command: SubmitJobs, call: Call, ledger: Ledger, store: EventStore,
+                      policy: EgressPolicy) -> Answer:
+    for index, request in enumerate(command.requests):
+        _check(index, request, policy)
+    request_hash = hashlib.sha256(call.body).digest()
+    if call.command_id is not None:
+        earlier = await store.recall(call.command_id)
+        if earlier is not None:
+            return _repeat(earlier.request_hash, earlier.outcome, request_hash)
+    at = ledger.clock()
+    outcome: list[Submitted] = []
+
+    def build(numbers: tuple[int, ...]) -> Built:
+        events = domain.submit(command, numbers, at)
+        streams = [opened(event, call.meta) for event in events]
+        writes = [write for write, _ in streams]
+        if command.batch_id is not None:
+            batch = domain.submit_batch(command, command.batch_id, at)
+            writes.append(Write(stream_id=command.batch_id, kind="batch", expected=NoStream(), events=(batch,),
+                                meta=call.meta, tenant=command.owner))
+        outcome[:] = [Submitted(job_ids=tuple(event.job_id for event in events), numbers=numbers)]
+        remember = None
+        if call.command_id is not None:
+            remember = Remembered(call.command_id, request_hash, _encode(outcome[0]))
+        return Built(writes, [job for _, job in streams], remember)
+
+    position = await ledger.submit(len(command.requests), build)
+    return Answer(outcome[0], position)
+
+
+def _check(index: int, request: Request, policy: EgressPolicy) -> None:
+    links = [request.url, *request.options.fallback_urls]
+    if request.options.webhook_url is not None:
+        links.append(request.options.webhook_url)
+    try:
+        for link in links:
+            check_link(link, policy)
+    except BadLink as bad:
+        raise Refused(BadRequest(message=str(bad), index=index, code=bad.code)) from bad
+
+
+def _repeat(known_hash: bytes, outcome: bytes, request_hash: bytes) -> Answer:
+    if known_hash != request_hash:
+        raise Refused(IdempotencyMismatch(message="this key was used before for a different request"))
+    first = msgspec.json.decode(outcome, type=Submitted)
+    return Answer(msgspec.structs.replace(first, replayed=True))
+
+
+async def cancel_job(command: CancelJob, call: Call, ledger: Ledger, bus: Bus) -> Answer:
+    _, position = await ledger.change(
+        command.job_id, lambda job: domain.cancel(job, command, ledger.clock()), call.meta)
+    await _control(bus, command.job_id, "cancel")
+    return Answer(position=position)
+
+
+async def pause_job(command: PauseJob, call: Call, ledger: Ledger, bus: Bus) -> Answer:
+    _, position = await ledger.change(
+        command.job_id, lambda job: domain.pause(job, command, ledger.clock()), call.meta)
+    await _control(bus, command.job_id, "pause")
+    return Answer(position=position)
+
+
+async def _control(bus: Bus, job_id: UUID, wanted: Wanted) -> None:
+    """Second to the event on purpose: a signal that gets lost is repeated by the next progress reply."""
+    await bus.signal(f"ctl.job.{job_id}", _encode(Control(job_id=job_id, wanted=wanted)))
+
+
+async def resume_job(command: ResumeJob, call: Call, ledger: Ledger) -> Answer:
+    _, position = await ledger.change(
+        command.job_id, lambda job: domain.resume(job, command, ledger.clock()), call.meta)
+    return Answer(position=position)
+
+
+async def retry_job(command: RetryJob, call: Call, ledger: Ledger) -> Answer:
+    _, position = await ledger.change(
+        command.job_id, lambda job: domain.retry(job, command, ledger.clock()), call.meta)
+    return Answer(position=position)
+
+
+async def prioritise_job(command: PrioritiseJob, call: Call, ledger: Ledger) -> Answer:
+    _, position = await ledger.change(
+        command.job_id, lambda job: domain.prioritise(job, command, ledger.clock()), call.meta)
+    return Answer(position=position)
+
+
+async def claim_attempt(command: ClaimAttempt, call: Call, ledger: Ledger, leases: Leases) -> Answer:
+    leases.seen(command.worker_id)
+    job, position = await ledger.change(
+        command.job_id, lambda job: domain.claim(job, command, ledger.clock()), call.meta)
+    claimed = Claimed(job_id=job.job_id, owner=job.owner, attempt=job.attempt, url=job.url, options=job.options,
+                      done_items=job.items)
+    return Answer(claimed, position)
+
+
+async def report_stage(command: ReportStage, call: Call, ledger: Ledger) -> Answer:
+    _, position = await ledger.change(
+        command.job_id, lambda job: domain.report_stage(job, command, ledger.clock()), call.meta)
+    return Answer(position=position)
+
+
+async def report_item(command: ReportItem, call: Call, ledger: Ledger) -> Answer:
+    _, position = await ledger.change(
+        command.job_id, lambda job: domain.report_item(job, command, ledger.clock()), call.meta)
+    return Answer(position=position)
+
+
+async def report_completed(command: ReportCompleted, call: Call, ledger: Ledger) -> Answer:
+    _, position = await ledger.change(
+        command.job_id, lambda job: domain.report_completed(job, command, ledger.clock()), call.meta)
+    return Answer(position=position)
+
+
+async def report_failed(command: ReportFailed, call: Call, ledger: Ledger) -> Answer:
+    jitter = random.random()  # noqa: S311 - spreads retries, guards nothing
+    _, position = await ledger.change(
+        command.job_id, lambda job: domain.report_failed(job, command, ledger.clock(), jitter), call.meta)
+    return Answer(position=position)
+
+
+async def report_interrupted(command: ReportInterrupted, call: Call, ledger: Ledger) -> Answer:
+    _, position = await ledger.change(
+        command.job_id, lambda job: domain.report_interrupted(job, command, ledger.clock()), call.meta)
+    return Answer(position=position)
+
+
+async def lose_worker(command: LoseWorker, call: Call, ledger: Ledger, leases: Leases, pool: asyncpg.Pool) -> Answer:
+    """The jobs of a worker that is known to be dead go back at once instead of after its lease."""
+    leases.lost(command.worker_id)
+    async with pool.acquire() as conn:
+        held = await views.held_by(conn, command.worker_id)
+    for job_id in held:
+        await ledger.change(
+            job_id, lambda job: domain.lose_worker(job, command.worker_id, ledger.clock()), call.meta)
+    return Answer()
+
+
+async def report_progress(command: ReportProgress, ledger: Ledger, bus: Bus) -> Answer:
+    try:
+        job = await ledger.read(command.job_id)
+    except Refused:
+        return Answer(ProgressReply(wanted="stale"))
+    wanted = domain.wanted(job, command.attempt)
+    if wanted == "run":
+        await bus.signal(f"progress.{job.owner}.{job.job_id}", _encode(Progress(
+            job_id=job.job_id, owner=job.owner, attempt=job.attempt, state=job.state, done_bytes=command.done_bytes,
+            total_bytes=command.total_bytes, items_done=command.items_done, items_total=command.items_total,
+            speed=command.speed, eta=command.eta, current_item=command.current_item, at=ledger.clock())))
+    return Answer(ProgressReply(wanted=wanted))
+
+
+async def read_history(query: ReadHistory, store: EventStore, ledger: Ledger) -> Answer:
+    job = await ledger.read(query.job_id)
+    if query.owner is not None and query.owner != job.owner:
+        raise Refused(domain.not_found(query.job_id))
+    return Answer([
+        HistoryEntry(version=one.version, type=one.type, recorded_at=one.recorded_at, actor=one.meta.actor,
+                     data=msgspec.to_builtins(one.event))
+        for one in await store.load(query.job_id)
+    ])
+
+
+HANDLERS = (
+    submit_jobs,
+    cancel_job,
+    pause_job,
+    resume_job,
+    retry_job,
+    prioritise_job,
+    claim_attempt,
+    report_stage,
+    report_item,
+    report_completed,
+    report_failed,
+    report_interrupted,
+    lose_worker,
+    report_progress,
+    read_history,
+)

@@ -1,0 +1,29 @@
+"""Schema `job` beside its event store: what admission reads, kept in the transaction that appends the events."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import TIMESTAMP, UUID
+
+metadata = sa.MetaData(schema="job")
+
+jobs = sa.Table(
+    "jobs", metadata,
+    sa.Column("job_id", UUID(as_uuid=True), primary_key=True),
+    sa.Column("number", sa.BigInteger, nullable=False, unique=True),
+    sa.Column("owner", UUID(as_uuid=True), nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("priority", sa.SmallInteger, nullable=False),
+    sa.Column("host", sa.Text, nullable=False),
+    sa.Column("not_before", TIMESTAMP(timezone=True)),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("worker_id", UUID(as_uuid=True)),
+    sa.Column("changed_at", TIMESTAMP(timezone=True), nullable=False),
+    postgresql_with={"fillfactor": 80},
+)
+
+sa.Index("jobs_waiting", jobs.c.owner, jobs.c.priority, jobs.c.number, postgresql_where=jobs.c.state == "queued")
+sa.Index("jobs_due", jobs.c.not_before,
+         postgresql_where=sa.and_(jobs.c.state == "queued", jobs.c.not_before.is_not(None)))
+sa.Index("jobs_active", jobs.c.state, postgresql_where=jobs.c.state.in_(
+    ["admitted", "resolving", "downloading", "processing", "storing"]))

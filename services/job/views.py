@@ -1,0 +1,127 @@
+"""Every statement on schema `job` beside the event store's own. Rows are written in the transaction that appends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import asyncpg
+from msgspec import Struct
+
+from services.job.domain import Job
+
+ACTIVE = ("admitted", "resolving", "downloading", "processing", "storing")
+
+Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
+
+_TAKE_NUMBERS = "select nextval('job.job_numbers') from generate_series(1, $1)"
+
+_SAVE = """
+insert into job.jobs (job_id, number, owner, state, priority, host, not_before, attempt, worker_id, changed_at)
+select * from unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::text[], $5::smallint[], $6::text[], $7::timestamptz[],
+                     $8::int[], $9::uuid[], array_fill($10::timestamptz, array[cardinality($1)]))
+on conflict (job_id) do update set
+  state = excluded.state, priority = excluded.priority, not_before = excluded.not_before,
+  attempt = excluded.attempt, worker_id = excluded.worker_id, changed_at = excluded.changed_at
+"""
+
+_LOAD = """
+select (select count(*) from job.jobs where state = any($1)) as active,
+       array(select host from job.jobs where state = any($1) group by host having count(*) >= $2) as full_hosts
+"""
+
+# Owners are found by skipping through the index, not by reading the backlog; each then offers its best few. An owner's
+# n-th offer is ranked behind the (n-1)-th of everyone with as much running, which is round-robin without a counter.
+_CANDIDATES = """
+with recursive owners as (
+  (select owner from job.jobs where state = 'queued' order by owner limit 1)
+  union all
+  select (select j.owner from job.jobs j where j.state = 'queued' and j.owner > o.owner order by j.owner limit 1)
+  from owners o where o.owner is not null
+), busy as (
+  select owner, count(*) as n from job.jobs where state = any($3) group by owner
+), offers as (
+  select offer.*, coalesce(busy.n, 0) + offer.place as rank
+  from owners o
+  cross join lateral (
+    select job_id, priority, number, host, row_number() over (order by priority, number) as place
+    from job.jobs
+    where state = 'queued' and owner = o.owner and (not_before is null or not_before <= $1) and host <> all($4)
+    order by priority, number limit $2
+  ) offer
+  left join busy using (owner)
+  where o.owner is not null
+)
+select job_id from (
+  select offers.*, row_number() over (partition by host order by rank, priority, number) as host_place from offers
+) ranked
+where host_place + coalesce((select count(*) from job.jobs a where a.host = ranked.host and a.state = any($3)), 0) <= $5
+order by rank, priority, number limit $2
+"""
+
+_NEXT_DUE = "select min(not_before) from job.jobs where state = 'queued' and not_before > $1"
+
+_UNCLAIMED = """
+select job_id, attempt, priority from job.jobs where state = 'admitted' and changed_at < $1 order by changed_at limit 500
+"""
+
+_HELD_BY_OTHERS = """
+select job_id, worker_id from job.jobs
+where state = any($1) and worker_id is not null and worker_id <> all($2) and changed_at < $3
+"""
+
+_HELD_BY = "select job_id from job.jobs where state = any($1) and worker_id = $2"
+
+
+class Unclaimed(Struct, frozen=True):
+    job_id: UUID
+    attempt: int
+    priority: int
+
+
+async def take_numbers(conn: Connection, count: int) -> tuple[int, ...]:
+    """Gapless while nothing fails. Outside the append's transaction: `nextval` may take a transaction id, and the
+    append must be the first write of its own."""
+    return tuple(row[0] for row in await conn.fetch(_TAKE_NUMBERS, count))
+
+
+async def save(conn: Connection, jobs: Sequence[Job], at: datetime) -> None:
+    """The last state of a job wins when it comes twice."""
+    last = {job.job_id: job for job in jobs}.values()
+    await conn.execute(
+        _SAVE, [j.job_id for j in last], [j.number for j in last], [j.owner for j in last], [j.state for j in last],
+        [j.priority for j in last], [j.host for j in last], [j.not_before for j in last], [j.attempt for j in last],
+        [j.worker_id for j in last], at)
+
+
+async def candidates(conn: Connection, now: datetime, window: int, host_limit: int) -> list[UUID]:
+    """Up to `window` jobs to admit, fewer when that many attempts are already on their way."""
+    load = await conn.fetchrow(_LOAD, ACTIVE, host_limit)
+    assert load is not None
+    free = window - load["active"]
+    if free <= 0:
+        return []
+    rows = await conn.fetch(_CANDIDATES, now, free, ACTIVE, load["full_hosts"], host_limit)
+    return [row["job_id"] for row in rows]
+
+
+async def next_due(conn: Connection, now: datetime) -> datetime | None:
+    due: datetime | None = await conn.fetchval(_NEXT_DUE, now)
+    return due
+
+
+async def unclaimed(conn: Connection, now: datetime, grace: timedelta) -> list[Unclaimed]:
+    """Admitted attempts that nobody has taken for `grace`: their ticket may be lost."""
+    return [Unclaimed(**row) for row in await conn.fetch(_UNCLAIMED, now - grace)]
+
+
+async def held_by_others(conn: Connection, alive: Iterable[UUID], now: datetime,
+                         grace: timedelta) -> list[tuple[UUID, UUID]]:
+    """(job, worker) for every running attempt whose worker is not among the living."""
+    rows = await conn.fetch(_HELD_BY_OTHERS, ACTIVE, list(alive), now - grace)
+    return [(row["job_id"], row["worker_id"]) for row in rows]
+
+
+async def held_by(conn: Connection, worker_id: UUID) -> list[UUID]:
+    return [row["job_id"] for row in await conn.fetch(_HELD_BY, ACTIVE, worker_id)]
