@@ -23,6 +23,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from libs import bus as buses
 from libs.database import open_pool
+from libs.eventstore import EventStore
+from libs.eventstore.relay import Relay
+from libs.message import Registry
 
 log = structlog.get_logger()
 
@@ -30,6 +33,8 @@ START_DEADLINE = 60.0
 STOP_DEADLINE = 8.0
 """Seconds; below the ten that a clean stop of everything may take."""
 CHECK_DEADLINE = 2.0
+LAG_LIMIT = 10.0
+"""Seconds a relay may be behind before its service calls itself not ready."""
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -106,6 +111,35 @@ class Resources:
             self._shared.stack.push_async_callback(bus.close)
             self._shared.buses[key] = bus
         return self._shared.buses[key]
+
+    async def event_source(self, settings: ServiceSettings, service: str,
+                           registry: Registry) -> tuple[asyncpg.Pool, buses.Bus, EventStore]:
+        """What every service with a feed needs: its pool, its bus, its store, and the relay from the one to the other,
+        with their part of readiness."""
+        pool = await self.pool(settings.database_url, service)
+        bus = await self.bus(settings.nats_url, service, settings.nats_seed)
+        wake = asyncio.Event()
+        store = EventStore(pool, service, registry, wake.set)
+        relay = Relay(store, bus.stream(f"EV_{service.upper()}"), url=settings.database_url, wake=wake)
+        self.spawn(relay.run(), "relay")
+
+        async def postgres() -> str | None:
+            try:
+                await pool.fetchval("select 1")
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+                return f"Postgres: {type(error).__name__}"
+            return None
+
+        async def nats() -> str | None:
+            return None if bus.connected else "NATS: not connected"
+
+        async def lag() -> str | None:
+            return None if relay.lag_seconds < LAG_LIMIT else f"the relay is {relay.lag_seconds:.0f} s behind"
+
+        self.ready("postgres", postgres)
+        self.ready("nats", nats)
+        self.ready("relay", lag)
+        return pool, bus, store
 
     def spawn(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
         """Runs until the service stops. If it ends with an error, so does the process: a service that is half alive

@@ -28,7 +28,7 @@ class User(Struct, frozen=True, kw_only=True):
     last_login: Instant | None = None
 
 
-class CreateUser(Command, tag="auth.create_user"):
+class CreateUser(Command, tag="auth.create_user", kw_only=True, frozen=True):
     """The password travels once, over the bus of this installation, and is kept only as an argon2id hash."""
 
     username: Username
@@ -37,14 +37,14 @@ class CreateUser(Command, tag="auth.create_user"):
     email: Annotated[str, Meta(max_length=254)] = ""
 
 
-class SetPassword(Command, tag="auth.set_password"):
+class SetPassword(Command, tag="auth.set_password", kw_only=True, frozen=True):
     """Ends every session of the user."""
 
     username: Username
     password: Password
 
 
-class LogIn(Command, tag="auth.log_in"):
+class LogIn(Command, tag="auth.log_in", kw_only=True, frozen=True):
     username: str
     password: str
 
@@ -57,17 +57,17 @@ class Session(Struct, frozen=True, kw_only=True):
     user: User
 
 
-class RefreshSession(Command, tag="auth.refresh_session"):
+class RefreshSession(Command, tag="auth.refresh_session", kw_only=True, frozen=True):
     """Rotates: the same refresh token is answered for a short grace time, later reuse ends the session family."""
 
     refresh_token: str
 
 
-class EndSession(Command, tag="auth.end_session"):
+class EndSession(Command, tag="auth.end_session", kw_only=True, frozen=True):
     session_id: UUID
 
 
-class IssueKey(Command, tag="auth.issue_key"):
+class IssueKey(Command, tag="auth.issue_key", kw_only=True, frozen=True):
     dialect: KeyDialect
     username: Username
     name: Annotated[str, Meta(max_length=100)] = ""
@@ -81,12 +81,12 @@ class IssuedKey(Struct, frozen=True, kw_only=True):
     key: str
 
 
-class RevokeKey(Command, tag="auth.revoke_key"):
+class RevokeKey(Command, tag="auth.revoke_key", kw_only=True, frozen=True):
     owner: UUID | None
     key_id: UUID
 
 
-class VerifyKey(Query, tag="auth.verify_key"):
+class VerifyKey(Query, tag="auth.verify_key", kw_only=True, frozen=True):
     """Asked with the SHA-256 of the key, so that keys do not travel."""
 
     digest: Digest
@@ -102,16 +102,16 @@ class KeyHolder(Struct, frozen=True, kw_only=True):
     expires_at: Instant | None = None
 
 
-class ReadPublicKeys(Query, tag="auth.public_keys"):
+class ReadPublicKeys(Query, tag="auth.public_keys", kw_only=True, frozen=True):
     """Ed25519 public keys that sign access tokens, as {kid: PEM}."""
 
 
-class ReadUser(Query, tag="auth.user"):
+class ReadUser(Query, tag="auth.user", kw_only=True, frozen=True):
     user_id: UUID | None = None
     username: str | None = None
 
 
-class UserCreated(Event, tag="auth.user_created"):
+class UserCreated(Event, tag="auth.user_created", kw_only=True, frozen=True):
     user_id: UUID
     number: int
     username: str
@@ -120,25 +120,25 @@ class UserCreated(Event, tag="auth.user_created"):
     at: Instant
 
 
-class PasswordSet(Event, tag="auth.password_set"):
+class PasswordSet(Event, tag="auth.password_set", kw_only=True, frozen=True):
     user_id: UUID
     at: Instant
 
 
-class LoggedIn(Event, tag="auth.logged_in"):
+class LoggedIn(Event, tag="auth.logged_in", kw_only=True, frozen=True):
     user_id: UUID
     session_id: UUID
     at: Instant
 
 
-class SessionEnded(Event, tag="auth.session_ended"):
+class SessionEnded(Event, tag="auth.session_ended", kw_only=True, frozen=True):
     user_id: UUID
     session_id: UUID
     reason: Literal["logged_out", "reused_token", "password_set"]
     at: Instant
 
 
-class KeyIssued(Event, tag="auth.key_issued"):
+class KeyIssued(Event, tag="auth.key_issued", kw_only=True, frozen=True):
     key_id: UUID
     owner: UUID
     dialect: KeyDialect
@@ -147,36 +147,36 @@ class KeyIssued(Event, tag="auth.key_issued"):
     expires_at: Instant | None = None
 
 
-class KeyRevoked(Event, tag="auth.key_revoked"):
+class KeyRevoked(Event, tag="auth.key_revoked", kw_only=True, frozen=True):
     key_id: UUID
     owner: UUID
     at: Instant
 
 
-class BadCredentials(Refusal, tag="auth.bad_credentials"):
+class BadCredentials(Refusal, tag="auth.bad_credentials", kw_only=True, frozen=True):
     """One answer for a wrong name, a wrong password and an unknown key."""
 
 
-class LockedOut(Refusal, tag="auth.locked_out"):
+class LockedOut(Refusal, tag="auth.locked_out", kw_only=True, frozen=True):
     retry_after: int
     """Seconds."""
 
 
-class BadToken(Refusal, tag="auth.bad_token"):
+class BadToken(Refusal, tag="auth.bad_token", kw_only=True, frozen=True):
     """A refresh token that is unknown, expired or was used before."""
 
 
-class UsernameTaken(Refusal, tag="auth.username_taken"):
+class UsernameTaken(Refusal, tag="auth.username_taken", kw_only=True, frozen=True):
     username: str
 
 
-class UserNotFound(Refusal, tag="auth.user_not_found"):
+class UserNotFound(Refusal, tag="auth.user_not_found", kw_only=True, frozen=True):
     pass
 
 
-class KeyNotFound(Refusal, tag="auth.key_not_found"):
+class KeyNotFound(Refusal, tag="auth.key_not_found", kw_only=True, frozen=True):
     pass
 
 
-class WeakPassword(Refusal, tag="auth.weak_password"):
+class WeakPassword(Refusal, tag="auth.weak_password", kw_only=True, frozen=True):
     pass

@@ -81,7 +81,7 @@ class StoredItem(Struct, frozen=True, kw_only=True, omit_defaults=True):
 # ---- commands -------------------------------------------------------------------------------------------------
 
 
-class SubmitJobs(Command, tag="job.submit"):
+class SubmitJobs(Command, tag="job.submit", kw_only=True, frozen=True):
     """All or none of the links; with `command_id` in the envelope a repeat returns the first outcome."""
 
     owner: UUID
@@ -99,36 +99,36 @@ class Submitted(Struct, frozen=True, kw_only=True):
     replayed: bool = False
 
 
-class CancelJob(Command, tag="job.cancel"):
+class CancelJob(Command, tag="job.cancel", kw_only=True, frozen=True):
     owner: UUID | None
     """None acts for the operator; otherwise a job of another owner is answered as absent."""
     job_id: UUID
 
 
-class PauseJob(Command, tag="job.pause"):
+class PauseJob(Command, tag="job.pause", kw_only=True, frozen=True):
     owner: UUID | None
     job_id: UUID
 
 
-class ResumeJob(Command, tag="job.resume"):
+class ResumeJob(Command, tag="job.resume", kw_only=True, frozen=True):
     owner: UUID | None
     job_id: UUID
 
 
-class RetryJob(Command, tag="job.retry"):
+class RetryJob(Command, tag="job.retry", kw_only=True, frozen=True):
     """Same id, next attempt: only a failed or cancelled job."""
 
     owner: UUID | None
     job_id: UUID
 
 
-class PrioritiseJob(Command, tag="job.prioritise"):
+class PrioritiseJob(Command, tag="job.prioritise", kw_only=True, frozen=True):
     owner: UUID | None
     job_id: UUID
     priority: Priority
 
 
-class ClaimAttempt(Command, tag="job.claim"):
+class ClaimAttempt(Command, tag="job.claim", kw_only=True, frozen=True):
     """A worker took the ticket. The reply (`Claimed`) may carry a higher attempt when an earlier worker was lost."""
 
     job_id: UUID
@@ -147,7 +147,7 @@ class Claimed(Struct, frozen=True, kw_only=True):
     done_items: tuple[StoredItem, ...] = ()
 
 
-class ReportStage(Command, tag="job.report_stage"):
+class ReportStage(Command, tag="job.report_stage", kw_only=True, frozen=True):
     """Entering `downloading` carries what was learnt while resolving."""
 
     job_id: UUID
@@ -159,7 +159,7 @@ class ReportStage(Command, tag="job.report_stage"):
     items_total: int | None = None
 
 
-class ReportItem(Command, tag="job.report_item"):
+class ReportItem(Command, tag="job.report_item", kw_only=True, frozen=True):
     job_id: UUID
     attempt: Attempt
     item: StoredItem | None = None
@@ -168,7 +168,7 @@ class ReportItem(Command, tag="job.report_item"):
     failed: tuple[str, Failure] | None = None
 
 
-class ReportCompleted(Command, tag="job.report_completed"):
+class ReportCompleted(Command, tag="job.report_completed", kw_only=True, frozen=True):
     """The attempt is done. Items may be reported here instead of one by one, which saves a round trip."""
 
     job_id: UUID
@@ -178,20 +178,20 @@ class ReportCompleted(Command, tag="job.report_completed"):
     items: tuple[StoredItem, ...] = ()
 
 
-class ReportFailed(Command, tag="job.report_failed"):
+class ReportFailed(Command, tag="job.report_failed", kw_only=True, frozen=True):
     job_id: UUID
     attempt: Attempt
     failure: Failure
 
 
-class ReportInterrupted(Command, tag="job.report_interrupted"):
+class ReportInterrupted(Command, tag="job.report_interrupted", kw_only=True, frozen=True):
     """A draining worker gives the job back; no attempt is charged."""
 
     job_id: UUID
     attempt: Attempt
 
 
-class ReportProgress(Command, tag="job.report_progress"):
+class ReportProgress(Command, tag="job.report_progress", kw_only=True, frozen=True):
     """A signal with an answer: latest value only, never stored. The reply is `ProgressReply`."""
 
     job_id: UUID
@@ -211,7 +211,7 @@ class ProgressReply(Struct, frozen=True, kw_only=True):
     wanted: Wanted
 
 
-class WorkerHeartbeat(Command, tag="job.heartbeat"):
+class WorkerHeartbeat(Command, tag="job.heartbeat", kw_only=True, frozen=True):
     """Sent every second. `running` lists (job, attempt); the reply is empty."""
 
     worker_id: UUID
@@ -220,7 +220,7 @@ class WorkerHeartbeat(Command, tag="job.heartbeat"):
     draining: bool = False
 
 
-class LoseWorker(Command, tag="job.lose_worker"):
+class LoseWorker(Command, tag="job.lose_worker", kw_only=True, frozen=True):
     """Someone who knows (the supervisor) says that a worker is dead; its jobs go back at once."""
 
     worker_id: UUID
@@ -229,7 +229,7 @@ class LoseWorker(Command, tag="job.lose_worker"):
 # ---- queries --------------------------------------------------------------------------------------------------
 
 
-class ReadHistory(Query, tag="job.history"):
+class ReadHistory(Query, tag="job.history", kw_only=True, frozen=True):
     """Every stored event of one job, oldest first; the reply is a JSON list of `HistoryEntry`."""
 
     owner: UUID | None
@@ -247,7 +247,7 @@ class HistoryEntry(Struct, frozen=True, kw_only=True):
 # ---- events ---------------------------------------------------------------------------------------------------
 
 
-class JobSubmitted(Event, tag="job.submitted"):
+class JobSubmitted(Event, tag="job.submitted", kw_only=True, frozen=True):
     job_id: UUID
     number: int
     owner: UUID
@@ -262,7 +262,7 @@ class JobSubmitted(Event, tag="job.submitted"):
     retry_of: UUID | None = None
 
 
-class BatchSubmitted(Event, tag="job.batch_submitted"):
+class BatchSubmitted(Event, tag="job.batch_submitted", kw_only=True, frozen=True):
     batch_id: UUID
     owner: UUID
     dialect: Dialect
@@ -272,7 +272,7 @@ class BatchSubmitted(Event, tag="job.batch_submitted"):
     at: Instant
 
 
-class JobAdmitted(Event, tag="job.admitted"):
+class JobAdmitted(Event, tag="job.admitted", kw_only=True, frozen=True):
     """Capacity was found; the ticket follows."""
 
     job_id: UUID
@@ -281,7 +281,7 @@ class JobAdmitted(Event, tag="job.admitted"):
     at: Instant
 
 
-class JobStarted(Event, tag="job.started"):
+class JobStarted(Event, tag="job.started", kw_only=True, frozen=True):
     """A worker holds the attempt and is resolving the link."""
 
     job_id: UUID
@@ -291,7 +291,7 @@ class JobStarted(Event, tag="job.started"):
     at: Instant
 
 
-class JobStageEntered(Event, tag="job.stage_entered"):
+class JobStageEntered(Event, tag="job.stage_entered", kw_only=True, frozen=True):
     job_id: UUID
     owner: UUID
     attempt: Attempt
@@ -303,7 +303,7 @@ class JobStageEntered(Event, tag="job.stage_entered"):
     items_total: int | None = None
 
 
-class JobItemCompleted(Event, tag="job.item_completed"):
+class JobItemCompleted(Event, tag="job.item_completed", kw_only=True, frozen=True):
     job_id: UUID
     owner: UUID
     attempt: Attempt
@@ -311,7 +311,7 @@ class JobItemCompleted(Event, tag="job.item_completed"):
     at: Instant
 
 
-class JobItemSkipped(Event, tag="job.item_skipped"):
+class JobItemSkipped(Event, tag="job.item_skipped", kw_only=True, frozen=True):
     job_id: UUID
     owner: UUID
     attempt: Attempt
@@ -319,7 +319,7 @@ class JobItemSkipped(Event, tag="job.item_skipped"):
     at: Instant
 
 
-class JobItemFailed(Event, tag="job.item_failed"):
+class JobItemFailed(Event, tag="job.item_failed", kw_only=True, frozen=True):
     job_id: UUID
     owner: UUID
     attempt: Attempt
@@ -328,7 +328,7 @@ class JobItemFailed(Event, tag="job.item_failed"):
     at: Instant
 
 
-class JobCompleted(Event, tag="job.completed"):
+class JobCompleted(Event, tag="job.completed", kw_only=True, frozen=True):
     job_id: UUID
     owner: UUID
     attempt: Attempt
@@ -342,7 +342,7 @@ class JobCompleted(Event, tag="job.completed"):
     batch_id: UUID | None = None
 
 
-class JobAttemptFailed(Event, tag="job.attempt_failed"):
+class JobAttemptFailed(Event, tag="job.attempt_failed", kw_only=True, frozen=True):
     """The job goes on: it is queued again and not admitted before `retry_at`."""
 
     job_id: UUID
@@ -353,7 +353,7 @@ class JobAttemptFailed(Event, tag="job.attempt_failed"):
     at: Instant
 
 
-class JobFailed(Event, tag="job.failed"):
+class JobFailed(Event, tag="job.failed", kw_only=True, frozen=True):
     job_id: UUID
     owner: UUID
     attempt: int
@@ -362,7 +362,7 @@ class JobFailed(Event, tag="job.failed"):
     batch_id: UUID | None = None
 
 
-class JobInterrupted(Event, tag="job.interrupted"):
+class JobInterrupted(Event, tag="job.interrupted", kw_only=True, frozen=True):
     """A worker drained or was lost: queued again, no attempt charged."""
 
     job_id: UUID
@@ -372,13 +372,13 @@ class JobInterrupted(Event, tag="job.interrupted"):
     at: Instant
 
 
-class JobPaused(Event, tag="job.paused"):
+class JobPaused(Event, tag="job.paused", kw_only=True, frozen=True):
     job_id: UUID
     owner: UUID
     at: Instant
 
 
-class JobResumed(Event, tag="job.resumed"):
+class JobResumed(Event, tag="job.resumed", kw_only=True, frozen=True):
     """From held or paused back to queued."""
 
     job_id: UUID
@@ -386,20 +386,20 @@ class JobResumed(Event, tag="job.resumed"):
     at: Instant
 
 
-class JobRetried(Event, tag="job.retried"):
+class JobRetried(Event, tag="job.retried", kw_only=True, frozen=True):
     job_id: UUID
     owner: UUID
     at: Instant
 
 
-class JobPrioritised(Event, tag="job.prioritised"):
+class JobPrioritised(Event, tag="job.prioritised", kw_only=True, frozen=True):
     job_id: UUID
     owner: UUID
     priority: Priority
     at: Instant
 
 
-class JobCancelled(Event, tag="job.cancelled"):
+class JobCancelled(Event, tag="job.cancelled", kw_only=True, frozen=True):
     job_id: UUID
     owner: UUID
     at: Instant
@@ -409,32 +409,32 @@ class JobCancelled(Event, tag="job.cancelled"):
 # ---- refusals -------------------------------------------------------------------------------------------------
 
 
-class JobNotFound(Refusal, tag="job.not_found"):
+class JobNotFound(Refusal, tag="job.not_found", kw_only=True, frozen=True):
     """Also the answer for a job of another owner."""
 
     job_id: UUID
 
 
-class WrongState(Refusal, tag="job.wrong_state"):
+class WrongState(Refusal, tag="job.wrong_state", kw_only=True, frozen=True):
     job_id: UUID
     state: State
     wanted: str
 
 
-class StaleAttempt(Refusal, tag="job.stale_attempt"):
+class StaleAttempt(Refusal, tag="job.stale_attempt", kw_only=True, frozen=True):
     job_id: UUID
     attempt: int
     current: int
 
 
-class BadRequest(Refusal, tag="job.bad_request"):
+class BadRequest(Refusal, tag="job.bad_request", kw_only=True, frozen=True):
     """A link or option that passed the types but is not acceptable; `index` is the place in the submission."""
 
     index: int
     code: str
 
 
-class IdempotencyMismatch(Refusal, tag="job.idempotency_mismatch"):
+class IdempotencyMismatch(Refusal, tag="job.idempotency_mismatch", kw_only=True, frozen=True):
     """The same key was used before for a different request."""
 
 

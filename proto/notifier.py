@@ -13,24 +13,24 @@ from libs.message import Command, Event, Query, Refusal
 Instant = Annotated[datetime, Meta(tz=True)]
 
 
-class RotateWebhookSecret(Command, tag="notifier.rotate_secret"):
+class RotateWebhookSecret(Command, tag="notifier.rotate_secret", kw_only=True, frozen=True):
     """The reply is the new secret as a JSON string; it is kept sealed and never announced."""
 
     owner: UUID
 
 
-class ReadWebhookSecret(Query, tag="notifier.secret"):
+class ReadWebhookSecret(Query, tag="notifier.secret", kw_only=True, frozen=True):
     owner: UUID
 
 
-class ReadDeliveries(Query, tag="notifier.deliveries"):
+class ReadDeliveries(Query, tag="notifier.deliveries", kw_only=True, frozen=True):
     """Attempts of one job's webhook; the reply is a JSON list of `WebhookAttempted` bodies."""
 
     owner: UUID | None
     job_id: UUID
 
 
-class WebhookQueued(Event, tag="notifier.webhook_queued"):
+class WebhookQueued(Event, tag="notifier.webhook_queued", kw_only=True, frozen=True):
     delivery_id: UUID
     owner: UUID
     job_id: UUID
@@ -39,7 +39,7 @@ class WebhookQueued(Event, tag="notifier.webhook_queued"):
     at: Instant
 
 
-class WebhookAttempted(Event, tag="notifier.webhook_attempted"):
+class WebhookAttempted(Event, tag="notifier.webhook_attempted", kw_only=True, frozen=True):
     delivery_id: UUID
     owner: UUID
     job_id: UUID
@@ -53,5 +53,5 @@ class WebhookAttempted(Event, tag="notifier.webhook_attempted"):
     """None when there will be no other attempt."""
 
 
-class DeliveryNotFound(Refusal, tag="notifier.delivery_not_found"):
+class DeliveryNotFound(Refusal, tag="notifier.delivery_not_found", kw_only=True, frozen=True):
     pass

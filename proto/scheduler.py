@@ -16,7 +16,7 @@ Cron = Annotated[str, Meta(min_length=9, max_length=120)]
 """Five fields, UTC."""
 
 
-class CreateSchedule(Command, tag="scheduler.create"):
+class CreateSchedule(Command, tag="scheduler.create", kw_only=True, frozen=True):
     owner: UUID
     schedule_id: UUID
     name: Annotated[str, Meta(min_length=1, max_length=200)]
@@ -27,7 +27,7 @@ class CreateSchedule(Command, tag="scheduler.create"):
     enabled: bool = True
 
 
-class ChangeSchedule(Command, tag="scheduler.change"):
+class ChangeSchedule(Command, tag="scheduler.change", kw_only=True, frozen=True):
     """None leaves a field as it is."""
 
     owner: UUID
@@ -37,19 +37,19 @@ class ChangeSchedule(Command, tag="scheduler.change"):
     enabled: bool | None = None
 
 
-class DeleteSchedule(Command, tag="scheduler.delete"):
+class DeleteSchedule(Command, tag="scheduler.delete", kw_only=True, frozen=True):
     owner: UUID
     schedule_id: UUID
 
 
-class RunSchedule(Command, tag="scheduler.run"):
+class RunSchedule(Command, tag="scheduler.run", kw_only=True, frozen=True):
     """Now, whatever the clock says; a disabled schedule may be run by hand."""
 
     owner: UUID
     schedule_id: UUID
 
 
-class ScheduleCreated(Event, tag="scheduler.created"):
+class ScheduleCreated(Event, tag="scheduler.created", kw_only=True, frozen=True):
     schedule_id: UUID
     owner: UUID
     slug: str
@@ -62,7 +62,7 @@ class ScheduleCreated(Event, tag="scheduler.created"):
     at: Instant
 
 
-class ScheduleChanged(Event, tag="scheduler.changed"):
+class ScheduleChanged(Event, tag="scheduler.changed", kw_only=True, frozen=True):
     schedule_id: UUID
     owner: UUID
     name: str
@@ -71,13 +71,13 @@ class ScheduleChanged(Event, tag="scheduler.changed"):
     at: Instant
 
 
-class ScheduleDeleted(Event, tag="scheduler.deleted"):
+class ScheduleDeleted(Event, tag="scheduler.deleted", kw_only=True, frozen=True):
     schedule_id: UUID
     owner: UUID
     at: Instant
 
 
-class ScheduleFired(Event, tag="scheduler.fired"):
+class ScheduleFired(Event, tag="scheduler.fired", kw_only=True, frozen=True):
     """The run's job has the id that is announced here; submitting it again is harmless."""
 
     schedule_id: UUID
@@ -88,9 +88,9 @@ class ScheduleFired(Event, tag="scheduler.fired"):
     by_hand: bool = False
 
 
-class ScheduleNotFound(Refusal, tag="scheduler.not_found"):
+class ScheduleNotFound(Refusal, tag="scheduler.not_found", kw_only=True, frozen=True):
     schedule_id: UUID
 
 
-class BadCron(Refusal, tag="scheduler.bad_cron"):
+class BadCron(Refusal, tag="scheduler.bad_cron", kw_only=True, frozen=True):
     pass

@@ -15,7 +15,7 @@ Digest = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 Bytes = Annotated[int, Meta(ge=0)]
 
 
-class StoreFile(Command, tag="storage.store"):
+class StoreFile(Command, tag="storage.store", kw_only=True, frozen=True):
     """Take a finished file over from a work folder. Repeating it for the same (job, key) returns the first outcome."""
 
     owner: UUID
@@ -45,17 +45,17 @@ class StoredFile(Struct, frozen=True, kw_only=True):
     stored_at: Instant
 
 
-class DeleteFile(Command, tag="storage.delete"):
+class DeleteFile(Command, tag="storage.delete", kw_only=True, frozen=True):
     owner: UUID | None
     file_id: UUID
 
 
-class ReadFile(Query, tag="storage.file"):
+class ReadFile(Query, tag="storage.file", kw_only=True, frozen=True):
     owner: UUID | None
     file_id: UUID
 
 
-class FileStored(Event, tag="storage.file_stored"):
+class FileStored(Event, tag="storage.file_stored", kw_only=True, frozen=True):
     file_id: UUID
     owner: UUID
     job_id: UUID
@@ -68,22 +68,22 @@ class FileStored(Event, tag="storage.file_stored"):
     at: Instant
 
 
-class FileDeleted(Event, tag="storage.file_deleted"):
+class FileDeleted(Event, tag="storage.file_deleted", kw_only=True, frozen=True):
     file_id: UUID
     owner: UUID
     job_id: UUID
     at: Instant
 
 
-class FileNotFound(Refusal, tag="storage.file_not_found"):
+class FileNotFound(Refusal, tag="storage.file_not_found", kw_only=True, frozen=True):
     file_id: UUID
 
 
-class FileRejected(Refusal, tag="storage.file_rejected"):
+class FileRejected(Refusal, tag="storage.file_rejected", kw_only=True, frozen=True):
     """The bytes on disk are not what was announced, or the path is not a regular file of this job's folder."""
 
     code: str
 
 
-class StorageFull(Refusal, tag="storage.full"):
+class StorageFull(Refusal, tag="storage.full", kw_only=True, frozen=True):
     """The target has no room; worth another try later."""

@@ -14,7 +14,7 @@ Instant = Annotated[datetime, Meta(tz=True)]
 Platform = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 
 
-class AddHostAccount(Command, tag="unrestrict_proxy.add_account"):
+class AddHostAccount(Command, tag="unrestrict_proxy.add_account", kw_only=True, frozen=True):
     """The secret is sealed before anything is stored; the event names the account and never holds it."""
 
     account_id: UUID
@@ -23,11 +23,11 @@ class AddHostAccount(Command, tag="unrestrict_proxy.add_account"):
     secret: Annotated[str, Meta(min_length=1, max_length=65536)]
 
 
-class RemoveHostAccount(Command, tag="unrestrict_proxy.remove_account"):
+class RemoveHostAccount(Command, tag="unrestrict_proxy.remove_account", kw_only=True, frozen=True):
     account_id: UUID
 
 
-class ClassifyLinks(Query, tag="unrestrict_proxy.classify"):
+class ClassifyLinks(Query, tag="unrestrict_proxy.classify", kw_only=True, frozen=True):
     """Which platform, if any, each link belongs to; the reply is a JSON list of `LinkClass | null` in order."""
 
     urls: Annotated[tuple[str, ...], Meta(max_length=10000)]
@@ -39,7 +39,7 @@ class LinkClass(Struct, frozen=True, kw_only=True):
     """Canonical id of the file on the platform: alias domains collapse to one."""
 
 
-class ListPlatforms(Query, tag="unrestrict_proxy.platforms"):
+class ListPlatforms(Query, tag="unrestrict_proxy.platforms", kw_only=True, frozen=True):
     """The reply is a JSON list of `PlatformInfo`."""
 
 
@@ -50,22 +50,22 @@ class PlatformInfo(Struct, frozen=True, kw_only=True):
     accounts: int
 
 
-class HostAccountAdded(Event, tag="unrestrict_proxy.account_added"):
+class HostAccountAdded(Event, tag="unrestrict_proxy.account_added", kw_only=True, frozen=True):
     account_id: UUID
     platform: str
     username: str
     at: Instant
 
 
-class HostAccountRemoved(Event, tag="unrestrict_proxy.account_removed"):
+class HostAccountRemoved(Event, tag="unrestrict_proxy.account_removed", kw_only=True, frozen=True):
     account_id: UUID
     platform: str
     at: Instant
 
 
-class UnknownPlatform(Refusal, tag="unrestrict_proxy.unknown_platform"):
+class UnknownPlatform(Refusal, tag="unrestrict_proxy.unknown_platform", kw_only=True, frozen=True):
     platform: str
 
 
-class AccountNotFound(Refusal, tag="unrestrict_proxy.account_not_found"):
+class AccountNotFound(Refusal, tag="unrestrict_proxy.account_not_found", kw_only=True, frozen=True):
     account_id: UUID

@@ -1,1 +1,1 @@
-"""."""
+"""The seven services, and the command line that runs them."""

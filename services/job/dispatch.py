@@ -68,18 +68,12 @@ class Dispatcher:
             admitted = await self._admit(conn)
             if admitted:
                 continue
-            await self._wait(conn, swept + SWEEP_SECONDS)
-
-    async def _wait(self, conn: asyncpg.pool.PoolConnectionProxy[asyncpg.Record], sweep_at: float) -> None:
-        loop = asyncio.get_running_loop()
-        now = self._ledger.clock()
-        due = await views.next_due(conn, now)
-        until = sweep_at if due is None else min(sweep_at, loop.time() + (due - now).total_seconds())
-        try:
-            async with asyncio.timeout_at(until):
-                await self._ledger.changed.wait()
-        except TimeoutError:
-            return
+            try:
+                # Woken by a commit of ours, by another process's, or by the scheduler when a wait is over.
+                async with asyncio.timeout_at(swept + SWEEP_SECONDS):
+                    await self._ledger.changed.wait()
+            except TimeoutError:
+                continue
 
     async def _admit(self, conn: asyncpg.pool.PoolConnectionProxy[asyncpg.Record]) -> int:
         window = 2 * self._leases.slots()

@@ -23,7 +23,5 @@ jobs = sa.Table(
 )
 
 sa.Index("jobs_waiting", jobs.c.owner, jobs.c.priority, jobs.c.number, postgresql_where=jobs.c.state == "queued")
-sa.Index("jobs_due", jobs.c.not_before,
-         postgresql_where=sa.and_(jobs.c.state == "queued", jobs.c.not_before.is_not(None)))
 sa.Index("jobs_active", jobs.c.state, postgresql_where=jobs.c.state.in_(
     ["admitted", "resolving", "downloading", "processing", "storing"]))

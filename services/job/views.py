@@ -60,10 +60,9 @@ where host_place + coalesce((select count(*) from job.jobs a where a.host = rank
 order by rank, priority, number limit $2
 """
 
-_NEXT_DUE = "select min(not_before) from job.jobs where state = 'queued' and not_before > $1"
-
 _UNCLAIMED = """
-select job_id, attempt, priority from job.jobs where state = 'admitted' and changed_at < $1 order by changed_at limit 500
+select job_id, attempt, priority from job.jobs
+where state = 'admitted' and changed_at < $1 order by changed_at limit 500
 """
 
 _HELD_BY_OTHERS = """
@@ -104,11 +103,6 @@ async def candidates(conn: Connection, now: datetime, window: int, host_limit: i
         return []
     rows = await conn.fetch(_CANDIDATES, now, free, ACTIVE, load["full_hosts"], host_limit)
     return [row["job_id"] for row in rows]
-
-
-async def next_due(conn: Connection, now: datetime) -> datetime | None:
-    due: datetime | None = await conn.fetchval(_NEXT_DUE, now)
-    return due
 
 
 async def unclaimed(conn: Connection, now: datetime, grace: timedelta) -> list[Unclaimed]:

@@ -1,0 +1,119 @@
+"""Every statement on schema `auth` beside the event store's own."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+import asyncpg
+
+from proto.auth import KeyHolder, User
+from services.auth.domain import Lockout, SessionState
+
+Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
+
+_USER = "user_id, number, username, role, email, created_at, last_login"
+
+
+async def next_number(conn: Connection) -> int:
+    return int(await conn.fetchval("select nextval('auth.user_numbers')"))
+
+
+async def add_user(conn: Connection, user: User, password_hash: str) -> None:
+    """Raises asyncpg.UniqueViolationError for a name that is taken."""
+    await conn.execute(
+        "insert into auth.users (user_id, number, username, role, email, password_hash, created_at)"
+        " values ($1, $2, $3, $4, $5, $6, $7)",
+        user.user_id, user.number, user.username, user.role, user.email, password_hash, user.created_at)
+
+
+async def user(conn: Connection, *, user_id: UUID | None = None, username: str | None = None) -> User | None:
+    row = await conn.fetchrow(
+        f"select {_USER} from auth.users where user_id = $1 or username = $2", user_id, username)  # noqa: S608 - a constant
+    return User(**row) if row else None
+
+
+async def password_hash(conn: Connection, username: str) -> str | None:
+    found: str | None = await conn.fetchval("select password_hash from auth.users where username = $1", username)
+    return found
+
+
+async def set_password(conn: Connection, user_id: UUID, hashed: str) -> None:
+    await conn.execute("update auth.users set password_hash = $2 where user_id = $1", user_id, hashed)
+
+
+async def lockout(conn: Connection, username: str) -> Lockout | None:
+    row = await conn.fetchrow("select failures, locked_until from auth.lockouts where username = $1", username)
+    return Lockout(row["failures"], row["locked_until"]) if row else None
+
+
+async def save_lockout(conn: Connection, username: str, state: Lockout) -> None:
+    await conn.execute(
+        "insert into auth.lockouts values ($1, $2, $3)"
+        " on conflict (username) do update set failures = excluded.failures, locked_until = excluded.locked_until",
+        username, state.failures, state.locked_until)
+
+
+async def logged_in(conn: Connection, user_id: UUID, username: str, at: datetime) -> None:
+    await conn.execute("update auth.users set last_login = $2 where user_id = $1", user_id, at)
+    await conn.execute("delete from auth.lockouts where username = $1", username)
+
+
+async def open_session(conn: Connection, session: SessionState) -> None:
+    await conn.execute(
+        "insert into auth.sessions values ($1, $2, $3, $4, null)",
+        session.session_id, session.user_id, session.generation, session.expires_at)
+
+
+async def session(conn: Connection, session_id: UUID) -> SessionState | None:
+    row = await conn.fetchrow("select * from auth.sessions where session_id = $1", session_id)
+    return SessionState(**row) if row else None
+
+
+async def present(conn: Connection, session_id: UUID, generation: int) -> None:
+    await conn.execute(
+        "update auth.sessions set generation = greatest(generation, $2) where session_id = $1", session_id, generation)
+
+
+async def end_session(conn: Connection, session_id: UUID, at: datetime) -> None:
+    await conn.execute("update auth.sessions set ended_at = $2 where session_id = $1", session_id, at)
+
+
+async def open_sessions(conn: Connection, user_id: UUID) -> list[UUID]:
+    rows = await conn.fetch("select session_id from auth.sessions where user_id = $1 and ended_at is null", user_id)
+    return [row["session_id"] for row in rows]
+
+
+async def add_key(conn: Connection, key_id: UUID, digest: bytes, owner: UUID, dialect: str, name: str,
+                  expires_at: datetime | None) -> None:
+    await conn.execute("insert into auth.keys values ($1, $2, $3, $4, $5, $6, null)",
+                       key_id, digest, owner, dialect, name, expires_at)
+
+
+async def key_holder(conn: Connection, digest: bytes, at: datetime) -> KeyHolder | None:
+    row = await conn.fetchrow(
+        "select k.key_id, k.name as key_name, k.dialect, k.owner, k.expires_at, u.username, u.role"
+        " from auth.keys k join auth.users u on u.user_id = k.owner"
+        " where k.digest = $1 and k.revoked_at is null and (k.expires_at is null or k.expires_at > $2)", digest, at)
+    return KeyHolder(**row) if row else None
+
+
+async def key_owner(conn: Connection, key_id: UUID) -> UUID | None:
+    """None for a key that is not there or is revoked."""
+    owner: UUID | None = await conn.fetchval(
+        "select owner from auth.keys where key_id = $1 and revoked_at is null", key_id)
+    return owner
+
+
+async def revoke_key(conn: Connection, key_id: UUID, at: datetime) -> None:
+    await conn.execute("update auth.keys set revoked_at = $2 where key_id = $1", key_id, at)
+
+
+async def signing_keys(conn: Connection) -> list[tuple[str, bytes, str]]:
+    """(kid, sealed private key, public PEM), newest first."""
+    rows = await conn.fetch("select kid, sealed, public_pem from auth.signing_keys order by created_at desc")
+    return [(row["kid"], row["sealed"], row["public_pem"]) for row in rows]
+
+
+async def add_signing_key(conn: Connection, kid: str, sealed: bytes, public_pem: str, at: datetime) -> None:
+    await conn.execute("insert into auth.signing_keys values ($1, $2, $3, $4)", kid, sealed, public_pem, at)

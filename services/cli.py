@@ -1,0 +1,95 @@
+"""The command line. Names and options are stable: people's scripts depend on them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import uvloop
+
+from proto import SERVICES
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit status: 0 done, 1 could not be done, 2 the words were wrong."""
+    options = _parser().parse_args(argv)
+    # Imported per command: `longshore key create` must not wait for what a server imports.
+    match options.command:
+        case "up":
+            from services.up import up as work  # noqa: PLC0415 - see above
+        case "serve" | "worker" | "migrate":
+            from services.serve import serve as work  # noqa: PLC0415
+        case "doctor":
+            from services.doctor import doctor as work  # noqa: PLC0415
+        case _:
+            from services.operate import operate as work  # noqa: PLC0415
+    try:
+        return uvloop.run(work(options, os.environ))
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader of our output went away (`longshore events | head`): not our failure.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="longshore", description="A self-hosted download platform.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    one = commands.add_parser("up", help="run everything on this machine")
+    _data(one)
+    one.add_argument("--host", help="address to listen on (127.0.0.1)")
+    one.add_argument("--port", type=int, help="port to listen on (8000)")
+    one.add_argument("--workers", type=_count, default=1, help="worker processes (1)")
+
+    one = commands.add_parser("serve", help="run one service, told by the environment")
+    one.add_argument("service", choices=[name.replace("_", "-") for name in SERVICES], metavar="SERVICE")
+    one = commands.add_parser("worker", help="run a worker, told by the environment")
+    one.add_argument("--slots", type=_count, help="jobs at a time (4)")
+    commands.add_parser("migrate", help="bring every service's schema up to date")
+
+    users = commands.add_parser("user", help="manage users").add_subparsers(dest="action", required=True)
+    one = users.add_parser("add", help="add a user")
+    one.add_argument("name")
+    one.add_argument("--password-stdin", action="store_true", required=True, help="read the password from stdin")
+    one.add_argument("--role", choices=["admin", "user"], default="user")
+    one.add_argument("--email", default="")
+    _data(one)
+
+    keys = commands.add_parser("key", help="manage API keys").add_subparsers(dest="action", required=True)
+    one = keys.add_parser("create", help="print a new key, once")
+    one.add_argument("--dialect", choices=["gdluxx", "external", "jobs"], required=True)
+    one.add_argument("--user", help="whose key it is (the admin)")
+    one.add_argument("--name", default="", help="a text to tell keys apart")
+    _data(one)
+
+    one = commands.add_parser("get", help="submit links")
+    one.add_argument("urls", nargs="+", metavar="URL")
+    one.add_argument("--wait", action="store_true", help="wait until all are finished, without progress bars")
+    one.add_argument("--json", action="store_true", help="print one JSON object per job")
+    _data(one)
+    _data(commands.add_parser("jobs", help="list jobs, newest first"))
+    for name, text in (("job", "show a job"), ("history", "show everything that happened to a job")):
+        one = commands.add_parser(name, help=text)
+        one.add_argument("id", help="number or id of the job")
+        _data(one)
+    one = commands.add_parser("events", help="print events as JSON lines")
+    one.add_argument("--follow", action="store_true", help="go on with new ones")
+    _data(one)
+    _data(commands.add_parser("doctor", help="check servers, lag, disk, engines and ffmpeg"))
+    return parser
+
+
+def _data(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", type=Path, metavar="DIR", help="data folder (LONGSHORE_DATA_DIR)")
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if not 1 <= value <= 256:
+        raise argparse.ArgumentTypeError("must be between 1 and 256")
+    return value

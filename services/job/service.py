@@ -1,0 +1,43 @@
+"""Wiring of the job service."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from libs.bus import Message
+from libs.calls import serve
+from libs.egress.policy import EgressPolicy
+from libs.runtime import Resources, Service, ServiceSettings
+from proto import REGISTRY
+from services.job.commit import Ledger
+from services.job.dispatch import Dispatcher
+from services.job.handlers import HANDLERS
+from services.job.leases import Leases
+
+
+class JobSettings(ServiceSettings, frozen=True, kw_only=True):
+    host_limit: int = 16
+    """Attempts that may run against one host at the same time."""
+
+
+@asynccontextmanager
+async def start(settings: JobSettings, resources: Resources) -> AsyncIterator[None]:
+    pool, bus, store = await resources.event_source(settings, "job", REGISTRY)
+    ledger = Ledger(pool, store)
+    leases = Leases(ledger.changed.set)
+    resources.spawn(ledger.run(), "ledger")
+    await serve(bus, "job", HANDLERS, REGISTRY, {
+        "ledger": ledger, "store": store, "bus": bus, "pool": pool, "leases": leases,
+        "policy": EgressPolicy.parse(settings.egress_allow)})
+    await bus.listen("cmd.job.heartbeat", leases.heartbeat)
+
+    async def woken(_: Message) -> None:
+        ledger.changed.set()
+
+    await bus.listen("wake.job", woken)
+    resources.spawn(Dispatcher(pool, ledger, bus, leases, settings.host_limit).run(), "dispatcher")
+    yield
+
+
+SERVICE = Service("job", JobSettings, start)

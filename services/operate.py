@@ -1,0 +1,213 @@
+"""Commands of an operator on a running installation: through the bus, as the user `cli`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
+from rich.table import Table
+
+from libs import bus as buses
+from libs.bus import BusError, Message
+from libs.calls import Caller, ServiceFailed
+from libs.message import Refused, new_id
+from libs.supervisor import DataFolder
+from proto import REGISTRY
+from proto.auth import CreateUser, IssuedKey, IssueKey, ReadUser, User
+from proto.gateway import JobRow, ListJobs, ReadJob
+from proto.job import HistoryEntry, ReadHistory, Request, SubmitJobs, Submitted
+from proto.job import Progress as ProgressSignal
+
+ENDED = ("completed", "failed", "cancelled")
+
+
+class NotRunning(Exception):
+    """Longshore is not running on this data folder; start it with `longshore up`."""
+
+
+class _Endpoint(msgspec.Struct, frozen=True):
+    nats_url: str
+
+
+@asynccontextmanager
+async def connect(options: argparse.Namespace, environ: Mapping[str, str]) -> AsyncIterator[tuple[buses.Bus, Caller]]:
+    """To the server named by the environment, else to the one that runs on the data folder. Raises NotRunning."""
+    url, seed = environ.get("LONGSHORE_NATS_URL"), environ.get("LONGSHORE_NATS_SEED")
+    if url is None:
+        folder = DataFolder.find(options.data, environ)
+        endpoint = folder.endpoint()
+        if endpoint is None:
+            raise NotRunning(f"nothing runs on {folder.path}; start it with `longshore up`")
+        url, seed = endpoint, str(folder.seed("cli"))
+    try:
+        bus = await buses.open(url, user="cli", seed=Path(seed) if seed else None, patience=3)
+    except BusError as error:
+        raise NotRunning(f"the message server at {url} does not answer") from error
+    try:
+        yield bus, Caller(bus, REGISTRY, "cli")
+    finally:
+        await bus.close()
+
+
+async def operate(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    try:
+        async with connect(options, environ) as (bus, caller):
+            match options.command:
+                case "user":
+                    return await _add_user(options, caller)
+                case "key":
+                    return await _create_key(options, caller, environ)
+                case "get":
+                    return await _get(options, bus, caller, environ)
+                case "jobs":
+                    return await _jobs(caller)
+                case "job":
+                    return await _job(options.id, caller)
+                case "history":
+                    return await _history(options.id, caller)
+                case _:
+                    return await _events(options, bus)
+    except Refused as refused:
+        print(f"{refused.refusal.message}.", file=sys.stderr)
+    except (NotRunning, BusError, ServiceFailed) as error:
+        print(f"{error}.", file=sys.stderr)
+    return 1
+
+
+async def _add_user(options: argparse.Namespace, caller: Caller) -> int:
+    password = await asyncio.to_thread(sys.stdin.readline)
+    user, _ = await caller.command(
+        CreateUser(username=options.name, password=password.rstrip("\r\n"), role=options.role, email=options.email),
+        result=User, actor="operator")
+    print(f"{user.username} ({user.role})")
+    return 0
+
+
+async def _create_key(options: argparse.Namespace, caller: Caller, environ: Mapping[str, str]) -> int:
+    issued, _ = await caller.command(
+        IssueKey(dialect=options.dialect, username=options.user or _admin(environ), name=options.name),
+        result=IssuedKey, actor="operator")
+    print(issued.key)
+    return 0
+
+
+def _admin(environ: Mapping[str, str]) -> str:
+    return environ.get("LONGSHORE_ADMIN_USERNAME", "admin")
+
+
+async def _get(options: argparse.Namespace, bus: buses.Bus, caller: Caller, environ: Mapping[str, str]) -> int:
+    user = await caller.query(ReadUser(username=_admin(environ)), result=User)
+    requests = tuple(Request(job_id=new_id(), url=url) for url in options.urls)
+    watch = _Watch(tuple(request.job_id for request in requests))
+    # Listening begins before the jobs exist, so the quickest of them can not finish unseen.
+    await bus.listen(f"progress.{user.user_id}.*", watch.progress)
+    await caller.command(SubmitJobs(owner=user.user_id, dialect="cli", requests=requests), result=Submitted,
+                         actor="operator", command_id=new_id())
+    with _bars(options) as progress:
+        rows = await watch.until_ended(caller, progress, dict(zip(watch.ids, options.urls, strict=True)))
+    for row in rows:
+        _print_end(row, as_json=options.json)
+    return 0 if all(row.state == "completed" for row in rows) else 1
+
+
+def _bars(options: argparse.Namespace) -> Progress:
+    return Progress(TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(),
+                    TextColumn("{task.fields[state]}"), console=Console(stderr=True),
+                    disable=options.wait or options.json or not sys.stderr.isatty())
+
+
+class _Watch:
+    """Waits for jobs to end, with the latest progress of each."""
+
+    def __init__(self, ids: tuple[UUID, ...]) -> None:
+        self.ids = ids
+        self._latest: dict[UUID, ProgressSignal] = {}
+
+    async def progress(self, message: Message) -> None:
+        signal = msgspec.json.decode(message.body, type=ProgressSignal)
+        if signal.job_id in self.ids:
+            self._latest[signal.job_id] = signal
+
+    async def until_ended(self, caller: Caller, progress: Progress, names: Mapping[UUID, str]) -> list[JobRow]:
+        bars: dict[UUID, TaskID] = {one: progress.add_task(names[one], total=None, state="queued") for one in self.ids}
+        while True:
+            rows = {row.job_id: row for row in await caller.query(ListJobs(job_ids=self.ids), result=list[JobRow])}
+            for job_id, bar in bars.items():
+                row, latest = rows.get(job_id), self._latest.get(job_id)
+                total = latest.total_bytes if latest else None
+                done = latest.done_bytes if latest else 0
+                if row is not None and row.state == "completed":
+                    total = done = row.size
+                progress.update(bar, total=total, completed=done, state=row.state if row else "queued")
+            if len(rows) == len(self.ids) and all(row.state in ENDED for row in rows.values()):
+                return [rows[one] for one in self.ids]
+            await asyncio.sleep(0.2)  # the pace of the display
+
+
+def _print_end(row: JobRow, *, as_json: bool) -> None:
+    if as_json:
+        print(msgspec.json.encode(row).decode())
+    elif row.state == "completed":
+        print("\n".join(row.files) if row.files else f"{row.url}: nothing new")
+    else:
+        print(f"{row.url}: {row.state}{f': {row.error}' if row.error else ''}", file=sys.stderr)
+
+
+async def _jobs(caller: Caller) -> int:
+    table = Table("number", "state", "link", "title", "error", box=None)
+    for row in await caller.query(ListJobs(), result=list[JobRow]):
+        table.add_row(str(row.number), row.state, row.url, row.title or "", row.error or "")
+    Console().print(table)
+    return 0
+
+
+async def _job(text: str, caller: Caller) -> int:
+    row = await _find(text, caller)
+    print(json.dumps(msgspec.to_builtins(row), indent=2, ensure_ascii=False))
+    return 0
+
+
+async def _history(text: str, caller: Caller) -> int:
+    row = await _find(text, caller)
+    for one in await caller.query(ReadHistory(owner=None, job_id=row.job_id), result=list[HistoryEntry]):
+        rest = {key: value for key, value in one.data.items() if key not in ("job_id", "owner", "at", "type")}
+        print(f"{one.recorded_at:%Y-%m-%d %H:%M:%S.%f} {one.type:<20} {one.actor:<16} "
+              f"{json.dumps(rest, ensure_ascii=False)}")
+    return 0
+
+
+async def _find(text: str, caller: Caller) -> JobRow:
+    try:
+        wanted = ReadJob(number=int(text)) if text.isdecimal() else ReadJob(job_id=UUID(text))
+    except ValueError:
+        raise NotRunning(f"{text} is neither a job's number nor its id") from None
+    return await caller.query(wanted, result=JobRow)
+
+
+async def _events(options: argparse.Namespace, bus: buses.Bus) -> int:
+    """Everything that jobs' history still holds, then, with --follow, what happens."""
+    end = None if options.follow else await bus.last_sequence("EV_JOB")
+    if end == 0:
+        return 0
+    async for one in bus.follow("EV_JOB", after=0):
+        body: dict[str, Any] = msgspec.json.decode(one.body)
+        print(json.dumps({"sequence": one.sequence, "type": one.event_type, "recorded_at": _iso(one.recorded_at),
+                          "data": body}, ensure_ascii=False), flush=True)
+        if end is not None and one.sequence >= end:
+            return 0
+    return 0
+
+
+def _iso(at: datetime) -> str:
+    return at.isoformat()

@@ -1,0 +1,145 @@
+"""Commands of the scheduler, and what it does about events; the routing table is at the foot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import asyncpg
+from msgspec.structs import replace
+
+from libs.calls import Answer, Call, Caller
+from libs.eventstore import Any as AnyVersion
+from libs.eventstore import EventStore, NoStream, Write, WrongVersion
+from libs.message import Event, Refused
+from proto.job import (
+    JobAdmitted,
+    JobAttemptFailed,
+    JobCancelled,
+    JobPaused,
+    JobSubmitted,
+    Request,
+    SubmitJobs,
+)
+from proto.scheduler import (
+    ChangeSchedule,
+    CreateSchedule,
+    DeleteSchedule,
+    RunSchedule,
+    ScheduleChanged,
+    ScheduleCreated,
+    ScheduleDeleted,
+    ScheduleFired,
+    ScheduleNotFound,
+)
+from services.scheduler import domain, views
+from services.scheduler.ticker import Ticker
+from services.scheduler.views import Schedule
+
+
+async def create_schedule(command: CreateSchedule, call: Call, pool: asyncpg.Pool, store: EventStore,
+                          ticker: Ticker) -> Answer:
+    """Creating the same schedule id again is answered as the first time."""
+    at = datetime.now(UTC)
+    if bad := domain.check_cron(command.cron, at):
+        raise Refused(bad)
+    async with pool.acquire() as conn:
+        slug = domain.slug(command.name, await views.slugs(conn, command.owner))
+    one = Schedule(schedule_id=command.schedule_id, owner=command.owner, slug=slug, name=command.name,
+                   cron=command.cron, url=command.url, options=command.options, priority=command.priority,
+                   enabled=command.enabled, next_run=domain.next_run(command.cron, at) if command.enabled else None)
+    event = ScheduleCreated(schedule_id=one.schedule_id, owner=one.owner, slug=slug, name=one.name, cron=one.cron,
+                            url=one.url, options=one.options, priority=one.priority, enabled=one.enabled, at=at)
+    try:
+        async with store.transaction() as tx:
+            places = await tx.append([Write(stream_id=one.schedule_id, kind="schedule", expected=NoStream(),
+                                            events=[event], meta=call.meta, tenant=one.owner)])
+            await views.save(tx.conn, one)
+    except WrongVersion:
+        return Answer(command.schedule_id)
+    ticker.changed.set()
+    return Answer(command.schedule_id, places[-1])
+
+
+async def change_schedule(command: ChangeSchedule, call: Call, pool: asyncpg.Pool, store: EventStore,
+                          ticker: Ticker) -> Answer:
+    at = datetime.now(UTC)
+    one = await _mine(command, pool)
+    changed = replace(
+        one, name=one.name if command.name is None else command.name,
+        cron=one.cron if command.cron is None else command.cron,
+        enabled=one.enabled if command.enabled is None else command.enabled)
+    if bad := domain.check_cron(changed.cron, at):
+        raise Refused(bad)
+    changed = replace(changed, next_run=domain.next_run(changed.cron, at) if changed.enabled else None)
+    event = ScheduleChanged(schedule_id=one.schedule_id, owner=one.owner, name=changed.name, cron=changed.cron,
+                            enabled=changed.enabled, at=at)
+    async with store.transaction() as tx:
+        places = await tx.append([_write(one, event, call)])
+        await views.save(tx.conn, changed)
+    ticker.changed.set()
+    return Answer(position=places[-1])
+
+
+async def delete_schedule(command: DeleteSchedule, call: Call, pool: asyncpg.Pool, store: EventStore) -> Answer:
+    one = await _mine(command, pool)
+    event = ScheduleDeleted(schedule_id=one.schedule_id, owner=one.owner, at=datetime.now(UTC))
+    async with store.transaction() as tx:
+        places = await tx.append([_write(one, event, call)])
+        await views.remove(tx.conn, one.schedule_id)
+    return Answer(position=places[-1])
+
+
+async def run_schedule(command: RunSchedule, call: Call, pool: asyncpg.Pool, store: EventStore) -> Answer:
+    one = await _mine(command, pool)
+    at = datetime.now(UTC)
+    job_id = domain.run_id(one.schedule_id, at)
+    event = ScheduleFired(schedule_id=one.schedule_id, owner=one.owner, job_id=job_id, due=at, at=at, by_hand=True)
+    async with store.transaction() as tx:
+        places = await tx.append([_write(one, event, call)])
+    return Answer(job_id, places[-1])
+
+
+async def _mine(command: ChangeSchedule | DeleteSchedule | RunSchedule, pool: asyncpg.Pool) -> Schedule:
+    async with pool.acquire() as conn:
+        one = await views.schedule(conn, command.schedule_id)
+    if one is None or one.owner != command.owner:
+        raise Refused(ScheduleNotFound(message="no such schedule", schedule_id=command.schedule_id))
+    return one
+
+
+def _write(one: Schedule, event: Event, call: Call) -> Write:
+    return Write(stream_id=one.schedule_id, kind="schedule", expected=AnyVersion(), events=[event], meta=call.meta,
+                 tenant=one.owner)
+
+
+async def keep_alarms(conn: asyncpg.Connection, events: Sequence[Event], ticker: Ticker) -> None:
+    """A job that waits for a time has an alarm; whatever ends the wait takes it away."""
+    waiting: dict[object, datetime | None] = {}
+    for event in events:
+        if isinstance(event, JobSubmitted) and event.not_before is not None:
+            waiting[event.job_id] = event.not_before
+        elif isinstance(event, JobAttemptFailed):
+            waiting[event.job_id] = event.retry_at
+        elif isinstance(event, (JobAdmitted, JobCancelled, JobPaused)):
+            waiting[event.job_id] = None
+    alarms = [(job_id, due) for job_id, due in waiting.items() if due is not None]
+    ended = [job_id for job_id, due in waiting.items() if due is None]
+    if alarms or ended:
+        await views.set_alarms(conn, alarms, ended)  # type: ignore[arg-type]  # keys are job ids
+        ticker.changed.set()
+
+
+async def submit_run(event: ScheduleFired, pool: asyncpg.Pool, caller: Caller) -> None:
+    """At least once: the job's id is the command's idempotency key."""
+    async with pool.acquire() as conn:
+        one = await views.schedule(conn, event.schedule_id)
+    if one is None:
+        return
+    await caller.command(SubmitJobs(
+        owner=one.owner, dialect="scheduler",
+        requests=(Request(job_id=event.job_id, url=one.url, options=one.options, priority=one.priority),),
+    ), actor=f"schedule:{one.schedule_id}", command_id=event.job_id)
+
+
+HANDLERS = (create_schedule, change_schedule, delete_schedule, run_schedule)

@@ -1,0 +1,73 @@
+"""Rings when something is due. One leader among all scheduler processes, by advisory lock."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+
+import asyncpg
+import structlog
+
+from libs.bus import Bus, BusError
+from libs.eventstore import Any as AnyVersion
+from libs.eventstore import EventStore, Write
+from libs.message import Meta, new_id
+from proto.scheduler import ScheduleFired
+from services.scheduler import domain, views
+from services.scheduler.views import Schedule
+
+log = structlog.get_logger()
+
+LOOK_SECONDS = 5.0
+"""At the latest so often the tables are read, should another process have written them."""
+LOCK = 0x5343_4845  # any constant; advisory locks share one space per database
+
+
+class Ticker:
+    def __init__(self, pool: asyncpg.Pool, store: EventStore, bus: Bus) -> None:
+        self.changed = asyncio.Event()
+        self._pool = pool
+        self._store = store
+        self._bus = bus
+
+    async def run(self) -> None:
+        """Leads whenever the lock can be had; survives the loss of the database and of the bus."""
+        while True:
+            try:
+                async with self._pool.acquire() as conn:
+                    if await conn.fetchval("select pg_try_advisory_lock($1)", LOCK):
+                        try:
+                            await self._lead(conn)
+                        finally:
+                            # Without this the lock would go back into the pool with its session.
+                            await conn.execute("select pg_advisory_unlock($1)", LOCK)
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, BusError) as error:
+                await log.awarning("ticker.interrupted", reason=type(error).__name__)
+            await asyncio.sleep(1)  # pace of a follower's attempts to lead, not a wait for anything
+
+    async def _lead(self, conn: asyncpg.pool.PoolConnectionProxy[asyncpg.Record]) -> None:
+        while True:
+            self.changed.clear()
+            now = datetime.now(UTC)
+            for one in await views.due_schedules(conn, now):
+                await self._fire(one, now)
+            if await views.ring(conn, now):
+                await self._bus.signal("wake.job", b"")
+            due = await views.next_due(conn)
+            delay = LOOK_SECONDS if due is None else min(LOOK_SECONDS, (due - datetime.now(UTC)).total_seconds())
+            try:
+                async with asyncio.timeout(max(delay, 0)):
+                    await self.changed.wait()
+            except TimeoutError:
+                continue
+
+    async def _fire(self, one: Schedule, now: datetime) -> None:
+        assert one.next_run is not None
+        event = ScheduleFired(schedule_id=one.schedule_id, owner=one.owner,
+                              job_id=domain.run_id(one.schedule_id, one.next_run), due=one.next_run, at=now)
+        meta = Meta(correlation=new_id(), actor="service:scheduler")
+        following = domain.next_run(one.cron, now)
+        async with self._store.transaction() as tx:
+            await tx.append([Write(stream_id=one.schedule_id, kind="schedule", expected=AnyVersion(), events=[event],
+                                   meta=meta, tenant=one.owner)])
+            await views.reschedule(tx.conn, one.schedule_id, following)

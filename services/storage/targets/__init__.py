@@ -1,0 +1,1 @@
+"""Where files are kept; one module per kind of target."""

@@ -1,0 +1,46 @@
+"""Every statement on schema `storage` beside the event store's own."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from uuid import UUID
+
+import asyncpg
+
+from proto.storage import StoredFile
+
+Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
+
+_COLUMNS = "file_id, owner, job_id, key, name, location, size, sha256, media_type, stored_at"
+
+
+async def add(conn: Connection, file: StoredFile) -> None:
+    """Raises asyncpg.UniqueViolationError when the job already has this item."""
+    await conn.execute(
+        f"insert into storage.files ({_COLUMNS}) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",  # noqa: S608 - a constant
+        file.file_id, file.owner, file.job_id, file.key, file.name, file.location, file.size, file.sha256,
+        file.media_type, file.stored_at)
+
+
+async def remove(conn: Connection, file_id: UUID) -> None:
+    await conn.execute("delete from storage.files where file_id = $1", file_id)
+
+
+async def by_item(conn: Connection, job_id: UUID, key: str) -> StoredFile | None:
+    row = await conn.fetchrow(
+        f"select {_COLUMNS} from storage.files where job_id = $1 and key = $2", job_id, key)  # noqa: S608 - a constant
+    return StoredFile(**row) if row else None
+
+
+async def by_id(conn: Connection, file_id: UUID) -> StoredFile | None:
+    row = await conn.fetchrow(f"select {_COLUMNS} from storage.files where file_id = $1", file_id)  # noqa: S608 - a constant
+    return StoredFile(**row) if row else None
+
+
+async def twins(conn: Connection, location: PurePosixPath) -> int:
+    """How many of the owner's files have this name or this name with a number behind it."""
+    stem = str(location.with_suffix(""))
+    found = await conn.fetchval(
+        "select count(*) from storage.files where location = $1 or (starts_with(location, $2) and location ~ $3)",
+        str(location), f"{stem} (", r" \(\d+\)(\.[^./]*)?$")
+    return int(found)

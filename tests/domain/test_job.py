@@ -1,0 +1,251 @@
+"""Given events, when a command, then events or a refusal."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from libs.message import Event, Refusal
+from proto import job as p
+from services.job import domain
+
+JOB, OWNER, WORKER, OTHER = (UUID(int=n) for n in range(1, 5))
+AT = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+ITEM = p.StoredItem(file_id=UUID(int=9), key="a", name="a.bin", size=10, sha256="0" * 64)
+FAILURE = p.Failure(kind="transient", code="http_503", message="the server is busy")
+
+SUBMITTED = p.JobSubmitted(job_id=JOB, number=7, owner=OWNER, dialect="jobs", url="https://files.test/a.bin",
+                           options=p.Options(), priority=5, held=False, at=AT)
+
+
+def admitted(attempt: int = 1) -> p.JobAdmitted:
+    return p.JobAdmitted(job_id=JOB, owner=OWNER, attempt=attempt, at=AT)
+
+
+def started(attempt: int = 1, worker: UUID = WORKER) -> p.JobStarted:
+    return p.JobStarted(job_id=JOB, owner=OWNER, attempt=attempt, worker_id=worker, at=AT)
+
+
+def entered(stage: p.Stage, attempt: int = 1) -> p.JobStageEntered:
+    return p.JobStageEntered(job_id=JOB, owner=OWNER, attempt=attempt, stage=stage, at=AT)
+
+
+def failed_attempt(attempt: int = 1) -> p.JobAttemptFailed:
+    return p.JobAttemptFailed(job_id=JOB, owner=OWNER, attempt=attempt, failure=FAILURE, retry_at=AT, at=AT)
+
+
+PAUSED = p.JobPaused(job_id=JOB, owner=OWNER, at=AT)
+CANCELLED = p.JobCancelled(job_id=JOB, owner=OWNER, at=AT)
+COMPLETED = p.JobCompleted(job_id=JOB, owner=OWNER, attempt=1, engine="http", items_done=1, items_skipped=0,
+                           items_failed=0, size=10, at=AT)
+FAILED = p.JobFailed(job_id=JOB, owner=OWNER, attempt=1, failure=FAILURE, at=AT)
+
+RUNNING = (SUBMITTED, admitted(), started())
+HISTORIES: dict[str, tuple[Event, ...]] = {
+    "held": (replace(SUBMITTED, held=True),),
+    "queued": (SUBMITTED,),
+    "admitted": (SUBMITTED, admitted()),
+    "resolving": RUNNING,
+    "downloading": (*RUNNING, entered("downloading")),
+    "processing": (*RUNNING, entered("processing")),
+    "storing": (*RUNNING, entered("storing")),
+    "paused": (*RUNNING, PAUSED),
+    "completed": (*RUNNING, COMPLETED),
+    "failed": (*RUNNING, FAILED),
+    "cancelled": (*RUNNING, CANCELLED),
+}
+
+
+def state_after(events: tuple[Event, ...]) -> domain.Job:
+    job: domain.Job | None = None
+    for event in events:
+        job = domain.evolve(job, event)
+    assert job is not None
+    return job
+
+
+def tags(decision: domain.Decision) -> list[str]:
+    if isinstance(decision, Refusal):
+        return [f"refused:{type(decision).__name__}"]
+    return [type(event).__name__ for event in decision]
+
+
+@pytest.mark.parametrize("state", HISTORIES)
+def test_each_history_ends_in_the_state_it_is_named_after(state):
+    assert state_after(HISTORIES[state]).state == state
+
+
+DECISIONS = {
+    "cancel": lambda job: domain.cancel(job, p.CancelJob(owner=OWNER, job_id=JOB), AT),
+    "pause": lambda job: domain.pause(job, p.PauseJob(owner=OWNER, job_id=JOB), AT),
+    "resume": lambda job: domain.resume(job, p.ResumeJob(owner=OWNER, job_id=JOB), AT),
+    "retry": lambda job: domain.retry(job, p.RetryJob(owner=OWNER, job_id=JOB), AT),
+    "admit": lambda job: domain.admit(job, AT),
+}
+NO, NOTHING = "refused:WrongState", ""
+WHAT_HAPPENS = {
+    # state:       cancel          pause        resume        retry         admit
+    "held":        ("JobCancelled", NOTHING,     "JobResumed", NO,           NO),
+    "queued":      ("JobCancelled", "JobPaused", NOTHING,      NO,           "JobAdmitted"),
+    "admitted":    ("JobCancelled", "JobPaused", NOTHING,      NO,           NO),
+    "resolving":   ("JobCancelled", "JobPaused", NOTHING,      NO,           NO),
+    "downloading": ("JobCancelled", "JobPaused", NOTHING,      NO,           NO),
+    "processing":  ("JobCancelled", "JobPaused", NOTHING,      NO,           NO),
+    "storing":     ("JobCancelled", "JobPaused", NOTHING,      NO,           NO),
+    "paused":      ("JobCancelled", NOTHING,     "JobResumed", NO,           NO),
+    "completed":   (NO,             NO,          NO,           NO,           NO),
+    "failed":      (NO,             NO,          NO,           "JobRetried", NO),
+    "cancelled":   (NOTHING,        NO,          NO,           "JobRetried", NO),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("state", HISTORIES)
+@pytest.mark.parametrize(("column", "decision"), list(enumerate(DECISIONS)))
+def test_every_command_in_every_state_has_the_one_outcome_of_the_table(state, column, decision):
+    outcome = tags(DECISIONS[decision](state_after(HISTORIES[state])))
+
+    assert outcome == ([WHAT_HAPPENS[state][column]] if WHAT_HAPPENS[state][column] else [])
+
+
+@pytest.mark.parametrize("decision", ["cancel", "pause", "resume", "retry"])
+def test_the_job_of_another_owner_is_answered_as_absent(decision):
+    job = replace(state_after(HISTORIES["queued"]), owner=OTHER)
+
+    assert tags(DECISIONS[decision](job)) == ["refused:JobNotFound"]
+
+
+def test_the_claim_of_the_admitted_attempt_starts_it():
+    job = state_after(HISTORIES["admitted"])
+
+    assert domain.claim(job, p.ClaimAttempt(job_id=JOB, attempt=1, worker_id=WORKER), AT) == [started()]
+
+
+def test_a_claim_that_is_repeated_by_its_worker_changes_nothing():
+    job = state_after(RUNNING)
+
+    assert domain.claim(job, p.ClaimAttempt(job_id=JOB, attempt=1, worker_id=WORKER), AT) == []
+
+
+def test_a_second_worker_with_the_same_ticket_gets_a_higher_attempt_that_shuts_the_first_out():
+    job = state_after(RUNNING)
+
+    decision = domain.claim(job, p.ClaimAttempt(job_id=JOB, attempt=1, worker_id=OTHER), AT)
+
+    assert tags(decision) == ["JobInterrupted", "JobAdmitted", "JobStarted"]
+    after = state_after((*RUNNING, *decision))
+    assert (after.attempt, after.worker_id) == (2, OTHER)
+    late = p.ReportCompleted(job_id=JOB, attempt=1, engine="http", items=(ITEM,))
+    assert tags(domain.report_completed(after, late, AT)) == ["refused:StaleAttempt"]
+
+
+@pytest.mark.parametrize("state", ["queued", "admitted", "completed", "failed", "cancelled", "held"])
+def test_a_report_is_refused_when_the_job_is_not_running(state):
+    job = state_after(HISTORIES[state])
+    attempt = max(job.attempt, 1)
+
+    stage = domain.report_stage(job, p.ReportStage(job_id=JOB, attempt=attempt, stage="downloading"), AT)
+    failure = domain.report_failed(job, p.ReportFailed(job_id=JOB, attempt=attempt, failure=FAILURE), AT, 0.0)
+
+    assert tags(stage) == tags(failure) == ["refused:StaleAttempt"]
+
+
+def test_work_that_was_done_before_the_pause_arrived_is_kept():
+    job = state_after(HISTORIES["paused"])
+
+    decision = domain.report_completed(job, p.ReportCompleted(job_id=JOB, attempt=1, engine="http", items=(ITEM,)), AT)
+
+    assert tags(decision) == ["JobItemCompleted", "JobCompleted"]
+
+
+def test_completion_counts_items_of_earlier_attempts_once():
+    done = p.JobItemCompleted(job_id=JOB, owner=OWNER, attempt=1, item=ITEM, at=AT)
+    second = replace(ITEM, key="b", size=5)
+    job = state_after((*RUNNING, done))
+
+    decision = domain.report_completed(
+        job, p.ReportCompleted(job_id=JOB, attempt=1, engine="http", items=(ITEM, second)), AT)
+
+    assert isinstance(decision, list)
+    completed = decision[-1]
+    assert isinstance(completed, p.JobCompleted)
+    assert (completed.items_done, completed.size) == (2, 15)
+
+
+def test_an_interruption_charges_no_attempt_and_queues_again():
+    decision = domain.lose_worker(state_after(RUNNING), WORKER, AT)
+
+    after = state_after((*RUNNING, *decision))
+    assert (after.state, after.failures) == ("queued", 0)
+
+
+def test_the_loss_of_another_worker_leaves_the_job_alone():
+    assert domain.lose_worker(state_after(RUNNING), OTHER, AT) == []
+
+
+@pytest.mark.parametrize("kind", ["content", "permanent", "auth_required"])
+def test_a_failure_that_time_does_not_heal_ends_the_job_at_once(kind):
+    report = p.ReportFailed(job_id=JOB, attempt=1, failure=replace(FAILURE, kind=kind))
+
+    assert tags(domain.report_failed(state_after(RUNNING), report, AT, 0.0)) == ["JobFailed"]
+
+
+def test_transient_failures_are_retried_until_the_budget_is_spent():
+    events: list[Event] = [SUBMITTED]
+    outcomes = []
+    for attempt in range(1, domain.MAX_FAILURES["transient"] + 1):
+        events += [admitted(attempt), started(attempt)]
+        report = p.ReportFailed(job_id=JOB, attempt=attempt, failure=FAILURE)
+        decision = domain.report_failed(state_after(tuple(events)), report, AT, 0.5)
+        assert isinstance(decision, list)
+        outcomes += tags(decision)
+        events += decision
+
+    assert outcomes == ["JobAttemptFailed"] * (domain.MAX_FAILURES["transient"] - 1) + ["JobFailed"]
+
+
+def test_retrying_by_hand_gives_the_whole_budget_back():
+    history = (*RUNNING, failed_attempt(), admitted(2), started(2), FAILED)
+    decision = domain.retry(state_after(history), p.RetryJob(owner=OWNER, job_id=JOB), AT)
+    assert isinstance(decision, list)
+
+    assert state_after((*history, *decision)).failures == 0
+
+
+@given(failures=st.integers(0, 30), jitter=st.floats(0, 1, exclude_max=True))
+def test_a_retry_is_always_later_and_never_further_than_the_longest_delay(failures, jitter):
+    due = domain.retry_at(failures, FAILURE, AT, jitter)
+
+    assert timedelta(0) < due - AT <= domain.LONGEST_DELAY
+
+
+def test_a_requested_delay_is_the_least_that_is_waited():
+    asked = AT + timedelta(minutes=42)
+
+    assert domain.retry_at(0, replace(FAILURE, kind="rate_limited", retry_at=asked), AT, 0.3) == asked
+
+
+def test_an_origin_can_not_park_a_job_for_ever():
+    asked = AT + timedelta(days=4000)
+
+    due = domain.retry_at(0, replace(FAILURE, kind="rate_limited", retry_at=asked), AT, 0.3)
+
+    assert due == AT + domain.LONGEST_REQUESTED_DELAY
+
+
+WANTED = {"queued": "stale", "downloading": "run", "paused": "pause", "cancelled": "cancel", "completed": "stale"}
+
+
+@pytest.mark.parametrize(("state", "wanted"), WANTED.items())
+def test_a_worker_is_told_what_the_state_asks_of_it(state, wanted):
+    job = state_after(HISTORIES[state])
+
+    assert domain.wanted(job, job.attempt) == wanted
+
+
+def test_a_worker_with_an_old_attempt_is_told_so():
+    assert domain.wanted(state_after(RUNNING), 0) == "stale"
