@@ -1,0 +1,95 @@
+"""Postgres for one service: its pool, its role's limits, and the migrations of its schema."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import asyncpg
+
+Connection: TypeAlias = Any
+"""An asyncpg connection or its pool's proxy: asyncpg publishes no type for "either"."""
+
+POOL_LIMIT = 5
+"""Connections per service; seven services, their relays and a migration stay below the server's sixty."""
+IDLE_SECONDS = 30
+OPEN_TRANSACTION_LIMIT = "10s"
+"""One writer left open anywhere in the cluster holds every feed back; the server ends it after this."""
+
+_NUMBERED = re.compile(r"^(\d{4})_\w+\.py$")
+
+
+async def open_pool(url: str, service: str, limit: int = POOL_LIMIT) -> asyncpg.Pool:
+    """Connects now, so that a wrong URL fails here. Bursts open connections and give them back after 30 s."""
+    return await asyncpg.create_pool(
+        url, min_size=1, max_size=limit, max_inactive_connection_lifetime=IDLE_SECONDS, command_timeout=30,
+        server_settings=server_settings(service))
+
+
+def server_settings(service: str) -> dict[str, str]:
+    return {"application_name": f"longshore-{service}", "search_path": service, "jit": "off", "timezone": "UTC",
+            "idle_in_transaction_session_timeout": OPEN_TRANSACTION_LIMIT}
+
+
+def newest(location: Path) -> str:
+    """The last migration by its number; files are `NNNN_what.py`, forward only."""
+    numbers = sorted(match[1] for path in location.iterdir() if (match := _NUMBERED.match(path.name)))
+    if not numbers:
+        raise FileNotFoundError(f"no migrations in {location}")
+    return numbers[-1]
+
+
+async def migrate(url: str, service: str, location: Path) -> bool:
+    """Bring the service's schema up to date; False when it was. The look is cheap: alembic is imported only to work."""
+    conn = await asyncpg.connect(url, timeout=10, server_settings=server_settings(service))
+    try:
+        try:
+            current = await conn.fetchval(f"select version_num from {service}.alembic_version")  # noqa: S608 - a service's name
+        except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
+            current = None
+    finally:
+        await conn.close()
+    if current == newest(location):
+        return False
+    await asyncio.to_thread(_upgrade, url, service, location)
+    return True
+
+
+def _upgrade(url: str, service: str, location: Path) -> None:
+    """Alembic on an asyncpg engine, in a thread and a loop of its own: its API is synchronous."""
+    asyncio.run(_upgrade_async(url, service, location))
+
+
+async def _upgrade_async(url: str, service: str, location: Path) -> None:
+    from alembic.config import Config  # noqa: PLC0415 - see migrate
+    from alembic.runtime.environment import EnvironmentContext  # noqa: PLC0415
+    from alembic.script import ScriptDirectory  # noqa: PLC0415
+    from sqlalchemy import Connection as Sync  # noqa: PLC0415
+    from sqlalchemy import MetaData, pool  # noqa: PLC0415
+    from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", str(location))
+    config.set_main_option("version_locations", str(location))
+    config.set_main_option("path_separator", "os")
+    script = ScriptDirectory.from_config(config)
+
+    async def connection(*_: object, **__: object) -> asyncpg.Connection:
+        return await asyncpg.connect(url, timeout=10, server_settings=server_settings(service))
+
+    engine = create_async_engine("postgresql+asyncpg://", async_creator=connection, poolclass=pool.NullPool)
+
+    def run(sync: Sync) -> None:
+        # Two processes may migrate at once; the second waits here and finds nothing left to do.
+        sync.exec_driver_sql(f"select pg_advisory_xact_lock(hashtext('migrate {service}'))")
+        environment = EnvironmentContext(
+            config, script, fn=lambda revision, _: script._upgrade_revs("head", revision))  # noqa: SLF001 - the function alembic's own command passes
+        environment.configure(connection=sync, target_metadata=MetaData(schema=service), version_table_schema=service,
+                              transactional_ddl=True)
+        environment.run_migrations()
+
+    async with engine.begin() as conn:
+        await conn.run_sync(run)
+    await engine.dispose()

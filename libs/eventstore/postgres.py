@@ -1,0 +1,218 @@
+"""Append and read, one schema per store."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from uuid import UUID
+
+import asyncpg
+import msgspec
+from msgspec import Struct
+
+from libs.database import Connection
+from libs.message import ORIGIN, Event, Meta, Position, Registry, new_id, tag
+
+
+class Exact(Struct, frozen=True):
+    """The stream is at exactly this version (1 or more)."""
+
+    version: int
+
+
+class NoStream(Struct, frozen=True):
+    """There is no such stream yet."""
+
+
+class Exists(Struct, frozen=True):
+    """There is one, at whatever version."""
+
+
+class Any(Struct, frozen=True):
+    """No expectation; the later of two writers waits for the earlier."""
+
+
+Expected = Exact | NoStream | Exists | Any
+
+
+def _code(expected: Expected) -> int:
+    match expected:
+        case Exact(version):
+            return version
+        case NoStream():
+            return 0
+        case Exists():
+            return -1
+        case Any():
+            return -2
+
+
+class WrongVersion(Exception):
+    """Another writer was there first. Decide again on the new state; never re-append the same events."""
+
+    def __init__(self, stream_id: UUID, expected: Expected, actual: int) -> None:
+        super().__init__(f"{stream_id} is at version {actual}, not {expected}")
+        self.stream_id = stream_id
+        self.expected = expected
+        self.actual = actual
+
+
+class NotFirstWrite(Exception):
+    """The transaction had written before it appended, which can reorder the feed."""
+
+
+class Write(Struct, frozen=True, kw_only=True):
+    """Events for one stream. A stream may come once in a call. `event_ids` make a repeated append fail instead of
+    doubling; without them ids are new."""
+
+    stream_id: UUID
+    kind: str
+    expected: Expected
+    events: Sequence[Event]
+    meta: Meta
+    tenant: UUID | None = None
+    event_ids: Sequence[UUID] | None = None
+
+
+class Recorded(Struct, frozen=True, kw_only=True):
+    position: Position
+    stream_id: UUID
+    version: int
+    event_id: UUID
+    kind: str
+    type: str
+    schema_version: int
+    recorded_at: datetime
+    event: Event
+    meta: Meta
+
+
+class Outcome(Struct, frozen=True):
+    """What an earlier command with the same id was answered."""
+
+    request_hash: bytes
+    outcome: bytes
+
+
+class Transaction:
+    """`append` first and once, then whatever must commit with it on `conn`."""
+
+    def __init__(self, store: EventStore, conn: Connection) -> None:
+        self.conn = conn
+        self._store = store
+
+    async def append(self, writes: Sequence[Write]) -> list[Position]:
+        """The place of every event, in the order given. Raises WrongVersion, NotFirstWrite, and
+        asyncpg.UniqueViolationError for an event id that is stored already."""
+        return await self._store.append(self.conn, writes)
+
+
+_encode = msgspec.json.Encoder().encode
+_decode_meta = msgspec.json.Decoder(Meta).decode
+
+
+class EventStore:
+    """One service's store. `wake` is called after every commit, to hurry the relay."""
+
+    def __init__(self, pool: asyncpg.Pool, schema: str, registry: Registry, wake: Callable[[], None]) -> None:
+        self.schema = schema
+        self._pool = pool
+        self._registry = registry
+        self._wake = wake
+        self._append = f"select * from {schema}.append($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11)"
+        columns = "position, txid::text, stream_id, version, event_id, kind, type, schema_version, data, meta, recorded_at"
+        self._load = f"select {columns} from {schema}.events where stream_id = $1 and version > $2 order by version"  # noqa: S608 - the schema is ours
+        self._feed = (
+            f"select {columns} from {schema}.events"  # noqa: S608 - the schema is ours
+            " where (txid, position) > ($1::text::xid8, $2) and txid < pg_snapshot_xmin(pg_current_snapshot())"
+            " order by txid, position limit $3")
+        self._hidden = (
+            f"select extract(epoch from clock_timestamp() - min(recorded_at))::float8 from {schema}.events"  # noqa: S608 - the schema is ours
+            " where (txid, position) > ($1::text::xid8, $2)")
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        async with self._pool.acquire() as conn:
+            async with conn.transaction():
+                yield Transaction(self, conn)
+        self._wake()
+
+    async def append(self, conn: Connection, writes: Sequence[Write]) -> list[Position]:
+        streams, kinds, tenants, expected, counts, metas = [], [], [], [], [], []
+        ids: list[UUID] = []
+        types, versions, data, owners = [], [], [], []
+        for index, write in enumerate(writes, 1):
+            streams.append(write.stream_id)
+            kinds.append(write.kind)
+            tenants.append(write.tenant)
+            expected.append(_code(write.expected))
+            counts.append(len(write.events))
+            metas.append(_encode(write.meta))
+            ids.extend(write.event_ids or (new_id() for _ in write.events))
+            for event in write.events:
+                types.append(tag(event))
+                versions.append(type(event).schema_version)
+                data.append(_encode(event))
+                owners.append(index)
+        try:
+            row = await conn.fetchrow(self._append, streams, kinds, tenants, expected, counts, ids, types, versions,
+                                      data, metas, owners)
+        except asyncpg.PostgresError as error:
+            raise _translated(error) from error
+        assert row is not None
+        txid = int(row["txid"])
+        return [Position(txid, number) for number in row["positions"]]
+
+    async def load(self, stream_id: UUID, after: int = 0) -> list[Recorded]:
+        """One stream's events in version order; empty when there is no such stream."""
+        return [self._recorded(row) for row in await self._pool.fetch(self._load, stream_id, after)]
+
+    async def read(self, after: Position = ORIGIN, limit: int = 500, conn: Connection | None = None) -> list[Recorded]:
+        """The feed in its one order, behind the barrier that hides what a transaction still open may precede."""
+        return [self._recorded(row) for row in await self.rows(after, limit, conn)]
+
+    async def rows(self, after: Position, limit: int, conn: Connection | None = None) -> list[asyncpg.Record]:
+        """As `read`, undecoded."""
+        source = conn if conn is not None else self._pool
+        rows: list[asyncpg.Record] = await source.fetch(self._feed, str(after.txid), after.number, limit)
+        return rows
+
+    async def hidden(self, after: Position, conn: Connection) -> float | None:
+        """Age in seconds of the oldest event that is committed but still behind the barrier; None when none is."""
+        age: float | None = await conn.fetchval(self._hidden, str(after.txid), after.number)
+        return age
+
+    def _recorded(self, row: asyncpg.Record) -> Recorded:
+        return Recorded(
+            position=Position(int(row["txid"]), row["position"]), stream_id=row["stream_id"], version=row["version"],
+            event_id=row["event_id"], kind=row["kind"], type=row["type"], schema_version=row["schema_version"],
+            recorded_at=row["recorded_at"],
+            event=self._registry.event(row["type"], row["schema_version"], row["data"]),
+            meta=_decode_meta(row["meta"]))
+
+    async def remember(self, conn: Connection, command_id: UUID, request_hash: bytes, outcome: bytes) -> None:
+        """After the append, in its transaction. Raises asyncpg.UniqueViolationError when another answer came first."""
+        await conn.execute(f"insert into {self.schema}.commands values ($1, $2, $3)",  # noqa: S608 - the schema is ours
+                           command_id, request_hash, outcome)
+
+    async def recall(self, command_id: UUID) -> Outcome | None:
+        row = await self._pool.fetchrow(
+            f"select request_hash, outcome from {self.schema}.commands where command_id = $1", command_id)  # noqa: S608 - the schema is ours
+        return Outcome(row["request_hash"], row["outcome"]) if row else None
+
+
+def _translated(error: Exception) -> Exception:
+    state = getattr(error, "sqlstate", None)
+    if state == "LS001":
+        return NotFirstWrite(str(error))
+    if state == "LS002":
+        stream_id, expected, actual = str(getattr(error, "detail", "")).split(" ")
+        return WrongVersion(UUID(stream_id), _expected(int(expected)), int(actual))
+    return error
+
+
+def _expected(code: int) -> Expected:
+    if code > 0:
+        return Exact(code)
+    return NoStream() if code == 0 else Exists() if code == -1 else Any()

@@ -1,0 +1,224 @@
+"""Followers of a feed that keep their place in the transaction of their effect.
+
+A projection's effect is rows, so it can be rebuilt. A reactor's effect is an act (a command, a notice), so it has no
+rebuild: running it again over history would act again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+
+import asyncpg
+import msgspec
+import structlog
+from prometheus_client import Counter, Gauge
+
+from libs.database import Connection
+from libs.feed import Delivered, SinkGone
+from libs.message import ORIGIN, Event, Position, Registry, UnknownMessage
+
+log = structlog.get_logger()
+
+TRIES = 5
+"""Of a single event that fails for itself, before it is put aside as a dead letter."""
+
+APPLIED = Counter("longshore_projection_events_total", "Events applied", ["consumer"])
+DEAD = Counter("longshore_dead_letters_total", "Events put aside", ["consumer"])
+SEQUENCE = Gauge("longshore_projection_sequence", "Stream sequence that was applied last", ["consumer"])
+
+Apply = Callable[[Connection, Sequence["Applied"]], Awaitable[None]]
+PASSING = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.OperatorInterventionError,
+           asyncpg.InsufficientResourcesError, asyncpg.TransactionRollbackError, OSError, TimeoutError)
+"""Troubles of the moment: the batch is tried again, nobody is blamed."""
+
+Source = Callable[[int], AbstractAsyncContextManager[AsyncIterator[list[Delivered]]]]
+"""Opens a stream behind a sequence: batches in order, without gap."""
+
+
+class Overtaken(Exception):
+    """Another process moved this consumer's mark; read it again and go on from there."""
+
+
+class Applied(msgspec.Struct, frozen=True):
+    """An event with where it came from."""
+
+    event: Event
+    at: Delivered
+
+
+class Follower:
+    """One durable consumer of one stream, with its mark in `<schema>.checkpoints`.
+
+    `wanted` are the tags it knows: others are passed over, a wanted one that can not be decoded becomes a dead letter.
+    `committed` is called after each commit, in order, for in-process listeners.
+    """
+
+    def __init__(self, name: str, pool: asyncpg.Pool, schema: str, source: Source, registry: Registry,
+                 wanted: frozenset[str], apply: Apply,
+                 committed: Callable[[Sequence[Applied]], None] | None = None) -> None:
+        self.name = name
+        self.position = ORIGIN
+        self.sequence = 0
+        self._pool = pool
+        self._schema = schema
+        self._source = source
+        self._registry = registry
+        self._wanted = wanted
+        self._apply = apply
+        self._committed = committed
+        self._moved = asyncio.Condition()
+
+    async def run(self) -> None:
+        """Follows for ever; the loss of Postgres or of the bus only pauses it."""
+        pause = 0.05
+        while True:
+            try:
+                await self._load_mark()
+                async with self._source(self.sequence) as batches:
+                    async for batch in batches:
+                        await self._take(batch)
+                        pause = 0.05
+            except (*PASSING, SinkGone, Overtaken) as error:
+                await log.awarning("follower.interrupted", consumer=self.name, reason=type(error).__name__)
+            await asyncio.sleep(pause)  # back-off while something is away
+            pause = min(pause * 2, 5.0)
+
+    async def reached(self, position: Position, timeout: float) -> bool:
+        """Whether the mark came to `position` within `timeout` seconds."""
+        if self.position >= position:
+            return True
+        try:
+            async with asyncio.timeout(timeout), self._moved:
+                await self._moved.wait_for(lambda: self.position >= position)
+        except TimeoutError:
+            return False
+        return True
+
+    async def passed(self, sequence: int) -> None:
+        """Waits until the stream is applied through `sequence`."""
+        async with self._moved:
+            await self._moved.wait_for(lambda: self.sequence >= sequence)
+
+    async def forget(self, tables: Sequence[str]) -> None:
+        async with self._pool.acquire() as conn, conn.transaction():
+            await conn.execute(f"truncate {', '.join(tables)}")
+            await conn.execute(f"delete from {self._schema}.checkpoints where name = $1", self.name)  # noqa: S608 - our schema
+        await self._move(ORIGIN, 0)
+
+    async def _load_mark(self) -> None:
+        row = await self._pool.fetchrow(
+            f"select txid, position, sequence from {self._schema}.checkpoints where name = $1", self.name)  # noqa: S608 - our schema
+        await self._move(Position(row["txid"], row["position"]) if row else ORIGIN, row["sequence"] if row else 0)
+
+    async def _move(self, position: Position, sequence: int) -> None:
+        async with self._moved:
+            self.position, self.sequence = position, sequence
+            SEQUENCE.labels(self.name).set(sequence)
+            self._moved.notify_all()
+
+    async def _take(self, batch: Sequence[Delivered]) -> None:
+        fresh = [one for one in batch if one.sequence > self.sequence]
+        if not fresh:
+            return
+        try:
+            await self._commit(fresh)
+        except (*PASSING, Overtaken):
+            raise
+        except Exception as error:  # noqa: BLE001 - one event is at fault: find it, put it aside, go on
+            await log.awarning("follower.batch_failed", consumer=self.name, reason=repr(error))
+            for one in fresh:
+                await self._alone(one)
+
+    async def _alone(self, one: Delivered) -> None:
+        for _ in range(TRIES - 1):
+            try:
+                await self._commit([one])
+            except (*PASSING, Overtaken):
+                raise
+            except Exception as error:  # noqa: BLE001 - tried again below, then kept with its text
+                await log.ainfo("follower.event_failed", consumer=self.name, event_type=one.event_type, reason=repr(error))
+            else:
+                return
+        try:
+            await self._commit([one])
+        except (*PASSING, Overtaken):
+            raise
+        except Exception as error:  # noqa: BLE001 - kept with its text, to be read and redriven
+            await self._bury(one, repr(error))
+
+    async def _commit(self, batch: Sequence[Delivered]) -> None:
+        events = [Applied(event, one) for one in batch if (event := self._decode(one)) is not None]
+        async with self._pool.acquire() as conn, conn.transaction():
+            if events:
+                await self._apply(conn, events)
+            await self._save_mark(conn, batch[-1])
+        await self._move(batch[-1].position, batch[-1].sequence)
+        APPLIED.labels(self.name).inc(len(batch))
+        if events and self._committed is not None:
+            self._committed(events)
+
+    def _decode(self, one: Delivered) -> Event | None:
+        if one.event_type not in self._wanted:
+            return None
+        return self._registry.event(one.event_type, one.schema_version, one.body)
+
+    async def _save_mark(self, conn: Connection, last: Delivered) -> None:
+        """Only from where this process believes the mark to be: two replicas may follow, one of them commits."""
+        moved = await conn.fetchval(
+            f"insert into {self._schema}.checkpoints as c (name, txid, position, sequence, epoch)"  # noqa: S608 - our schema
+            " values ($1, $2, $3, $4, '') on conflict (name) do update set"
+            " txid = excluded.txid, position = excluded.position, sequence = excluded.sequence, updated_at = now()"
+            " where c.sequence = $5 returning sequence",
+            self.name, last.position.txid, last.position.number, last.sequence, self.sequence)
+        if moved is None:
+            raise Overtaken(self.name)
+
+    async def _bury(self, one: Delivered, error: str) -> None:
+        async with self._pool.acquire() as conn, conn.transaction():
+            await conn.execute(
+                f"insert into {self._schema}.dead_letters (consumer, sequence, type, stream_id, body, headers, error)"  # noqa: S608 - our schema
+                " values ($1, $2, $3, $4, $5, $6, $7) on conflict do nothing",
+                self.name, one.sequence, one.event_type, one.stream_id, one.body,
+                msgspec.json.encode(one.headers).decode(), error)
+            await self._save_mark(conn, one)
+        await self._move(one.position, one.sequence)
+        DEAD.labels(self.name).inc()
+        await log.aerror("follower.dead_letter", consumer=self.name, sequence=one.sequence, event_type=one.event_type, reason=error)
+
+    async def redrive(self, sequence: int) -> bool:
+        """Apply a dead letter now, out of order; True and the letter is gone when it went well. What went wrong raises."""
+        async with self._pool.acquire() as conn, conn.transaction():
+            row = await conn.fetchrow(
+                f"delete from {self._schema}.dead_letters where consumer = $1 and sequence = $2 returning *",  # noqa: S608 - our schema
+                self.name, sequence)
+            if row is None:
+                return False
+            headers = msgspec.json.decode(row["headers"], type=dict[str, str])
+            version = int(headers["ce-dataschema"].rpartition(".v")[2])
+            letter = Delivered(
+                sequence=sequence, position=Position.parse(headers["Pos"]), event_type=row["type"],
+                schema_version=version, stream_id=row["stream_id"], version=int(headers["version"]),
+                recorded_at=row["at"], headers=headers, body=row["body"])
+            event = self._registry.event(letter.event_type, version, letter.body)
+            await self._apply(conn, [Applied(event, letter)])
+        return True
+
+
+async def rebuild(follower: Follower, tables: Sequence[str], until: int) -> None:
+    """Empty a projection's tables and fill them from the start of the stream to sequence `until`.
+
+    For projections alone: a reactor has no rows to empty, and must not act on history. Nobody else may run the follower
+    meanwhile.
+    """
+    await follower.forget(tables)
+    running = asyncio.create_task(follower.run())
+    try:
+        await follower.passed(until)
+    finally:
+        running.cancel()
+        await asyncio.wait({running})
+
+
+__all__ = ["Applied", "Follower", "Overtaken", "UnknownMessage", "rebuild"]

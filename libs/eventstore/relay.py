@@ -1,0 +1,127 @@
+"""Publishes a store's feed to its stream: in order, exactly once, by one process at a time.
+
+The relay keeps no cursor of its own. It reads the last message of the sink and goes on behind it, so a tail that the
+sink lost is sent again by itself, and a relay that was thought dead is refused by the sequence it expects.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+import asyncpg
+import msgspec
+import structlog
+from prometheus_client import Counter, Gauge
+
+from libs.database import Connection, server_settings
+from libs.eventstore.postgres import EventStore
+from libs.feed import Outgoing, Sink, SinkGone, WrongSequence
+from libs.message import ORIGIN, Meta, Position
+
+log = structlog.get_logger()
+
+BATCH = 500
+"""Events in one atomic batch; the server takes up to a thousand."""
+POLL_SECONDS = 1.0
+"""How long an event of another process can wait for a relay that nobody woke."""
+ELECTION_SECONDS = 2.0
+LONGEST_PAUSE = 5.0
+HIDDEN_PAUSE = 0.001
+
+PUBLISHED = Counter("longshore_relay_events_total", "Events published", ["service"])
+LAG = Gauge("longshore_relay_lag_seconds", "Time since the feed was last empty", ["service"])
+BARRIER = Gauge("longshore_relay_barrier_age_seconds", "Age of the oldest event behind an open transaction", ["service"])
+
+_decode_meta = msgspec.json.Decoder(Meta).decode
+
+
+class Relay:
+    """`wake` is set after every commit of this process; other processes' events are found by the poll."""
+
+    def __init__(self, store: EventStore, sink: Sink, *, url: str, wake: asyncio.Event,
+                 poll_seconds: float = POLL_SECONDS) -> None:
+        self._store = store
+        self._sink = sink
+        self._url = url
+        self._wake = wake
+        self._poll = poll_seconds
+        self._drained_at = time.monotonic()
+        self._leading = False
+
+    @property
+    def lag_seconds(self) -> float:
+        """Zero for a follower: its leader answers for the feed."""
+        return time.monotonic() - self._drained_at if self._leading else 0.0
+
+    async def run(self) -> None:
+        """Leads when it can, for ever; the loss of Postgres or of the stream only pauses it."""
+        pause = 0.05
+        LAG.labels(self._store.schema).set_function(lambda: self.lag_seconds)
+        while True:
+            try:
+                await self._elected()
+                pause = 0.05
+            except (WrongSequence, SinkGone) as error:
+                await log.awarning("relay.stepped_down", service=self._store.schema, reason=str(error))
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+                await log.awarning("relay.interrupted", service=self._store.schema, reason=type(error).__name__)
+            await asyncio.sleep(pause)  # back-off while something is away
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+    async def _elected(self) -> None:
+        """Leadership is a lock of this connection's session: it can not outlive the connection it reads with."""
+        conn = await asyncpg.connect(self._url, timeout=10, command_timeout=30,
+                                     server_settings=server_settings(f"{self._store.schema}"))
+        try:
+            while not await conn.fetchval("select pg_try_advisory_lock(hashtext($1))", f"relay {self._store.schema}"):
+                await asyncio.sleep(ELECTION_SECONDS)  # pace of elections
+            self._leading = True
+            await self._lead(conn)
+        finally:
+            self._leading = False
+            conn.terminate()
+
+    async def _lead(self, conn: Connection) -> None:
+        tail = await self._sink.last()
+        sequence, cursor = (tail.sequence, tail.position) if tail else (0, ORIGIN)
+        while True:
+            self._wake.clear()
+            rows = await self._store.rows(cursor, BATCH, conn)
+            if rows:
+                sequence = await self._sink.publish(self._outgoing(rows), sequence)
+                cursor = Position(int(rows[-1]["txid"]), rows[-1]["position"])
+                PUBLISHED.labels(self._store.schema).inc(len(rows))
+                if len(rows) == BATCH:
+                    continue
+            hidden = await self._store.hidden(cursor, conn)
+            BARRIER.labels(self._store.schema).set(hidden or 0.0)
+            if hidden is not None:
+                # Committed or about to be, yet an older transaction is open: it will be readable in a moment.
+                await asyncio.sleep(min(max(HIDDEN_PAUSE, hidden / 4), 0.05))
+                continue
+            self._drained_at = time.monotonic()
+            try:
+                async with asyncio.timeout(self._poll):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    def _outgoing(self, rows: Sequence[asyncpg.Record]) -> list[Outgoing]:
+        schema = self._store.schema
+        batch = []
+        for row in rows:
+            event_id, stream_id, kind = str(row["event_id"]), str(row["stream_id"]), row["type"]
+            meta = _decode_meta(row["meta"])
+            headers = {
+                "Pos": f"{row['txid']}.{row['position']}", "ce-id": event_id, "ce-type": kind,
+                "ce-source": schema, "ce-subject": stream_id, "ce-time": row["recorded_at"].isoformat(),
+                "ce-dataschema": f"{kind}.v{row['schema_version']}", "version": str(row["version"]),
+                "correlation-id": str(meta.correlation), "actor": meta.actor, "traceparent": meta.traceparent,
+            }
+            if meta.causation is not None:
+                headers["causation-id"] = str(meta.causation)
+            verb = kind.partition(".")[2].replace(".", "_")
+            batch.append(Outgoing(f"ev.{schema}.{row['kind']}.{verb}.{stream_id}", event_id, headers, row["data"]))
+        return batch

@@ -1,0 +1,58 @@
+"""What goes through a feed: records on their way out of an event store, and on their way in from a stream."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from msgspec import Struct
+
+from libs.message import Position
+
+
+class WrongSequence(Exception):
+    """Somebody else has published to this stream; re-read its end before going on."""
+
+
+class SinkGone(Exception):
+    """The stream does not exist, or its server can not be reached."""
+
+
+class Tail(Struct, frozen=True):
+    """The end of a stream: its last sequence and which event that is."""
+
+    sequence: int
+    position: Position
+
+
+class Outgoing(Struct, frozen=True):
+    subject: str
+    event_id: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Delivered(Struct, frozen=True, kw_only=True):
+    """One event as a consumer gets it. Sequence N of a stream is always the same event, even after a rebuild."""
+
+    sequence: int
+    position: Position
+    event_type: str
+    schema_version: int
+    stream_id: UUID
+    version: int
+    recorded_at: datetime
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Sink(Protocol):
+    """Where a relay writes. One writer; the end of the sink is the writer's cursor."""
+
+    async def last(self) -> Tail | None:
+        """None when the stream is empty; raises SinkGone."""
+
+    async def publish(self, batch: Sequence[Outgoing], expected_last: int) -> int:
+        """All or nothing, after `expected_last`; the new last sequence. Raises WrongSequence, SinkGone."""
