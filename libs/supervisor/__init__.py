@@ -1,0 +1,92 @@
+"""The servers of a laptop: Postgres and NATS as child processes that we start, watch, restart and end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import structlog
+
+from libs.bus.topology import USERS
+from libs.supervisor.child import Child, Identity
+from libs.supervisor.folder import DataFolder, DataFolderInUse, UnusableFolder
+from libs.supervisor.nats import Nats
+from libs.supervisor.postgres import Postgres, StartFailed, unprivileged
+
+log = structlog.get_logger()
+
+LONGEST_PAUSE = 5.0
+
+
+class Servers:
+    """Both servers, ready. Whoever holds this may be cut off for a moment, never for good."""
+
+    def __init__(self, folder: DataFolder, secret_key: str, postgres: Postgres, nats: Nats,
+                 services: Sequence[str]) -> None:
+        self.secret_key = secret_key
+        self.postgres = postgres
+        self.nats = nats
+        self.nats_url = nats.url
+        self.database_urls = {service: postgres.url(service) for service in services}
+        self.nats_seeds: dict[str, Path] = {user.name: folder.seed(user.name) for user in USERS}
+        self.restarted = asyncio.Event()
+        """Set when a server came back; whoever waits for it clears it."""
+
+    @classmethod
+    @asynccontextmanager
+    async def run(cls, folder: DataFolder, services: Sequence[str]) -> AsyncIterator[Servers]:
+        """The folder must be locked by the caller. Raises StartFailed, UnusableFolder."""
+        folder.create()
+        secrets = await asyncio.to_thread(folder.secrets, tuple(services))
+        identity = unprivileged()
+        with folder.socket_folder((identity.uid, identity.gid) if identity else None) as socket:
+            postgres = Postgres(folder, secrets, socket, identity)
+            nats = Nats(folder)
+            await asyncio.to_thread(nats.prepare)
+            try:
+                async with asyncio.TaskGroup() as starting:
+                    starting.create_task(_first(postgres, services))
+                    starting.create_task(nats.start())
+                servers = cls(folder, secrets.secret_key, postgres, nats, services)
+                folder.announce(nats.url)
+                async with asyncio.TaskGroup() as watching:
+                    keepers = [watching.create_task(servers._keep(one.start, lambda one=one: one.child, name))  # type: ignore[misc]  # the default binds the loop's value
+                               for one, name in ((postgres, "postgres"), (nats, "nats"))]
+                    try:
+                        yield servers
+                    finally:
+                        for keeper in keepers:
+                            keeper.cancel()
+            finally:
+                folder.withdraw()
+                await asyncio.gather(nats.stop(), postgres.stop())
+
+    async def _keep(self, start: Callable[[], Awaitable[Child]], child: Callable[[], Child | None], name: str) -> None:
+        pause = 0.05
+        while True:
+            current = child()
+            assert current is not None
+            status = await current.wait()
+            await log.awarning("server.died", server=name, status=status)
+            while True:
+                try:
+                    await start()
+                except StartFailed as error:
+                    await log.aerror("server.start_failed", server=name, reason=str(error))
+                    await asyncio.sleep(pause)  # back-off of a server that can not start
+                    pause = min(pause * 2, LONGEST_PAUSE)
+                else:
+                    pause = 0.05
+                    break
+            self.restarted.set()
+            await log.ainfo("server.restarted", server=name)
+
+
+async def _first(postgres: Postgres, services: Sequence[str]) -> None:
+    await postgres.start()
+    await postgres.ensure_roles(services)
+
+
+__all__ = ["Child", "DataFolder", "DataFolderInUse", "Identity", "Servers", "StartFailed", "UnusableFolder"]

@@ -1,0 +1,148 @@
+"""The data folder: where everything of one installation lives, and that only one of us uses it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+LONGEST_SOCKET_FOLDER = 90
+"""A Unix socket's path may have 107 bytes; Postgres adds `/.s.PGSQL.5432`."""
+
+
+class DataFolderInUse(Exception):
+    """Longshore runs on this data folder already."""
+
+
+class UnusableFolder(Exception):
+    """The data folder can not be used; the message says why and what to do."""
+
+
+class Secrets(msgspec.Struct, frozen=True):
+    """Made on the first start. Whoever has this file has the installation."""
+
+    secret_key: str
+    postgres_password: str
+    service_passwords: dict[str, str]
+
+
+class DataFolder:
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+
+    @staticmethod
+    def find(chosen: Path | None, environ: Mapping[str, str]) -> DataFolder:
+        """The option, the environment, else the user's own place; root's is /var/lib/longshore, because the account
+        that runs Postgres for root can not enter root's home."""
+        if chosen is not None:
+            return DataFolder(chosen)
+        if named := environ.get("LONGSHORE_DATA_DIR"):
+            return DataFolder(Path(named).expanduser())
+        if os.geteuid() == 0:
+            return DataFolder(Path("/var/lib/longshore"))
+        base = environ.get("XDG_DATA_HOME")
+        return DataFolder((Path(base) if base else Path.home() / ".local/share") / "longshore")
+
+    postgres = property(lambda self: self.path / "postgres")
+    nats = property(lambda self: self.path / "nats")
+    run = property(lambda self: self.path / "run")
+    work = property(lambda self: self.path / "work")
+    files = property(lambda self: self.path / "files")
+
+    def log(self, name: str) -> Path:
+        return self.path / "run" / f"{name}.log"
+
+    def seed(self, user: str) -> Path:
+        return self.path / "nats" / "keys" / f"{user}.nk"
+
+    def create(self) -> None:
+        """Raises UnusableFolder."""
+        try:
+            # Enterable by others, for the account that runs Postgres; what is inside is closed one by one.
+            self.path.mkdir(mode=0o755, parents=True, exist_ok=True)
+            for folder in (self.nats, self.run, self.work, self.nats / "keys"):
+                folder.mkdir(mode=0o700, exist_ok=True)
+            self.files.mkdir(mode=0o755, exist_ok=True)
+        except OSError as error:
+            raise UnusableFolder(f"create {self.path}: {error.strerror}. Choose another folder with --data.") from error
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Raises DataFolderInUse. The kernel lets go when we die, however we die."""
+        self.create()
+        handle = os.open(self.run / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                holder = os.read(handle, 32).decode(errors="replace").strip() or "unknown"
+                raise DataFolderInUse(f"Longshore runs on {self.path} already (process {holder}).") from None
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, str(os.getpid()).encode(), 0)
+            yield
+        finally:
+            os.close(handle)
+
+    def secrets(self, services: tuple[str, ...]) -> Secrets:
+        """Loaded, or made; complete for `services` and on disk before it is returned."""
+        path = self.path / "secrets.json"
+        try:
+            known = msgspec.json.decode(path.read_bytes(), type=Secrets)
+        except FileNotFoundError:
+            known = Secrets(secrets.token_urlsafe(48), secrets.token_urlsafe(24), {})
+        missing = {name: secrets.token_urlsafe(24) for name in services if name not in known.service_passwords}
+        if missing or not path.exists():
+            known = msgspec.structs.replace(known, service_passwords={**known.service_passwords, **missing})
+            write_durably(path, msgspec.json.format(msgspec.json.encode(known)))
+        return known
+
+    @contextmanager
+    def socket_folder(self, owner: tuple[int, int] | None) -> Iterator[Path]:
+        """For Postgres' socket, enterable by its account alone besides us; below /tmp when our own path is too long."""
+        own = self.path / "run" / "pg"
+        if len(os.fsencode(own)) <= LONGEST_SOCKET_FOLDER and owner is None:
+            own.mkdir(mode=0o700, exist_ok=True)
+            yield own
+            return
+        made = Path(tempfile.mkdtemp(prefix="longshore-"))
+        if owner is not None:
+            os.chown(made, *owner)
+        try:
+            yield made
+        finally:
+            for left in made.iterdir():
+                left.unlink(missing_ok=True)
+            made.rmdir()
+
+    def announce(self, nats_url: str) -> None:
+        """For the command line: how to reach what runs here."""
+        write_durably(self.run / "endpoint.json", json.dumps({"nats_url": nats_url}).encode())
+
+    def endpoint(self) -> str | None:
+        """None when nothing was announced; what was may have ended since."""
+        try:
+            return str(json.loads((self.run / "endpoint.json").read_bytes())["nats_url"])
+        except FileNotFoundError:
+            return None
+
+    def withdraw(self) -> None:
+        (self.run / "endpoint.json").unlink(missing_ok=True)
+
+
+def write_durably(path: Path, content: bytes) -> None:
+    """Readable by us alone; the old content or the new, never half."""
+    partial = path.with_name(path.name + ".partial")
+    handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        os.write(handle, content)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    partial.replace(path)
