@@ -70,10 +70,9 @@ def _events(service: str) -> StreamSpec:
 STREAMS: tuple[StreamSpec, ...] = (
     *(_events(service) for service in SERVICES),
     StreamSpec(name="WORK", config={
-        "subjects": ["work.run.*.*", "work.delay.*.*"], "retention": "workqueue", "storage": "file",
+        "subjects": ["work.run.*.*"], "retention": "workqueue", "storage": "file",
         # A full queue is the dispatcher's news, not the oldest ticket's loss.
         "discard": "new", "max_msgs": 100_000,
-        "allow_msg_schedules": True, "allow_msg_ttl": True, "allow_atomic": True, "allow_direct": True,
         "num_replicas": 1, "duplicate_window": 120 * SECOND,
     }),
     StreamSpec(name="PROGRESS", config={
@@ -138,7 +137,7 @@ USERS: tuple[UserSpec, ...] = (
         *_reads(*EVENTS, "PROGRESS"), "$JS.API.DIRECT.GET.PROGRESS.>")),
     _service("auth"),
     _service("job", publish=(
-        "work.run.*.*", "work.delay.*.*", "$JS.API.STREAM.INFO.WORK", "progress.*.*", "ctl.job.*",
+        "work.run.*.*", "$JS.API.STREAM.INFO.WORK", "progress.*.*", "ctl.job.*",
         "$JS.API.CONSUMER.INFO.WORK.*", *_reads("DLQ_ADV"))),
     _service("scheduler", publish=("wake.job", "cmd.job.submit", *_reads("EV_SCHEDULER", "EV_JOB"))),
     _service("unrestrict_proxy"),

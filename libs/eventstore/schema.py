@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-_DDL = """
+_TABLES = """
 create table {s}.streams (
   stream_id uuid primary key,
   kind text not null,
@@ -55,6 +55,9 @@ create table {s}.dead_letters (
   primary key (consumer, sequence)
 );
 
+"""
+
+_APPEND = """
 -- Modes of `expected`: n >= 1 exactly that version, 0 no stream, -1 the stream exists, -2 any.
 -- Streams are passed once each, events in order with the index of their stream.
 create function {s}.append(
@@ -120,8 +123,9 @@ $append$;
 """
 
 
-def create_event_store(schema: str) -> str:
-    """DDL for one service's schema, which must exist. Run once, by its first migration."""
+def create_event_store(schema: str) -> tuple[str, ...]:
+    """DDL for one service's schema, which must exist, a statement each. Run once, by its first migration."""
     if not schema.isidentifier():
         raise ValueError(f"{schema!r} is no schema name")
-    return _DDL.replace("{s}", schema)
+    tables = (statement.strip() for statement in _TABLES.split(";\n"))
+    return tuple(text.replace("{s}", schema) for text in (*tables, _APPEND) if text)

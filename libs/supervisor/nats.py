@@ -92,7 +92,7 @@ def user_block(user: UserSpec, public_key: str) -> dict[str, object]:
     return {
         "nkey": public_key,
         "permissions": {
-            "publish": {"allow": list(user.publish)},
+            "publish": {"allow": list(user.publish), "deny": list(user.never)},
             "subscribe": {"allow": list(user.subscribe)},
             # To answer what was asked, once each, for as long as an answer may take.
             "allow_responses": {"max": 1, "expires": "5m"},

@@ -187,17 +187,22 @@ class Postgres:
             pid = int(pidfile.read_text().split("\n", 1)[0])
         except (FileNotFoundError, ValueError):
             return
-        try:
-            process = psutil.Process(pid)
-            ours = process.cwd() == str(self._folder.postgres) and process.status() != psutil.STATUS_ZOMBIE
-        except psutil.Error:
-            ours = False
-        if not ours:
+        process = self._server(pid)
+        if process is None:
             pidfile.unlink(missing_ok=True)
             return
         await log.ainfo("postgres.leftover", pid=pid)
         process.send_signal(signal.SIGINT)
         await asyncio.to_thread(psutil.wait_procs, [process], 30)
+
+    def _server(self, pid: int) -> psutil.Process | None:
+        """The process `pid` if it is a live server of this very data folder."""
+        try:
+            process = psutil.Process(pid)
+            ours = process.cwd() == str(self._folder.postgres) and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.Error:
+            return None
+        return process if ours else None
 
     async def _ready(self, child: Child) -> None:
         deadline = time.monotonic() + READY_SECONDS

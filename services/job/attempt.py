@@ -16,7 +16,7 @@ import structlog
 
 from libs.bus import BusError
 from libs.calls import Caller, ServiceFailed
-from libs.message import Command, Refused, new_id
+from libs.message import Command, Refused
 from proto.job import (
     ClaimAttempt,
     Claimed,
@@ -213,8 +213,8 @@ class Worker:
     """What a slot needs to run a ticket to its end."""
 
     def __init__(self, caller: Caller, engines: Mapping[EngineName, Engine], route: Route, work_root: Path,
-                 grant: Callable[[UUID], str], revoke: Callable[[UUID], None]) -> None:
-        self.worker_id = new_id()
+                 grant: Callable[[UUID], str], revoke: Callable[[UUID], None], worker_id: UUID) -> None:
+        self.worker_id = worker_id
         self.running: dict[UUID, Attempt] = {}
         self.draining = False
         self._caller = caller

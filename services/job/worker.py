@@ -1,31 +1,34 @@
 """A worker process: dramatiq threads that take tickets, and one event loop that runs them.
 
 It knows no database and no secret but its own seed for the bus. Each slot runs one attempt; foreign engines run in
-children of their own, reached through this process's egress proxy.
+children of their own, whose only way out is this process's egress proxy.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import os
+from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import dramatiq
 import msgspec
 import structlog
+from dramatiq import Worker as Threads
 
 from libs import bus as buses
 from libs import telemetry
 from libs.broker import JetStreamBroker
-from libs.bus import Message
+from libs.bus import Bus, Message, WorkItem
 from libs.calls import Caller
 from libs.egress.policy import EgressPolicy
 from libs.egress.proxy import EgressProxy
+from libs.message import new_id
 from proto import REGISTRY
 from proto.job import Control, Ticket, WorkerHeartbeat
-from services.job.attempt import NotNow, Worker
+from services.job.attempt import Worker
 from services.job.engines.gallerydl import GalleryDlEngine
 from services.job.engines.http import HttpEngine
 from services.job.engines.routing import Router
@@ -33,11 +36,14 @@ from services.job.engines.ytdlp import YtdlpEngine
 
 log = structlog.get_logger()
 
+QUEUE = "download"
 HEARTBEAT_SECONDS = 1.0
 DRAIN_SECONDS = 25.0
 """Below the thirty seconds that a stopping worker is promised to need."""
 
 _encode = msgspec.json.Encoder().encode
+_ticket = msgspec.json.Decoder(Ticket).decode
+_control = msgspec.json.Decoder(Control).decode
 
 
 class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,4 +55,77 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     worker_id: UUID | None = None
     """Given by a supervisor that will report this worker's death; otherwise the worker names itself."""
     gallery_instances: str = ""
+    """`software=https://host,...`: sites that gallery-dl can read but does not know by name."""
     otlp_endpoint: str | None = None
+
+
+async def work(settings: WorkerSettings, stop: asyncio.Event) -> None:
+    """Takes tickets until `stop` is set, then gives back what it holds."""
+    loop = asyncio.get_running_loop()
+    async with AsyncExitStack() as stack:
+        bus = await buses.open(settings.nats_url, user="worker", seed=settings.nats_seed)
+        stack.push_async_callback(bus.close)
+        worker = await _engines(settings, bus, stack)
+        await bus.listen("ctl.job.*", lambda message: _controlled(worker, message))
+        broker = JetStreamBroker(loop, lambda queue: bus.work_queue("WORK", queue), _decode, settings.worker_slots)
+        _declare(broker, worker, loop)
+        async with asyncio.TaskGroup() as tasks:
+            beating = tasks.create_task(_heartbeats(bus, worker, settings.worker_slots))
+            threads = Threads(broker, queues={QUEUE}, worker_threads=settings.worker_slots)
+            await asyncio.to_thread(threads.start)
+            await log.ainfo("worker.ready", worker=str(worker.worker_id), slots=settings.worker_slots)
+            await stop.wait()
+            worker.drain()
+            await asyncio.to_thread(threads.stop, int(DRAIN_SECONDS * 1000))
+            await _beat(bus, worker, 0)
+            beating.cancel()
+
+
+async def _engines(settings: WorkerSettings, bus: Bus, stack: AsyncExitStack) -> Worker:
+    policy = EgressPolicy.parse(settings.egress_allow)
+    proxy = await stack.enter_async_context(EgressProxy(policy))
+    work_root = settings.data_dir / "work"
+    cache = settings.data_dir / "work" / ".cache"
+    http = await stack.enter_async_context(HttpEngine(policy))
+    ytdlp = await stack.enter_async_context(YtdlpEngine(cache))
+    gallerydl = await stack.enter_async_context(GalleryDlEngine(cache, settings.gallery_instances))
+    router = Router(ytdlp, gallerydl)
+    return Worker(Caller(bus, REGISTRY, "worker"), {"http": http, "ytdlp": ytdlp, "gallerydl": gallerydl},
+                  router.route, work_root, lambda job_id: proxy.grant(str(job_id)),
+                  lambda job_id: proxy.revoke(str(job_id)), settings.worker_id or new_id())
+
+
+async def _controlled(worker: Worker, message: Message) -> None:
+    control = _control(message.body)
+    worker.control(control.job_id, control.wanted)
+
+
+def _decode(item: WorkItem) -> dramatiq.Message[Any]:
+    return dramatiq.Message(queue_name=QUEUE, actor_name="run_attempt", args=(item.body,), kwargs={}, options={})
+
+
+def _declare(broker: JetStreamBroker, worker: Worker, loop: asyncio.AbstractEventLoop) -> None:
+    """The thread of an actor only waits: the work is in the loop, where it can be cancelled."""
+
+    def run_attempt(body: bytes) -> None:
+        asyncio.run_coroutine_threadsafe(_traced(worker, _ticket(body)), loop).result()
+
+    dramatiq.actor(run_attempt, broker=broker, queue_name=QUEUE, actor_name="run_attempt")
+
+
+async def _traced(worker: Worker, ticket: Ticket) -> None:
+    with telemetry.span("job.attempt", link=ticket.traceparent, job=str(ticket.job_id), attempt=ticket.attempt):
+        await worker.handle(ticket)
+
+
+async def _heartbeats(bus: Bus, worker: Worker, slots: int) -> None:
+    parent = os.getppid()
+    while os.getppid() == parent:  # an orphan must not look alive
+        await _beat(bus, worker, slots)
+        await asyncio.sleep(HEARTBEAT_SECONDS)  # the pace of the heartbeat
+
+
+async def _beat(bus: Bus, worker: Worker, slots: int) -> None:
+    await bus.signal("cmd.job.heartbeat", _encode(WorkerHeartbeat(
+        worker_id=worker.worker_id, slots=slots, draining=worker.draining,
+        running=tuple((job_id, one.claimed.attempt) for job_id, one in worker.running.items()))))

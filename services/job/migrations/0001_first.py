@@ -13,6 +13,7 @@ down_revision = None
 
 
 def upgrade() -> None:
-    op.execute(create_event_store("job"))
+    for statement in create_event_store("job"):
+        op.execute(statement)
     op.execute(sa.schema.CreateSequence(sa.Sequence("job_numbers", schema="job")))
     tables.metadata.create_all(op.get_bind(), checkfirst=False)
