@@ -1,0 +1,1 @@
+"""The one way out: what may be reached, decided on the address that is really connected to."""
