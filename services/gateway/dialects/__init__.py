@@ -1,0 +1,52 @@
+"""What every dialect's routes are given, and how a wire answer is made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from litestar import Request, Response
+from msgspec import Struct
+
+from libs.egress.policy import EgressPolicy
+from libs.sealing import LinkSigner
+from services.gateway.ask import Ask
+from services.gateway.guard import Guard
+
+BODY_LIMIT = 1024 * 1024
+"""Bytes; ten thousand links of a hundred characters fit."""
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Edge(Struct, frozen=True, kw_only=True):
+    ask: Ask
+    guard: Guard
+    signer: LinkSigner
+    policy: EgressPolicy
+    base_url: str
+    version: str
+
+
+class BadBody(ValueError):
+    """The request's body is not what it must be."""
+
+
+def reply(body: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response[bytes]:
+    """`body` in JSON; bytes are taken as they are."""
+    content = body if isinstance(body, bytes) else _encode(body)
+    return Response(content, status_code=status, media_type="application/json", headers=dict(headers or {}))
+
+
+def bearer(request: Request[Any, Any, Any]) -> str | None:
+    """The token of `Authorization: Bearer`; None without such a header, empty when it has no token."""
+    header = request.headers.get("authorization")
+    if header is None:
+        return None
+    kind, _, token = header.strip().partition(" ")
+    return token.strip() if kind.lower() == "bearer" else None
+
+
+def dumps(body: object) -> bytes:
+    return _encode(body)

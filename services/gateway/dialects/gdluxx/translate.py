@@ -1,0 +1,145 @@
+"""Between their words and ours. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from uuid import UUID
+
+import msgspec
+
+from libs.message import Refusal, tag
+from proto.job import Options, Request, SubmitJobs
+from services.gateway.dialects.gdluxx import wire
+from services.gateway.domain import JobView
+
+MAX_URLS = 200
+MAX_IDS = 100
+MAX_FALLBACKS = 20
+PROTOCOL_VERSION = 1
+CAPABILITIES = {"cookies.sync": False, "jobs.polling": True, "extraction.directorySource": True,
+                "extraction.accumulate": False, "external.fallbackUrls": True}
+"""Honest: the extension hides what is not offered."""
+
+_URL = re.compile(r"https?://.+", re.DOTALL)
+_DIRECTORY = re.compile(r"[A-Za-z0-9_\-. ]{1,255}")
+_SITE = re.compile(r"[A-Za-z0-9_\-.:]{1,253}")
+
+NO_HEADER = "Authorization header with Bearer token is required"
+EMPTY_TOKEN = "Bearer token cannot be empty"  # noqa: S105 - their error text
+BAD_KEY = "Invalid API key"
+BAD_JSON = "Invalid request body. Expected valid JSON."
+NOT_OBJECT = "Invalid request body. Expected a JSON object."
+NO_URL = "Missing required field: urlToProcess or urls"
+BAD_URL = "Invalid URL format. Must be HTTP or HTTPS"
+BAD_IDS = "Invalid or missing ids parameter (comma-separated, max 100)."
+
+
+class Invalid(ValueError):
+    """Their text for a 400."""
+
+
+def decode(body: bytes) -> wire.External:
+    try:
+        decoded = msgspec.json.decode(body)
+    except msgspec.DecodeError as error:
+        raise Invalid(BAD_JSON) from error
+    if not isinstance(decoded, dict):
+        raise Invalid(NOT_OBJECT)
+    return msgspec.convert(decoded, wire.External)
+
+
+def urls(body: wire.External) -> list[str]:
+    """Trimmed and otherwise verbatim, because the extension finds its results by them."""
+    given = body.urls if isinstance(body.urls, list) else [body.url_to_process] if body.url_to_process else []
+    if not given:
+        raise Invalid(NO_URL)
+    found: list[str] = []
+    for one in given:
+        if not isinstance(one, str) or not _URL.fullmatch(one.strip()):
+            raise Invalid(BAD_URL)
+        found.append(one.strip())
+    if len(found) > MAX_URLS:
+        raise Invalid(f"Too many URLs. Max allowed is {MAX_URLS}.")
+    return found
+
+
+def options(body: wire.External, primary: list[str]) -> Options:
+    directory = [_checked(part, pattern, name) for part, pattern, name in (
+        (body.site_directory, _SITE, "siteDirectory"), (body.custom_directory, _DIRECTORY, "customDirectory"))
+        if part not in (None, "")]
+    return Options(directory=tuple(directory), fallback_urls=_fallbacks(body.fallback_urls, primary))
+
+
+def _checked(value: object, pattern: re.Pattern[str], name: str) -> str:
+    if not isinstance(value, str) or not pattern.fullmatch(value):
+        raise Invalid(f"Invalid {name}")
+    return value
+
+
+def _fallbacks(given: object, primary: list[str]) -> tuple[str, ...]:
+    """Advice, never an error: what is bad, double or too many is dropped, and all of it beside several links."""
+    if not isinstance(given, list) or len(primary) != 1:
+        return ()
+    good = (one.strip() for one in given if isinstance(one, str) and _URL.fullmatch(one.strip()) and len(one) < 4096)
+    return tuple(dict.fromkeys(one for one in good if one not in primary))[:MAX_FALLBACKS]
+
+
+def command(owner: UUID, links: list[str], chosen: Options, new_id: Callable[[], UUID]) -> SubmitJobs:
+    return SubmitJobs(
+        owner=owner, dialect="gdluxx", batch_id=new_id() if len(links) > 1 else None,
+        requests=tuple(Request(job_id=new_id(), url=link, options=chosen) for link in links))
+
+
+def accepted(links: list[str], job_ids: Mapping[int, UUID], errors: Mapping[int, str]) -> wire.Submission:
+    """One result per link, in their order, duplicates included."""
+    results = [
+        wire.Result(url=link, success=True, job_id=str(job_ids[index]), message="Job started successfully")
+        if index in job_ids else wire.Result(url=link, success=False, error=errors.get(index, "Not accepted"))
+        for index, link in enumerate(links)
+    ]
+    return wire.Submission(overall_success=not errors, results=results)
+
+
+def job_ids(text: str | None) -> list[UUID]:
+    """Ids that are not ours are no ids of anything: left out, as unknown ones are."""
+    parts = [part.strip() for part in (text or "").split(",")]
+    if not text or len(parts) > MAX_IDS or not all(1 <= len(part) <= 64 for part in parts):
+        raise Invalid(BAD_IDS)
+    found: list[UUID] = []
+    for part in parts:
+        try:
+            found.append(UUID(part))
+        except ValueError:
+            continue
+    return found
+
+
+def job(view: JobView) -> wire.Job:
+    """They have no word for waiting: whatever has not ended is running."""
+    return wire.Job(
+        id=str(view.job_id), url=view.url, status=status(view), start_time=_millis(view.submitted_at),
+        end_time=_millis(view.finished_at) if view.finished_at else None,
+        exit_code=None if view.finished_at is None else 0 if view.state == "completed" else 1,
+        download_count=len(view.items), skip_count=view.skipped)
+
+
+def status(view: JobView) -> str:
+    if view.state == "completed":
+        return "success" if view.items else "no_action"
+    return "error" if view.state in ("failed", "cancelled") else "running"
+
+
+STATUS: dict[str, int] = {"job.not_found": 404, "gateway.no_such_job": 404, "storage.file_not_found": 404,
+                          "job.wrong_state": 409, "job.idempotency_mismatch": 409, "auth.locked_out": 429}
+"""HTTP status of our refusals; any other is 400."""
+
+
+def refusal(refused: Refusal) -> tuple[int, str]:
+    """(HTTP status, text)."""
+    return STATUS.get(tag(refused), 400), refused.message
+
+
+def _millis(at: datetime) -> int:
+    return int(at.timestamp() * 1000)

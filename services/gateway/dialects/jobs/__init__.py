@@ -1,0 +1,1 @@
+"""The jobs API: what SDKs, workflow nodes and bots submit and poll with."""

@@ -1,0 +1,137 @@
+"""A job as its watchers see it, and what each event changes. Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from libs.message import Event
+from proto.job import (
+    Dialect,
+    EngineName,
+    Failure,
+    JobAdmitted,
+    JobAttemptFailed,
+    JobCancelled,
+    JobCompleted,
+    JobFailed,
+    JobInterrupted,
+    JobItemCompleted,
+    JobItemFailed,
+    JobItemSkipped,
+    JobPaused,
+    JobPrioritised,
+    JobResumed,
+    JobRetried,
+    JobStageEntered,
+    JobStarted,
+    JobSubmitted,
+    Options,
+    State,
+    StoredItem,
+)
+
+
+class JobView(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Everything any dialect shows of a job. Times come from the events, so a rebuild gives the same view."""
+
+    job_id: UUID
+    number: int
+    owner: UUID
+    dialect: Dialect
+    url: str
+    options: Options
+    priority: int
+    state: State
+    submitted_at: datetime
+    batch_id: UUID | None = None
+    retry_of: UUID | None = None
+    attempt: int = 0
+    retries: int = 0
+    """Attempts that failed and were tried again."""
+    title: str | None = None
+    engine: EngineName | None = None
+    items: tuple[StoredItem, ...] = ()
+    skipped: int = 0
+    items_failed: int = 0
+    items_total: int | None = None
+    total_bytes: int | None = None
+    failure: Failure | None = None
+    """Of the last attempt that failed, also when a later one healed it."""
+    retry_at: datetime | None = None
+    started_at: datetime | None = None
+    downloading_at: datetime | None = None
+    processing_at: datetime | None = None
+    storing_at: datetime | None = None
+    finished_at: datetime | None = None
+
+    @property
+    def size(self) -> int:
+        return sum(item.size for item in self.items)
+
+
+WANTED = frozenset({
+    "job.submitted", "job.admitted", "job.started", "job.stage_entered", "job.item_completed", "job.item_skipped",
+    "job.item_failed", "job.completed", "job.attempt_failed", "job.failed", "job.interrupted", "job.paused",
+    "job.resumed", "job.retried", "job.prioritised", "job.cancelled",
+})
+"""Every event that changes a view; each carries `job_id`."""
+
+
+def opened(event: JobSubmitted) -> JobView:
+    return JobView(
+        job_id=event.job_id, number=event.number, owner=event.owner, dialect=event.dialect, url=event.url,
+        options=event.options, priority=event.priority, state="held" if event.held else "queued",
+        submitted_at=event.at, batch_id=event.batch_id, retry_of=event.retry_of, retry_at=event.not_before)
+
+
+def evolve(view: JobView, event: Event) -> JobView:
+    """Total: an event that a view does not show leaves it as it is."""
+    match event:
+        case JobAdmitted():
+            return replace(view, state="admitted", attempt=event.attempt, retry_at=None)
+        case JobStarted():
+            return replace(view, state="resolving", started_at=view.started_at or event.at)
+        case JobStageEntered():
+            return _entered(view, event)
+        case JobItemCompleted():
+            known = any(item.key == event.item.key for item in view.items)
+            return view if known else replace(view, items=(*view.items, event.item))
+        case JobItemSkipped():
+            return replace(view, skipped=view.skipped + 1)
+        case JobItemFailed():
+            return replace(view, items_failed=view.items_failed + 1)
+        case JobCompleted():
+            return replace(view, state="completed", finished_at=event.at, engine=event.engine,
+                           title=event.title or view.title)
+        case JobAttemptFailed():
+            return replace(view, state="queued", failure=event.failure, retry_at=event.retry_at, items_failed=0,
+                           retries=view.retries + 1)
+        case JobFailed():
+            return replace(view, state="failed", failure=event.failure, finished_at=event.at)
+        case JobInterrupted() | JobResumed():
+            return replace(view, state="queued")
+        case JobPaused():
+            return replace(view, state="paused")
+        case JobRetried():
+            return replace(view, state="queued", finished_at=None, retry_at=None, items_failed=0)
+        case JobPrioritised():
+            return replace(view, priority=event.priority)
+        case JobCancelled():
+            return replace(view, state="cancelled", finished_at=event.at)
+        case _:
+            return view
+
+
+def _entered(view: JobView, event: JobStageEntered) -> JobView:
+    times = {"downloading": "downloading_at", "processing": "processing_at", "storing": "storing_at"}
+    changes: dict[str, object] = {"state": event.stage}
+    if (field := times.get(event.stage)) is not None:
+        changes[field] = event.at
+    for name in ("engine", "title", "total_bytes", "items_total"):
+        if (value := getattr(event, name)) is not None:
+            changes[name] = value
+    return replace(view, **changes)

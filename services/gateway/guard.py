@@ -1,0 +1,136 @@
+"""Who is asking. Keys are known by their hash and dropped the moment they are revoked; tokens need no call to anyone."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from datetime import UTC, datetime
+from uuid import UUID
+
+import jwt
+import msgspec
+import structlog
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from msgspec import Struct
+
+from libs.bus import Bus, BusError
+from libs.calls import Caller
+from libs.message import Refused
+from proto.auth import KeyDialect, KeyHolder, KeyRevoked, ReadPublicKeys, SessionEnded, VerifyKey
+
+log = structlog.get_logger()
+
+TRUSTED_SECONDS = 60.0
+"""A key is asked about again after this, should a revocation not have reached us."""
+KEYS_KEPT = 10_000
+SESSIONS_KEPT = 100_000
+LONGEST_KEY = 200
+
+
+class Identity(Struct, frozen=True, kw_only=True):
+    """The bearer of a good access token."""
+
+    user_id: UUID
+    session_id: UUID
+    number: int
+    username: str
+    role: str
+    expires_at: float
+
+    @property
+    def sees(self) -> UUID | None:
+        """Whose jobs: an admin's view has no owner."""
+        return None if self.role == "admin" else self.user_id
+
+
+class Guard:
+    def __init__(self, caller: Caller, bus: Bus) -> None:
+        self.ended_listeners: list[Callable[[UUID], None]] = []
+        self._caller = caller
+        self._bus = bus
+        self._keys: OrderedDict[str, tuple[float, KeyHolder]] = OrderedDict()
+        self._public: dict[str, Ed25519PublicKey] = {}
+        self._ended: OrderedDict[UUID, None] = OrderedDict()
+        self._revoked_keys: OrderedDict[UUID, None] = OrderedDict()
+
+    async def key(self, key: str, dialect: KeyDialect) -> KeyHolder | None:
+        """None for a key that is unknown, revoked, expired, or of another dialect. Raises BusError, ServiceFailed."""
+        if not 8 <= len(key) <= LONGEST_KEY:
+            return None
+        digest = hashlib.sha256(key.encode()).hexdigest()
+        holder = self._trusted(digest)
+        if holder is None:
+            try:
+                holder = await self._caller.query(VerifyKey(digest=digest), result=KeyHolder)
+            except Refused:
+                return None
+            if holder.key_id in self._revoked_keys:
+                return None
+            self._keys[digest] = (time.monotonic() + TRUSTED_SECONDS, holder)
+            while len(self._keys) > KEYS_KEPT:
+                self._keys.popitem(last=False)
+        if holder.dialect != dialect or (holder.expires_at is not None and holder.expires_at <= datetime.now(UTC)):
+            return None
+        return holder
+
+    def _trusted(self, digest: str) -> KeyHolder | None:
+        known = self._keys.get(digest)
+        return known[1] if known is not None and known[0] > time.monotonic() and self._bus.connected else None
+
+    async def token(self, token: str) -> Identity | None:
+        """None for a token that is forged, expired, or whose session has ended."""
+        try:
+            kid = jwt.get_unverified_header(token).get("kid", "")
+            public = self._public.get(kid) or await self._load(kid)
+            if public is None:
+                return None
+            claims = jwt.decode(token, public, algorithms=["EdDSA"], issuer="longshore",
+                                options={"require": ["exp", "sub", "sid"]})
+            found = Identity(user_id=UUID(claims["sub"]), session_id=UUID(claims["sid"]), number=claims["num"],
+                             username=claims["name"], role=claims["role"], expires_at=float(claims["exp"]))
+        except (jwt.PyJWTError, ValueError, KeyError, TypeError):
+            return None
+        return None if found.session_id in self._ended else found
+
+    async def _load(self, kid: str) -> Ed25519PublicKey | None:
+        for name, pem in (await self._caller.query(ReadPublicKeys(), result=dict[str, str])).items():
+            key = load_pem_public_key(pem.encode())
+            if isinstance(key, Ed25519PublicKey):
+                self._public[name] = key
+        return self._public.get(kid)
+
+    async def follow(self) -> None:
+        """Hears what auth takes back, until cancelled."""
+        pause = 0.1
+        while True:
+            try:
+                async with self._bus.follow("EV_AUTH", new=True) as batches:
+                    async for batch in batches:
+                        for one in batch:
+                            if one.event_type == "auth.key_revoked":
+                                self._revoked(msgspec.json.decode(one.body, type=KeyRevoked))
+                            elif one.event_type == "auth.session_ended":
+                                self._session_ended(msgspec.json.decode(one.body, type=SessionEnded))
+            except BusError as error:
+                await log.awarning("guard.follow", reason=str(error))
+            await asyncio.sleep(pause)  # back-off while the bus is away
+
+    def _revoked(self, event: KeyRevoked) -> None:
+        _add(self._revoked_keys, event.key_id)
+        for digest in [digest for digest, (_, holder) in self._keys.items() if holder.key_id == event.key_id]:
+            del self._keys[digest]
+
+    def _session_ended(self, event: SessionEnded) -> None:
+        _add(self._ended, event.session_id)
+        for listener in self.ended_listeners:
+            listener(event.session_id)
+
+
+def _add(known: OrderedDict[UUID, None], one: UUID) -> None:
+    known[one] = None
+    while len(known) > SESSIONS_KEPT:
+        known.popitem(last=False)

@@ -1,0 +1,17 @@
+"""The jobs as shown, and the tables of an event store's followers."""
+
+from __future__ import annotations
+
+from alembic import op
+
+from libs.eventstore.schema import create_event_store
+from services.gateway import tables
+
+revision = "0001"
+down_revision = None
+
+
+def upgrade() -> None:
+    for statement in create_event_store("gateway"):
+        op.execute(statement)
+    tables.metadata.create_all(op.get_bind(), checkfirst=False)
