@@ -123,6 +123,16 @@ class Resources:
         relay = Relay(store, bus.stream(f"EV_{service.upper()}"), url=settings.database_url, wake=wake)
         self.spawn(relay.run(), "relay")
 
+        async def lag() -> str | None:
+            return None if relay.lag_seconds < LAG_LIMIT else f"the relay is {relay.lag_seconds:.0f} s behind"
+
+        self.watch(bus, pool)
+        self.ready("relay", lag)
+        return pool, bus, store
+
+    def watch(self, bus: buses.Bus, pool: asyncpg.Pool) -> None:
+        """Makes the servers' being there a part of readiness."""
+
         async def postgres() -> str | None:
             try:
                 await pool.fetchval("select 1")
@@ -133,13 +143,8 @@ class Resources:
         async def nats() -> str | None:
             return None if bus.connected else "NATS: not connected"
 
-        async def lag() -> str | None:
-            return None if relay.lag_seconds < LAG_LIMIT else f"the relay is {relay.lag_seconds:.0f} s behind"
-
         self.ready("postgres", postgres)
         self.ready("nats", nats)
-        self.ready("relay", lag)
-        return pool, bus, store
 
     def spawn(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
         """Runs until the service stops. If it ends with an error, so does the process: a service that is half alive
@@ -234,7 +239,7 @@ async def _http(host: str, port: int, app: AsgiApp) -> AsyncIterator[None]:
             await _answers(host, port, serving)
         yield
     finally:
-        server.stop()
+        server.stop()  # type: ignore[no-untyped-call]  # granian leaves it untyped
         await asyncio.wait([serving], timeout=5)
         serving.cancel()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 from uuid import UUID
 
@@ -113,7 +113,8 @@ def routes(edge: Edge) -> list[HTTPRouteHandler]:
 
         return answered
 
-    table = (("POST", "/jobs", create), ("GET", "/jobs", listing), ("GET", "/jobs/{job_id:str}", show),
-             ("DELETE", "/jobs/{job_id:str}", cancel), ("POST", "/jobs/{job_id:str}/retry", retry))
+    table: tuple[tuple[Literal["GET", "POST", "DELETE"], str, Any], ...] = (
+        ("POST", "/jobs", create), ("GET", "/jobs", listing), ("GET", "/jobs/{job_id:str}", show),
+        ("DELETE", "/jobs/{job_id:str}", cancel), ("POST", "/jobs/{job_id:str}/retry", retry))
     return [route([root + path for root in ROOTS], http_method=[method])(told(handler))
             for method, path, handler in table]

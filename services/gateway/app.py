@@ -1,0 +1,67 @@
+"""The application: every dialect's routes, and an answer in the right dialect for everything else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from litestar import Litestar, Request, Response
+from litestar.exceptions import HTTPException
+
+from libs import telemetry
+from libs.bus import BusError
+from libs.calls import ServiceFailed
+from services.gateway.dialects import BODY_LIMIT, Edge
+from services.gateway.dialects.gdluxx import routes as gdluxx
+from services.gateway.dialects.jobs import routes as jobs
+from services.gateway.dialects.webgui import routes as webgui
+from services.gateway.fanout import Hub
+
+log = structlog.get_logger()
+
+AnyRequest = Request[Any, Any, Any]
+Problem = Callable[[AnyRequest, int, str], Response[bytes]]
+
+_SPEAKERS: tuple[tuple[str, Problem], ...] = ((gdluxx.PREFIX, gdluxx.problem), (webgui.PREFIX, webgui.problem),
+                                              ("", jobs.problem))
+_TEXTS = {404: "Not found", 405: "Method not allowed", 413: "Request body is too large"}
+
+
+def application(edge: Edge, hub: Hub) -> Any:
+    app = Litestar(
+        route_handlers=[*gdluxx.routes(edge), *jobs.routes(edge), *webgui.routes(edge, hub)],
+        exception_handlers={HTTPException: _refused, BusError: _away, ServiceFailed: _away, Exception: _bug},
+        openapi_config=None, request_max_body_size=BODY_LIMIT, logging_config=None, debug=False)
+
+    async def traced(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            await app(scope, receive, send)
+            return
+        parent = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"traceparent"), "")
+        with telemetry.span("http.request", parent=parent, method=scope["method"], path=scope["path"]):
+            await app(scope, receive, send)
+
+    return traced
+
+
+def _problem(request: AnyRequest, status: int, text: str) -> Response[bytes]:
+    path = request.url.path
+    speak = next(speak for prefix, speak in _SPEAKERS if path.startswith(prefix))
+    return speak(request, status, text)
+
+
+def _refused(request: AnyRequest, error: HTTPException) -> Response[bytes]:
+    return _problem(request, error.status_code, _TEXTS.get(error.status_code, "Bad request"))
+
+
+def _away(request: AnyRequest, error: Exception) -> Response[bytes]:
+    log.warning("http.service_away", path=request.url.path, reason=str(error))
+    answer = _problem(request, 503, "The service is restarting; try again in a moment")
+    answer.headers["Retry-After"] = "1"
+    return answer
+
+
+def _bug(request: AnyRequest, error: Exception) -> Response[bytes]:
+    log.error("http.failed", path=request.url.path, exc_info=error)
+    return _problem(request, 500, "Internal error")

@@ -1,0 +1,1 @@
+"""The web interface's API: signing in, and a socket that hears everything."""

@@ -1,0 +1,256 @@
+"""Events to the sockets that may see them. One subscription a process, an index by owner, a bounded buffer a socket."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import structlog
+from prometheus_client import Gauge
+
+from libs.bus import Bus, BusError, Message
+from libs.eventstore.projection import Follower
+from libs.feed import Delivered
+from libs.message import Event, Registry
+from proto.job import JobSubmitted, Progress
+from services.gateway import domain
+from services.gateway.domain import JobView
+from services.gateway.views import Jobs
+
+log = structlog.get_logger()
+
+STREAM = "EV_JOB"
+BUFFER = 512
+"""Events a slow socket may be behind before it is told to fetch anew."""
+PROGRESS_SECONDS = 1.0
+VIEW_SECONDS = 1.0
+REPLAY_MOST = 20_000
+"""Events a returning socket may have missed; beyond it fetching anew is cheaper than replaying."""
+VIEWS_KEPT = 4096
+
+SOCKETS = Gauge("longshore_sockets", "Connected WebSocket clients")
+
+Frame = tuple[str, dict[str, Any]]
+EventFrames = Callable[[Event, JobView], list[Frame]]
+ProgressFrame = Callable[[Progress, JobView], Frame]
+
+_progress = msgspec.json.Decoder(Progress).decode
+
+
+class Subscriber:
+    """One socket's inbox. `take` is its writer's; everything else is the hub's."""
+
+    def __init__(self, sees: UUID | None) -> None:
+        self.sees = sees
+        self.ended = False
+        self.live_from = 0
+        self._events: deque[bytes] = deque()
+        self._progress: dict[UUID, tuple[float, bytes]] = {}
+        self._due: dict[UUID, float] = {}
+        self._wake = asyncio.Event()
+        self._overflowed = False
+
+    def event(self, frame: bytes) -> None:
+        if len(self._events) >= BUFFER:
+            self._events.clear()
+            self._overflowed = True
+        self._events.append(frame)
+        self._wake.set()
+
+    def progress(self, job_id: UUID, frame: bytes) -> None:
+        """The latest wins, and each job is shown once a second at most."""
+        loop = asyncio.get_running_loop()
+        due = self._due.get(job_id, 0.0)
+        self._progress[job_id] = (due, frame)
+        if due <= loop.time():
+            self._wake.set()
+        else:
+            loop.call_at(due, self._wake.set)
+
+    def forget(self, job_id: UUID) -> None:
+        """No progress is shown after the end."""
+        self._progress.pop(job_id, None)
+        self._due.pop(job_id, None)
+
+    def end(self) -> None:
+        self.ended = True
+        self._wake.set()
+
+    async def take(self) -> list[bytes]:
+        """Frames to write now; empty when the socket must close."""
+        while not self.ended:
+            frames: list[bytes] = []
+            if self._overflowed:
+                self._overflowed = False
+                frames.append(encode("reset", {"reason": "too slow"}, ""))
+            while self._events:
+                frames.append(self._events.popleft())
+            now = asyncio.get_running_loop().time()
+            for job_id in [job_id for job_id, (due, _) in self._progress.items() if due <= now]:
+                frames.append(self._progress.pop(job_id)[1])
+                self._due[job_id] = now + PROGRESS_SECONDS
+            if frames:
+                return frames
+            self._wake.clear()
+            await self._wake.wait()
+        return []
+
+
+def encode(kind: str, data: dict[str, Any], token: str) -> bytes:
+    at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    body: dict[str, Any] = {"type": kind, "timestamp": at, "data": data}
+    if token:
+        body["token"] = token
+    return msgspec.json.encode(body)
+
+
+class Hub:
+    def __init__(self, bus: Bus, follower: Follower, jobs: Jobs, registry: Registry, frames: EventFrames,
+                 progress: ProgressFrame) -> None:
+        self._bus = bus
+        self._follower = follower
+        self._jobs = jobs
+        self._registry = registry
+        self._frames = frames
+        self._progress_frame = progress
+        self._by_owner: dict[UUID | None, set[Subscriber]] = {}
+        self._views: dict[UUID, JobView] = {}
+        self._epoch = ""
+        self._sequence = 0
+
+    async def run(self) -> None:
+        """Follows new events until cancelled."""
+        while True:
+            try:
+                stream = self._bus.stream(STREAM)
+                self._epoch, self._sequence = await stream.epoch(), await stream.last_sequence()
+                async with self._bus.follow(STREAM, self._sequence) as batches:
+                    async for batch in batches:
+                        await self._spread(batch)
+            except (BusError, OSError, TimeoutError) as error:
+                await log.awarning("fanout.interrupted", reason=str(error))
+            except Exception as error:  # noqa: BLE001 - SinkGone, or a view that can not be read now: sockets go on later
+                await log.awarning("fanout.again", reason=repr(error))
+            await asyncio.sleep(0.2)  # back-off while the stream is away
+
+    async def heard(self, message: Message) -> None:
+        """A progress signal, `progress.<owner>.<job>`."""
+        owner = UUID(message.subject.split(".")[1])
+        watchers = self._watchers(owner)
+        if not watchers:
+            return
+        signal = _progress(message.body)
+        view = self._views.get(signal.job_id) or await self._load(signal.job_id)
+        if view is None or view.finished_at is not None:
+            return
+        frame = encode(*self._progress_frame(signal, view), "")
+        for one in watchers:
+            one.progress(signal.job_id, frame)
+
+    async def subscribe(self, sees: UUID | None, since: str | None) -> Subscriber:
+        """With the token of an earlier frame, `since`, everything that was missed comes first; a token that is too old
+        or of another history gets a `reset`, after which the client fetches anew."""
+        one = Subscriber(sees)
+        one.live_from = self._sequence
+        self._by_owner.setdefault(sees, set()).add(one)
+        SOCKETS.inc()
+        if since is not None:
+            epoch, _, text = since.rpartition("~")
+            after = int(text) if text.isdecimal() else -1
+            if epoch != self._epoch or after < 0 or after > self._sequence or self._sequence - after > REPLAY_MOST:
+                one.event(encode("reset", {"reason": "unknown token"}, self._token(self._sequence)))
+            elif after < one.live_from:
+                await self._replay(one, after)
+        return one
+
+    def unsubscribe(self, one: Subscriber) -> None:
+        watchers = self._by_owner.get(one.sees, set())
+        if one in watchers:
+            watchers.discard(one)
+            SOCKETS.dec()
+        if not watchers:
+            self._by_owner.pop(one.sees, None)
+
+    async def _replay(self, one: Subscriber, after: int) -> None:
+        """Live events gather behind while history is read; both lie on one line of sequences, so none comes twice."""
+        missed: list[bytes] = []
+        async with asyncio.timeout(10), self._bus.follow(STREAM, after) as batches:
+            async for batch in batches:
+                for event in batch:
+                    if event.sequence <= one.live_from:
+                        missed += await self._encoded(event, one.sees)
+                if batch[-1].sequence >= one.live_from:
+                    break
+        waiting = list(one._events)  # noqa: SLF001 - the hub's own half of the subscriber
+        one._events.clear()  # noqa: SLF001
+        one._events.extend((*missed, *waiting))  # noqa: SLF001
+        one._wake.set()  # noqa: SLF001
+
+    async def _encoded(self, delivered: Delivered, sees: UUID | None) -> list[bytes]:
+        if delivered.event_type not in domain.WANTED:
+            return []
+        event = self._registry.event(delivered.event_type, delivered.schema_version, delivered.body)
+        if sees is not None and getattr(event, "owner", None) != sees:
+            return []
+        view = await self._jobs.one(delivered.stream_id, None)
+        if view is None:
+            return []
+        return [encode(kind, data, self._token(delivered.sequence)) for kind, data in self._frames(event, view)]
+
+    async def _spread(self, batch: list[Delivered]) -> None:
+        if self._by_owner:
+            for delivered in batch:
+                if delivered.event_type in domain.WANTED:
+                    await self._spread_one(delivered)
+        else:
+            self._views.clear()
+        self._sequence = batch[-1].sequence
+
+    async def _spread_one(self, delivered: Delivered) -> None:
+        event = self._registry.event(delivered.event_type, delivered.schema_version, delivered.body)
+        watchers = self._watchers(getattr(event, "owner", None))
+        if not watchers:
+            self._views.pop(delivered.stream_id, None)
+            return
+        view = self._views.get(delivered.stream_id)
+        if isinstance(event, JobSubmitted):
+            view = domain.opened(event)
+        elif view is not None:
+            view = domain.evolve(view, event)
+        else:
+            await self._follower.reached(delivered.position, VIEW_SECONDS)
+            view = await self._load(delivered.stream_id)
+        if view is None:
+            return
+        self._keep(view)
+        frames = [encode(kind, data, self._token(delivered.sequence)) for kind, data in self._frames(event, view)]
+        for one in watchers:
+            if view.finished_at is not None:
+                one.forget(view.job_id)
+            if delivered.sequence > one.live_from:
+                for frame in frames:
+                    one.event(frame)
+        self._sequence = delivered.sequence
+
+    def _watchers(self, owner: UUID | None) -> list[Subscriber]:
+        return [*self._by_owner.get(owner, ()), *(self._by_owner.get(None, ()) if owner is not None else ())]
+
+    async def _load(self, job_id: UUID) -> JobView | None:
+        view = await self._jobs.one(job_id, None)
+        if view is not None:
+            self._keep(view)
+        return view
+
+    def _keep(self, view: JobView) -> None:
+        self._views.pop(view.job_id, None)
+        self._views[view.job_id] = view
+        while len(self._views) > VIEWS_KEPT:
+            self._views.pop(next(iter(self._views)))
+
+    def _token(self, sequence: int) -> str:
+        return f"{self._epoch}~{sequence}"

@@ -1,0 +1,53 @@
+"""Wiring of the gateway."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+from libs.calls import Caller, serve
+from libs.egress.policy import EgressPolicy
+from libs.eventstore.projection import Follower
+from libs.runtime import Resources, Service, ServiceSettings
+from libs.sealing import LinkSigner
+from proto import REGISTRY
+from services.gateway import domain, views
+from services.gateway.app import application
+from services.gateway.ask import Ask
+from services.gateway.dialects import Edge
+from services.gateway.dialects.webgui import translate
+from services.gateway.fanout import STREAM, Hub
+from services.gateway.guard import Guard
+from services.gateway.handlers import HANDLERS
+from services.gateway.views import Jobs
+
+
+class GatewaySettings(ServiceSettings, frozen=True, kw_only=True):
+    pass
+
+
+@asynccontextmanager
+async def start(settings: GatewaySettings, resources: Resources) -> AsyncIterator[None]:
+    pool = await resources.pool(settings.database_url, "gateway")
+    bus = await resources.bus(settings.nats_url, "gateway", settings.nats_seed)
+    caller = Caller(bus, REGISTRY, "gateway")
+    jobs = Jobs(pool)
+    follower = Follower("gateway.jobs", pool, "gateway", lambda after: bus.follow(STREAM, after), REGISTRY,
+                        domain.WANTED, views.apply)
+    resources.spawn(follower.run(), "jobs")
+    guard = Guard(caller, bus)
+    resources.spawn(guard.follow(), "guard")
+    hub = Hub(bus, follower, jobs, REGISTRY, translate.frames, translate.progress)
+    resources.spawn(hub.run(), "fanout")
+    await bus.listen("progress.*.*", hub.heard)
+    await serve(bus, "gateway", HANDLERS, REGISTRY, {"jobs": jobs})
+    edge = Edge(ask=Ask(caller, follower, jobs), guard=guard, signer=LinkSigner(settings.secret_key, "files"),
+                policy=EgressPolicy.parse(settings.egress_allow), base_url=settings.base_url,
+                version=version("longshore"))
+    resources.mount("/", application(edge, hub))
+    resources.watch(bus, pool)
+    yield
+
+
+SERVICE = Service("gateway", GatewaySettings, start)
