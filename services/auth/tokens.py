@@ -40,9 +40,10 @@ def hash_password(password: str) -> str:
 def verify_password(stored: str | None, password: str) -> bool:
     """Takes as long for a user that does not exist, so that names can not be found out. Call it in a thread."""
     try:
-        return _hasher.verify(stored or _NOBODY, password) and stored is not None
+        _hasher.verify(stored or _NOBODY, password)
     except (argon2.exceptions.VerificationError, argon2.exceptions.InvalidHashError):
         return False
+    return stored is not None
 
 
 def new_key(dialect: KeyDialect) -> str:

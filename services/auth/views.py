@@ -5,12 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-import asyncpg
-
+from libs.database import Connection
 from proto.auth import KeyHolder, User
 from services.auth.domain import Lockout, SessionState
-
-Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 
 _USER = "user_id, number, username, role, email, created_at, last_login"
 

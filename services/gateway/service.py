@@ -23,12 +23,8 @@ from services.gateway.handlers import HANDLERS
 from services.gateway.views import Jobs
 
 
-class GatewaySettings(ServiceSettings, frozen=True, kw_only=True):
-    pass
-
-
 @asynccontextmanager
-async def start(settings: GatewaySettings, resources: Resources) -> AsyncIterator[None]:
+async def start(settings: ServiceSettings, resources: Resources) -> AsyncIterator[None]:
     pool = await resources.pool(settings.database_url, "gateway")
     bus = await resources.bus(settings.nats_url, "gateway", settings.nats_seed)
     caller = Caller(bus, REGISTRY, "gateway")
@@ -50,4 +46,4 @@ async def start(settings: GatewaySettings, resources: Resources) -> AsyncIterato
     yield
 
 
-SERVICE = Service("gateway", GatewaySettings, start)
+SERVICE = Service("gateway", ServiceSettings, start)

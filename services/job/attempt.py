@@ -47,7 +47,7 @@ STORE_SECONDS = 120.0
 Route = Callable[[str, Any], Awaitable[list[EngineName]]]
 
 
-class Stopped(Exception):  # noqa: N818 - an outcome, not an error
+class Stopped(Exception):
     """Somebody wants this attempt to end; `wanted` says how."""
 
     def __init__(self, wanted: Wanted) -> None:
@@ -287,5 +287,5 @@ class Worker:
                 await log.awarning("report.refused", reason=refused.refusal.message)
 
 
-class NotNow(Exception):  # noqa: N818 - the queue's word for "give it to somebody else"
+class NotNow(Exception):
     """This worker can not take the ticket."""

@@ -38,8 +38,8 @@ from proto.job import (
     Request,
     ResumeJob,
     RetryJob,
-    Submitted,
     SubmitJobs,
+    Submitted,
     Wanted,
 )
 from services.job import domain, views

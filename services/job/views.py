@@ -6,14 +6,13 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-import asyncpg
 from msgspec import Struct
 
+from libs.database import Connection
 from services.job.domain import Job
 
 ACTIVE = ("admitted", "resolving", "downloading", "processing", "storing")
 
-Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 
 _TAKE_NUMBERS = "select nextval('job.job_numbers') from generate_series(1, $1)"
 

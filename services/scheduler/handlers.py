@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from uuid import UUID
 
 import asyncpg
 from msgspec.structs import replace
 
 from libs.calls import Answer, Call, Caller
+from libs.database import Connection
 from libs.eventstore import Any as AnyVersion
 from libs.eventstore import EventStore, NoStream, Write, WrongVersion
 from libs.message import Event, Refused
@@ -113,9 +115,13 @@ def _write(one: Schedule, event: Event, call: Call) -> Write:
                  tenant=one.owner)
 
 
-async def keep_alarms(conn: asyncpg.Connection, events: Sequence[Event], ticker: Ticker) -> None:
+WAITS = frozenset({"job.submitted", "job.attempt_failed", "job.admitted", "job.cancelled", "job.paused"})
+"""Events that begin or end a job's waiting for a time."""
+
+
+async def keep_alarms(conn: Connection, events: Sequence[Event]) -> None:
     """A job that waits for a time has an alarm; whatever ends the wait takes it away."""
-    waiting: dict[object, datetime | None] = {}
+    waiting: dict[UUID, datetime | None] = {}
     for event in events:
         if isinstance(event, JobSubmitted) and event.not_before is not None:
             waiting[event.job_id] = event.not_before
@@ -126,8 +132,7 @@ async def keep_alarms(conn: asyncpg.Connection, events: Sequence[Event], ticker:
     alarms = [(job_id, due) for job_id, due in waiting.items() if due is not None]
     ended = [job_id for job_id, due in waiting.items() if due is None]
     if alarms or ended:
-        await views.set_alarms(conn, alarms, ended)  # type: ignore[arg-type]  # keys are job ids
-        ticker.changed.set()
+        await views.set_alarms(conn, alarms, ended)
 
 
 async def submit_run(event: ScheduleFired, pool: asyncpg.Pool, caller: Caller) -> None:

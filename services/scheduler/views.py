@@ -10,9 +10,9 @@ import asyncpg
 import msgspec
 from msgspec import Struct
 
+from libs.database import Connection
 from proto.job import Options
 
-Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 _encode = msgspec.json.Encoder().encode
 _COLUMNS = "schedule_id, owner, slug, name, cron, url, options, priority, enabled, next_run"
 

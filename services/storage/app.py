@@ -49,7 +49,7 @@ class FileServer:
             return
         file = await self._file(scope["path"])
         if isinstance(file, int):
-            await _plain(send, file, b"this link has expired" if file == 410 else b"no such file")  # noqa: PLR2004 - Gone
+            await _plain(send, file, b"this link has expired" if file == 410 else b"no such file")
             return
         try:
             handle = await asyncio.to_thread(os.open, self._target.path(file.location), os.O_RDONLY | os.O_NOFOLLOW)

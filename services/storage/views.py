@@ -5,11 +5,8 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from uuid import UUID
 
-import asyncpg
-
+from libs.database import Connection
 from proto.storage import StoredFile
-
-Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
 
 _COLUMNS = "file_id, owner, job_id, key, name, location, size, sha256, media_type, stored_at"
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-import asyncpg
-
-Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy
+from libs.database import Connection
 
 
 async def add_account(conn: Connection, account_id: UUID, platform: str, username: str, sealed: bytes,

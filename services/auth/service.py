@@ -1,0 +1,67 @@
+"""Wiring of the auth service."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+import asyncpg
+
+from libs.calls import Call, serve
+from libs.eventstore import EventStore
+from libs.message import Meta, Refused, new_id
+from libs.runtime import Resources, Service, ServiceSettings
+from libs.sealing import Sealer
+from proto import REGISTRY
+from proto.auth import CreateUser, UsernameTaken
+from services.auth import tokens, views
+from services.auth.handlers import HANDLERS, create_user
+from services.auth.tokens import AccessTokens, RefreshTokens
+
+
+class AuthSettings(ServiceSettings, frozen=True, kw_only=True):
+    admin_username: str = "admin"
+    admin_password: str | None = None
+    """Makes the administrator at the start when there is none; an existing one's password is never touched."""
+    admin_email: str = ""
+
+
+@asynccontextmanager
+async def start(settings: AuthSettings, resources: Resources) -> AsyncIterator[None]:
+    pool, bus, store = await resources.event_source(settings, "auth", REGISTRY)
+    access = await _access_tokens(pool, Sealer(settings.secret_key, "signing-key"))
+    if settings.admin_password is not None:
+        await _administrator(settings, settings.admin_password, pool, store)
+    await serve(bus, "auth", HANDLERS, REGISTRY, {
+        "pool": pool, "store": store, "access": access, "refreshing": RefreshTokens(settings.secret_key)})
+    yield
+
+
+async def _access_tokens(pool: asyncpg.Pool, sealer: Sealer) -> AccessTokens:
+    """The newest signing key; the first start makes one. Two processes that start at once agree by the lock."""
+    async with pool.acquire() as conn, conn.transaction():
+        await conn.execute("select pg_advisory_xact_lock(hashtext('auth signing key'))")
+        keys = await views.signing_keys(conn)
+        if not keys:
+            private, public = tokens.new_signing_key()
+            kid = str(new_id())
+            await views.add_signing_key(conn, kid, sealer.seal(private, kid), public, datetime.now(UTC))
+            return AccessTokens(kid, private)
+    kid, sealed, _ = keys[0]
+    return AccessTokens(kid, sealer.open(sealed, kid))
+
+
+async def _administrator(settings: AuthSettings, password: str, pool: asyncpg.Pool, store: EventStore) -> None:
+    command = CreateUser(username=settings.admin_username, password=password, role="admin",
+                         email=settings.admin_email)
+    call = Call(meta=Meta(correlation=new_id(), actor="service:auth"), command_id=None, actor="service:auth",
+                deadline=0.0, body=b"")
+    try:
+        await create_user(command, call, pool, store)
+    except Refused as refused:
+        if not isinstance(refused.refusal, UsernameTaken):
+            raise
+
+
+SERVICE = Service("auth", AuthSettings, start)

@@ -1,0 +1,1 @@
+"""The ways in which people and programs are told; one module each."""

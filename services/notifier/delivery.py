@@ -1,0 +1,81 @@
+"""Sends what is due, records every try, and tries again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import asyncpg
+import structlog
+
+from libs.eventstore import Any as AnyVersion
+from libs.eventstore import EventStore, Write
+from libs.message import Event, Meta, new_id
+from libs.sealing import Sealer
+from proto.notifier import WebhookAttempted
+from services.notifier import domain, views
+from services.notifier.channels.webhook import Webhooks
+from services.notifier.handlers import secret_of
+from services.notifier.views import Delivery
+
+log = structlog.get_logger()
+
+LOOK_SECONDS = 5.0
+AT_A_TIME = 20
+
+
+class Deliverer:
+    """`delays` are the waits before each further try; `changed` is set when something new is due."""
+
+    def __init__(self, pool: asyncpg.Pool, store: EventStore, sealer: Sealer, webhooks: Webhooks,
+                 delays: Sequence[timedelta] = domain.DELAYS) -> None:
+        self.changed = asyncio.Event()
+        self._pool = pool
+        self._store = store
+        self._sealer = sealer
+        self._webhooks = webhooks
+        self._delays = tuple(delays)
+
+    async def run(self) -> None:
+        """Until cancelled; the loss of the database only pauses it."""
+        while True:
+            try:
+                await self._round()
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+                await log.awarning("delivery.interrupted", reason=type(error).__name__)
+                await asyncio.sleep(1)  # back-off while the database is away
+
+    async def _round(self) -> None:
+        self.changed.clear()
+        now = datetime.now(UTC)
+        async with self._pool.acquire() as conn:
+            due = await views.lease(conn, now, now + domain.FIRST_LEASE, AT_A_TIME)
+        if due:
+            async with asyncio.TaskGroup() as tasks:
+                for one in due:
+                    tasks.create_task(self._deliver(one))
+            return
+        async with self._pool.acquire() as conn:
+            following = await views.next_due(conn)
+        wait = LOOK_SECONDS if following is None else (following - datetime.now(UTC)).total_seconds()
+        try:
+            async with asyncio.timeout(min(max(wait, 0.01), LOOK_SECONDS)):
+                await self.changed.wait()
+        except TimeoutError:
+            return
+
+    async def _deliver(self, one: Delivery) -> None:
+        secret = await secret_of(one.owner, self._pool, self._sealer)
+        answered = await self._webhooks.post(one.url, one.body, domain.signature(secret, one.body, datetime.now(UTC)))
+        at, number = datetime.now(UTC), one.attempts + 1
+        failed = answered.error is not None
+        following = at + self._delays[number - 1] if failed and number <= len(self._delays) else None
+        event: Event = WebhookAttempted(
+            delivery_id=one.delivery_id, owner=one.owner, job_id=one.job_id, number=number,
+            outcome="failed" if failed else "delivered", status=answered.status, error=answered.error,
+            elapsed_ms=answered.elapsed_ms, at=at, next_attempt_at=following)
+        async with self._store.transaction() as tx:
+            await tx.append([Write(stream_id=one.delivery_id, kind="delivery", expected=AnyVersion(), events=[event],
+                                   meta=Meta(correlation=new_id(), actor="service:notifier"), tenant=one.owner)])
+            await views.attempted(tx.conn, one.delivery_id, number, following)

@@ -1,0 +1,37 @@
+"""Schema `notifier` beside its event store. Secrets are sealed."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import BYTEA, TIMESTAMP, UUID
+
+metadata = sa.MetaData(schema="notifier")
+_Instant = TIMESTAMP(timezone=True)
+
+hooks = sa.Table(
+    "hooks", metadata,
+    sa.Column("job_id", UUID(as_uuid=True), primary_key=True),
+    sa.Column("owner", UUID(as_uuid=True), nullable=False),
+    sa.Column("link", sa.Text, nullable=False),
+    sa.Column("folder", sa.Text),
+    sa.Column("url", sa.Text, nullable=False),
+    sa.Column("first_file", sa.Text),
+)
+
+deliveries = sa.Table(
+    "deliveries", metadata,
+    sa.Column("delivery_id", UUID(as_uuid=True), primary_key=True),
+    sa.Column("owner", UUID(as_uuid=True), nullable=False),
+    sa.Column("job_id", UUID(as_uuid=True), nullable=False, index=True),
+    sa.Column("url", sa.Text, nullable=False),
+    sa.Column("body", BYTEA, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False),
+    sa.Column("due_at", _Instant),
+)
+sa.Index("deliveries_due", deliveries.c.due_at, postgresql_where=deliveries.c.due_at.is_not(None))
+
+secrets = sa.Table(
+    "secrets", metadata,
+    sa.Column("owner", UUID(as_uuid=True), primary_key=True),
+    sa.Column("sealed", BYTEA, nullable=False),
+)

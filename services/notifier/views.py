@@ -1,0 +1,84 @@
+"""Every statement on schema `notifier` beside the event store's own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from msgspec import Struct
+
+from libs.database import Connection
+from services.notifier.domain import Hook
+
+
+class Delivery(Struct, frozen=True):
+    delivery_id: UUID
+    owner: UUID
+    job_id: UUID
+    url: str
+    body: bytes
+    attempts: int
+
+
+async def add_hooks(conn: Connection, rows: Sequence[tuple[UUID, UUID, str, str | None, str]]) -> None:
+    await conn.executemany(
+        "insert into notifier.hooks (job_id, owner, link, folder, url) values ($1, $2, $3, $4, $5)"
+        " on conflict do nothing", rows)
+
+
+async def note_file(conn: Connection, job_id: UUID, name: str) -> None:
+    await conn.execute("update notifier.hooks set first_file = coalesce(first_file, $2) where job_id = $1",
+                       job_id, name)
+
+
+async def hook(conn: Connection, job_id: UUID) -> tuple[str, Hook] | None:
+    """(where to, what about)."""
+    row = await conn.fetchrow("select url, link, folder, first_file from notifier.hooks where job_id = $1", job_id)
+    return (row["url"], Hook(row["link"], row["folder"], row["first_file"])) if row else None
+
+
+async def add_delivery(conn: Connection, one: Delivery, due: datetime) -> None:
+    await conn.execute("insert into notifier.deliveries values ($1, $2, $3, $4, $5, $6, $7) on conflict do nothing",
+                       one.delivery_id, one.owner, one.job_id, one.url, one.body, one.attempts, due)
+
+
+async def lease(conn: Connection, at: datetime, until: datetime, limit: int) -> list[Delivery]:
+    """Take what is due, so that nobody else does before `until`."""
+    rows = await conn.fetch(
+        "update notifier.deliveries set due_at = $2 where delivery_id in ("
+        " select delivery_id from notifier.deliveries where due_at <= $1 order by due_at limit $3"
+        " for update skip locked)"
+        " returning delivery_id, owner, job_id, url, body, attempts", at, until, limit)
+    return [Delivery(**row) for row in rows]
+
+
+async def attempted(conn: Connection, delivery_id: UUID, attempts: int, due: datetime | None) -> None:
+    await conn.execute("update notifier.deliveries set attempts = $2, due_at = $3 where delivery_id = $1",
+                       delivery_id, attempts, due)
+
+
+async def next_due(conn: Connection) -> datetime | None:
+    found: datetime | None = await conn.fetchval("select min(due_at) from notifier.deliveries")
+    return found
+
+
+async def secret(conn: Connection, owner: UUID) -> bytes | None:
+    found: bytes | None = await conn.fetchval("select sealed from notifier.secrets where owner = $1", owner)
+    return found
+
+
+async def keep_secret(conn: Connection, owner: UUID, sealed: bytes, *, replace: bool) -> bytes:
+    """The one that is kept: another process may have been first."""
+    action = "update set sealed = excluded.sealed" if replace else "update set sealed = s.sealed"
+    kept: bytes = await conn.fetchval(
+        f"insert into notifier.secrets as s values ($1, $2) on conflict (owner) do {action} returning sealed",  # noqa: S608 - one of two constants
+        owner, sealed)
+    return kept
+
+
+async def deliveries_of(conn: Connection, job_id: UUID, owner: UUID | None) -> list[UUID]:
+    rows = await conn.fetch(
+        "select delivery_id from notifier.deliveries where job_id = $1 and ($2::uuid is null or owner = $2)",
+        job_id, owner)
+    return [row["delivery_id"] for row in rows]
