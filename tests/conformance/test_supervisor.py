@@ -1,0 +1,323 @@
+"""The embedded servers: they come back, they never outlive us, and one folder has one owner."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import asyncpg
+import psutil
+import pytest
+
+from libs import bus as buses
+from libs.bus.topology import CONSUMERS, STREAMS
+from libs.supervisor import DataFolder, DataFolderInUse, Servers, UnusableFolder
+from libs.supervisor.leftovers import HARD, end_now
+
+SERVICES = ("job", "auth")
+ROOT = Path(__file__).parents[2]
+SUPERVISING = """
+import asyncio, sys
+from pathlib import Path
+from libs.supervisor import DataFolder, Servers
+
+async def main():
+    folder = DataFolder(Path(sys.argv[1]))
+    with folder.lock():
+        async with Servers.run(folder, ("job", "auth")) as servers:
+            print(servers.postgres.child.pid, servers.nats.child.pid, flush=True)
+            await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> DataFolder:
+    """Below a folder that only its owner may enter: as root, Postgres has to do without walking there."""
+    assert os.geteuid() != 0 or tmp_path.stat().st_mode & 0o077 == 0
+    return DataFolder(tmp_path / "data")
+
+
+async def write(servers: Servers, text: str) -> None:
+    conn = await asyncpg.connect(servers.database_urls["job"])
+    await conn.execute("create table if not exists job.note (text text)")
+    await conn.execute("insert into job.note values ($1)", text)
+    await conn.close()
+
+
+async def notes(servers: Servers) -> list[str]:
+    conn = await asyncpg.connect(servers.database_urls["job"])
+    found = [row["text"] for row in await conn.fetch("select text from job.note")]
+    await conn.close()
+    return found
+
+
+async def fill_stream(servers: Servers) -> None:
+    bus = await buses.open(servers.nats_url, user="topology", seed=servers.nats_seeds["topology"])
+    await buses.ensure_topology(bus, STREAMS, CONSUMERS)
+    await bus.close()
+    job = await buses.open(servers.nats_url, user="job", seed=servers.nats_seeds["job"])
+    await job.enqueue("work.run.download.5", b"ticket", "one")
+    await job.close()
+
+
+async def tickets(servers: Servers) -> int:
+    job = await buses.open(servers.nats_url, user="job", seed=servers.nats_seeds["job"])
+    count = await job.stream("WORK").last_sequence()
+    await job.close()
+    return count
+
+
+def supervising(folder: DataFolder) -> tuple[subprocess.Popen[str], list[int]]:
+    """Another process that runs the servers, and theirs."""
+    process = subprocess.Popen([sys.executable, "-c", SUPERVISING, str(folder.path)], cwd=ROOT, text=True,
+                               stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    process.stdout.close()
+    return process, [int(pid) for pid in line.split()]
+
+
+def ended(pids: list[int], seconds: float) -> bool:
+    """Whether all of them end; a zombie that is not ours to reap has ended."""
+    handles = []
+    for pid in pids:
+        try:
+            handles.append(os.pidfd_open(pid))
+        except ProcessLookupError:
+            continue
+    loop = asyncio.new_event_loop()
+    try:
+        async def all_of_them() -> None:
+            async with asyncio.timeout(seconds):
+                for handle in handles:
+                    gone = asyncio.Event()
+                    loop.add_reader(handle, gone.set)
+                    await gone.wait()
+                    loop.remove_reader(handle)
+
+        loop.run_until_complete(all_of_them())
+    except TimeoutError:
+        return False
+    finally:
+        loop.close()
+        for handle in handles:
+            os.close(handle)
+    return True
+
+
+def test_a_second_owner_of_a_folder_is_told_who_has_it(folder):
+    """The lock names the process that holds it, and is free again afterwards."""
+    with folder.lock(), pytest.raises(DataFolderInUse, match=rf"process {os.getpid()}\b"), \
+            DataFolder(folder.path).lock():
+        pytest.fail("two owners")
+    with folder.lock():
+        assert (folder.run / "lock").exists()
+
+
+async def test_what_was_written_is_there_on_the_next_start(folder):
+    """A clean stop ends both servers, withdraws the address, and keeps data and secrets."""
+    with folder.lock():
+        async with Servers.run(folder, SERVICES) as servers:
+            pids = [servers.postgres.child.pid, servers.nats.child.pid]
+            await write(servers, "first")
+            assert folder.endpoint() == servers.nats_url
+            key, urls = servers.secret_key, {name: url.partition("?")[0] for name, url in servers.database_urls.items()}
+        assert not [pid for pid in pids if psutil.pid_exists(pid)]
+        assert folder.endpoint() is None
+        async with Servers.run(folder, SERVICES) as servers:
+            assert await notes(servers) == ["first"]
+            assert servers.secret_key == key
+            assert {name: url.partition("?")[0] for name, url in servers.database_urls.items()} == urls
+
+
+async def test_a_killed_postgres_comes_back_with_its_data(folder):
+    """Even while one of its backends is still busy; the address stays."""
+    with folder.lock():
+        async with Servers.run(folder, SERVICES) as servers:
+            await write(servers, "before")
+            busy = await asyncpg.connect(servers.database_urls["auth"])
+            work = asyncio.create_task(busy.fetch("select count(*) from generate_series(1, 100000000)"))
+            other = await asyncpg.connect(servers.database_urls["auth"])
+            async with asyncio.timeout(30):
+                while not await other.fetchval("select count(*) from pg_stat_activity where usename = current_user "
+                                               "and state = 'active' and pid <> pg_backend_pid()"):
+                    continue
+            killed = servers.postgres.child.pid
+            os.kill(killed, signal.SIGKILL)
+            async with asyncio.timeout(30):
+                await servers.restarted.wait()
+
+            assert servers.postgres.child.pid != killed
+            assert await notes(servers) == ["before"]
+            with pytest.raises((asyncpg.PostgresConnectionError, asyncpg.PostgresError, OSError)):
+                await work
+            other.terminate()
+
+
+async def test_a_killed_nats_comes_back_with_its_streams(folder):
+    """At the same address, so that every connection finds it again."""
+    with folder.lock():
+        async with Servers.run(folder, SERVICES) as servers:
+            await fill_stream(servers)
+            url, killed = servers.nats_url, servers.nats.child.pid
+            os.kill(killed, signal.SIGKILL)
+            async with asyncio.timeout(30):
+                await servers.restarted.wait()
+
+            assert servers.nats.child.pid != killed
+            assert servers.nats.url == url
+            assert await tickets(servers) == 1
+
+
+def test_servers_do_not_outlive_a_killed_supervisor(folder):
+    """After kill -9 of the process that started them both are gone, and the next start has the data."""
+    process, pids = supervising(folder)
+    assert len(pids) == 2
+    process.kill()
+    process.wait()
+    assert ended(pids, 30)
+
+    async def again() -> None:
+        with folder.lock():
+            async with Servers.run(folder, SERVICES) as servers:
+                await write(servers, "after")
+                assert await notes(servers) == ["after"]
+
+    asyncio.run(again())
+
+
+def test_a_start_does_not_wait_for_the_killed_ones_servers_to_be_gone(folder):
+    """Started at once after kill -9, with the old servers perhaps still there, both come up on the same data."""
+    process, pids = supervising(folder)
+    process.kill()
+    process.wait()
+
+    async def again() -> None:
+        with folder.lock():
+            async with Servers.run(folder, SERVICES) as servers:
+                assert not {servers.postgres.child.pid, servers.nats.child.pid} & set(pids)
+                await write(servers, "after")
+
+    asyncio.run(again())
+    assert ended(pids, 5)
+
+
+async def test_a_killed_first_start_leaves_nothing_half_made(folder):
+    """What initdb had not finished is thrown away, however far it came."""
+    folder.create()
+    half = folder.path / "postgres.new"
+    half.mkdir()
+    (half / "PG_VERSION").write_text("18\n")
+    with folder.lock():
+        async with Servers.run(folder, SERVICES) as servers:
+            await write(servers, "whole")
+    assert not half.exists()
+
+
+async def test_a_pid_file_that_names_a_stranger_is_no_obstacle(folder):
+    """After a reboot the old server's number may be anybody's."""
+    with folder.lock():
+        async with Servers.run(folder, SERVICES) as servers:
+            await write(servers, "kept")
+        owner = folder.postgres.stat()
+        sleeper = await asyncio.create_subprocess_exec("sleep", "60", user=owner.st_uid if os.geteuid() == 0 else None)
+        try:
+            stale = folder.postgres / "postmaster.pid"
+            stale.write_text(f"{sleeper.pid}\n{folder.postgres}\n1\n5432\n\n\n1 1\nready\n")
+            os.chown(stale, owner.st_uid, owner.st_gid)
+            async with Servers.run(folder, SERVICES) as servers:
+                assert await notes(servers) == ["kept"]
+            assert sleeper.returncode is None
+        finally:
+            sleeper.kill()
+            await sleeper.wait()
+
+
+async def test_only_servers_are_ended_in_a_folder_of_servers(tmp_path):
+    """Somebody's shell that stands in the data folder is not taken for a leftover."""
+    bystander = await asyncio.create_subprocess_exec("sleep", "60", cwd=tmp_path)
+    leftover = await asyncio.create_subprocess_exec("tail", "-f", "/dev/null", cwd=tmp_path)
+    await asyncio.to_thread(end_now, ["tail"], tmp_path, HARD)
+
+    assert await leftover.wait() == -signal.SIGQUIT
+    assert bystander.returncode is None
+    bystander.kill()
+    await bystander.wait()
+
+
+async def test_an_error_of_the_body_arrives_as_itself(folder):
+    """Whoever catches by type need not know that servers were watched meanwhile."""
+    with folder.lock(), pytest.raises(KeyError):
+        async with Servers.run(folder, SERVICES):
+            raise KeyError
+
+
+async def test_lost_secrets_are_named(folder):
+    """A database whose passwords are gone is not opened, not replaced, and the text says what to do."""
+    with folder.lock():
+        async with Servers.run(folder, SERVICES) as servers:
+            await write(servers, "kept")
+        secrets = (folder.path / "secrets.json")
+        kept = secrets.read_bytes()
+        secrets.unlink()
+        with pytest.raises(UnusableFolder, match=r"secrets\.json"):
+            async with Servers.run(folder, SERVICES):
+                pytest.fail("opened without its passwords")
+        secrets.write_bytes(kept)
+        async with Servers.run(folder, SERVICES) as servers:
+            assert await notes(servers) == ["kept"]
+
+
+async def test_what_is_acknowledged_is_on_disk(folder):
+    """NATS syncs each write, Postgres each commit; neither listens beyond this machine."""
+    with folder.lock():
+        async with Servers.run(folder, SERVICES) as servers:
+            nats = json.loads((folder.nats / "nats.conf").read_text())
+            conn = await asyncpg.connect(servers.database_urls["job"])
+            names = ("fsync", "synchronous_commit", "full_page_writes", "listen_addresses", "jit", "server_encoding")
+            shown = {name: await conn.fetchval(f"show {name}") for name in names}
+            collation = await conn.fetchrow("select datlocprovider::text, datlocale from pg_database "
+                                            "where datname = current_database()")
+            await conn.close()
+
+    assert nats["jetstream"]["sync_interval"] == "always"
+    assert nats["listen"].startswith("127.0.0.1:")
+    assert shown == {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on", "listen_addresses": "",
+                     "jit": "off", "server_encoding": "UTF8"}
+    assert tuple(collation) == ("b", "C.UTF-8")
+
+
+async def test_no_secret_is_on_a_command_line_or_in_an_environment(folder):
+    """Neither in what the servers were started with nor in their logs, and their files are their owner's alone."""
+    with folder.lock():
+        async with Servers.run(folder, SERVICES) as servers:
+            started = [psutil.Process(child.pid) for child in (servers.postgres.child, servers.nats.child)]
+            told = [str((one.cmdline(), one.environ())).encode() for one in started]
+            kept = json.loads((folder.path / "secrets.json").read_text())
+            secrets = [kept.pop("secret_key"), kept.pop("postgres_password"), *kept["service_passwords"].values(),
+                       *(seed.read_text().strip() for seed in servers.nats_seeds.values())]
+            logs = [folder.log(name).read_bytes() for name in ("postgres", "nats")]
+            uid = started[0].uids().effective
+
+    assert not [secret for secret in secrets for text in (*told, *logs) if secret.encode() in text]
+    assert (folder.path / "secrets.json").stat().st_mode & 0o777 == 0o600
+    assert folder.postgres.stat().st_mode & 0o777 == 0o700
+    assert uid != 0
+
+
+async def test_nothing_outside_the_folder_is_changed(folder):
+    """No parent's owner or mode, whichever account Postgres runs as."""
+    parents = [folder.path.parent, *folder.path.parent.parents]
+    before = [(p.stat().st_mode, p.stat().st_uid, p.stat().st_gid) for p in parents]
+    with folder.lock():
+        async with Servers.run(folder, SERVICES):
+            pass
+
+    assert [(p.stat().st_mode, p.stat().st_uid, p.stat().st_gid) for p in parents] == before
