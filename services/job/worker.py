@@ -89,7 +89,7 @@ async def _engines(settings: WorkerSettings, bus: Bus, stack: AsyncExitStack) ->
     http = await stack.enter_async_context(HttpEngine(policy))
     ytdlp = await stack.enter_async_context(YtdlpEngine(cache))
     gallerydl = await stack.enter_async_context(GalleryDlEngine(cache, settings.gallery_instances))
-    router = Router(ytdlp, gallerydl)
+    router = Router(ytdlp, gallerydl, cache)
     return Worker(Caller(bus, REGISTRY, "worker"), {"http": http, "ytdlp": ytdlp, "gallerydl": gallerydl},
                   router.route, work_root, lambda job_id: proxy.grant(str(job_id)),
                   lambda job_id: proxy.revoke(str(job_id)), settings.worker_id or new_id())
