@@ -146,7 +146,7 @@ class JetStreamConsumer(Consumer):
             await how(item)
 
     def _call(self, work: Coroutine[Any, Any, R], patience: float) -> R:
-        """dramatiq restarts a consumer only for its own kind of connection error; any other would end the queue's
+        """Dramatiq restarts a consumer only for its own kind of connection error; any other would end the queue's
         thread in silence."""
         try:
             return asyncio.run_coroutine_threadsafe(work, self._loop).result(patience)

@@ -57,7 +57,7 @@ class Answer:
 
 
 class _Reply(msgspec.Struct, omit_defaults=True):
-    ok: msgspec.Raw | None = None
+    ok: msgspec.Raw = msgspec.Raw(b"")
     position: str | None = None
     refused: dict[str, Any] | None = None
     failed: str | None = None
@@ -107,7 +107,7 @@ class Caller:
         if reply.failed is not None:
             raise ServiceFailed(reply.failed)
         position = Position.parse(reply.position) if reply.position else None
-        if result is None or reply.ok is None:
+        if result is None or not bytes(reply.ok):
             return None, position
         decoder = self._results.get(result)
         if decoder is None:
@@ -137,7 +137,7 @@ async def serve(bus: Bus, service: str, handlers: Iterable[Handler], registry: R
         await bus.answer(subject(kind), service, _answering(handler, kind, "call" in names, given), concurrency)
 
 
-def _answering(handler: Handler, kind: type[Command] | type[Query], wants_call: bool,
+def _answering(handler: Handler, kind: type[Command | Query], wants_call: bool,
                given: Mapping[str, object]) -> Callable[[Message], Awaitable[bytes | None]]:
     decoder = msgspec.json.Decoder(kind)
     name = tag(kind)

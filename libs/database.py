@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import threading
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -17,6 +18,9 @@ POOL_LIMIT = 5
 IDLE_SECONDS = 30
 OPEN_TRANSACTION_LIMIT = "10s"
 """One writer left open anywhere in the cluster holds every feed back; the server ends it after this."""
+
+_ALEMBIC = threading.Lock()
+"""Alembic's `op` is one per process: migrations of several schemas take turns."""
 
 _NUMBERED = re.compile(r"^(\d{4})_\w+\.py$")
 
@@ -59,7 +63,8 @@ async def migrate(url: str, service: str, location: Path) -> bool:
 
 def _upgrade(url: str, service: str, location: Path) -> None:
     """Alembic on an asyncpg engine, in a thread and a loop of its own: its API is synchronous."""
-    asyncio.run(_upgrade_async(url, service, location))
+    with _ALEMBIC:
+        asyncio.run(_upgrade_async(url, service, location))
 
 
 async def _upgrade_async(url: str, service: str, location: Path) -> None:

@@ -36,7 +36,7 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True, tag_field="type"):
     message: str
 
 
-class Refused(Exception):  # noqa: N818 - a refusal is an outcome, "RefusedError" would misname it
+class Refused(Exception):
     """Carries a refusal from the decision to the one place that answers."""
 
     def __init__(self, refusal: Refusal) -> None:

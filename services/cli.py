@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import uvloop
 
 from proto import SERVICES
 
+Work = Callable[[argparse.Namespace, Mapping[str, str]], Coroutine[Any, Any, int]]
+
+_COMMANDS = {"up": ("services.up", "up"), "serve": ("services.serve", "serve"), "worker": ("services.serve", "serve"),
+             "migrate": ("services.serve", "serve"), "doctor": ("services.doctor", "doctor")}
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit status: 0 done, 1 could not be done, 2 the words were wrong."""
     options = _parser().parse_args(argv)
+    module, function = _COMMANDS.get(options.command, ("services.operate", "operate"))
     # Imported per command: `longshore key create` must not wait for what a server imports.
-    match options.command:
-        case "up":
-            from services.up import up as work  # noqa: PLC0415 - see above
-        case "serve" | "worker" | "migrate":
-            from services.serve import serve as work  # noqa: PLC0415
-        case "doctor":
-            from services.doctor import doctor as work  # noqa: PLC0415
-        case _:
-            from services.operate import operate as work  # noqa: PLC0415
+    work: Work = getattr(importlib.import_module(module), function)
     try:
         return uvloop.run(work(options, os.environ))
     except KeyboardInterrupt:

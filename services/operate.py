@@ -8,7 +8,6 @@ import json
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -197,17 +196,16 @@ async def _find(text: str, caller: Caller) -> JobRow:
 
 async def _events(options: argparse.Namespace, bus: buses.Bus) -> int:
     """Everything that jobs' history still holds, then, with --follow, what happens."""
-    end = None if options.follow else await bus.last_sequence("EV_JOB")
+    end = None if options.follow else await bus.stream("EV_JOB").last_sequence()
     if end == 0:
         return 0
-    async for one in bus.follow("EV_JOB", after=0):
-        body: dict[str, Any] = msgspec.json.decode(one.body)
-        print(json.dumps({"sequence": one.sequence, "type": one.event_type, "recorded_at": _iso(one.recorded_at),
-                          "data": body}, ensure_ascii=False), flush=True)
-        if end is not None and one.sequence >= end:
-            return 0
+    async with bus.follow("EV_JOB") as batches:
+        async for batch in batches:
+            for one in batch:
+                body: dict[str, Any] = msgspec.json.decode(one.body)
+                print(json.dumps({"sequence": one.sequence, "type": one.event_type,
+                                  "recorded_at": one.recorded_at.isoformat(), "data": body}, ensure_ascii=False),
+                      flush=True)
+                if end is not None and one.sequence >= end:
+                    return 0
     return 0
-
-
-def _iso(at: datetime) -> str:
-    return at.isoformat()

@@ -133,9 +133,8 @@ class EventStore:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
-        async with self._pool.acquire() as conn:
-            async with conn.transaction():
-                yield Transaction(self, conn)
+        async with self._pool.acquire() as conn, conn.transaction():
+            yield Transaction(self, conn)
         self._wake()
 
     async def append(self, conn: Connection, writes: Sequence[Write]) -> list[Position]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from pathlib import Path
 
 import structlog
 
 from libs.bus.topology import USERS
 from libs.supervisor.child import Child, Identity
-from libs.supervisor.folder import DataFolder, DataFolderInUse, UnusableFolder
+from libs.supervisor.folder import LONGEST_SOCKET_FOLDER, DataFolder, DataFolderInUse, UnusableFolder
 from libs.supervisor.nats import Nats
 from libs.supervisor.postgres import Postgres, StartFailed, unprivileged
 
@@ -41,7 +42,7 @@ class Servers:
         folder.create()
         secrets = await asyncio.to_thread(folder.secrets, tuple(services))
         identity = unprivileged()
-        with folder.socket_folder((identity.uid, identity.gid) if identity else None) as socket:
+        with _socket(folder, identity) as socket:
             postgres = Postgres(folder, secrets, socket, identity)
             nats = Nats(folder)
             await asyncio.to_thread(nats.prepare)
@@ -84,6 +85,14 @@ class Servers:
                     break
             self.restarted.set()
             await log.ainfo("server.restarted", server=name)
+
+
+def _socket(folder: DataFolder, identity: Identity | None) -> AbstractContextManager[Path]:
+    """As root in Postgres' own folder, the one place inside ours that its account may write to; nothing is left behind
+    there, whatever ends us."""
+    if identity is not None and len(os.fsencode(folder.postgres)) <= LONGEST_SOCKET_FOLDER:
+        return nullcontext(folder.postgres)
+    return folder.socket_folder((identity.uid, identity.gid) if identity else None)
 
 
 def _only(error: BaseException) -> BaseException:

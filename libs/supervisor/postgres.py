@@ -92,7 +92,8 @@ class Postgres:
         if not self._folder.postgres.exists():
             await asyncio.to_thread(self._initialise)
         self._forget_pid()
-        (self._folder.postgres / "longshore.conf").write_text(_CONFIGURATION.format(socket=self._socket))
+        (self._folder.postgres / "longshore.conf").write_text(_CONFIGURATION.format(
+            socket=HERE if self._socket == self._folder.postgres else self._socket))
         self.child = await Child.start(
             "postgres", [str(self._binaries / "postgres"), "-D", HERE], env=_environment(),
             log=self._folder.log("postgres"), cwd=self._folder.postgres, identity=self._identity,
@@ -200,7 +201,8 @@ class Postgres:
 
     def _forget_pid(self) -> None:
         """Nobody of ours is alive here: the number in these files may be a stranger's, whom Postgres would respect."""
-        (self._folder.postgres / "postmaster.pid").unlink(missing_ok=True)
+        for name in ("postmaster.pid", ".s.PGSQL.5432.lock"):
+            (self._folder.postgres / name).unlink(missing_ok=True)
 
     async def _ready(self, child: Child) -> None:
         deadline = time.monotonic() + READY_SECONDS

@@ -90,7 +90,7 @@ class Attempt:
         self._reporter = reporter
         self._caller = caller
         self._work_root = work_root
-        self._stop: asyncio.Future[Wanted] = asyncio.get_running_loop().create_future()
+        self._stop: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._latest: ReportProgress | None = None
         self._news = asyncio.Event()
         self._several = False
@@ -103,7 +103,7 @@ class Attempt:
         """Raises EngineFailed, Stopped, Refused."""
         async with asyncio.TaskGroup() as tasks:
             watching = tasks.create_task(self._watch())
-            fetching = asyncio.create_task(self._fetch(engines, order, proxy))
+            fetching: asyncio.Future[Any] = asyncio.create_task(self._fetch(engines, order, proxy))
             try:
                 await asyncio.wait({fetching, self._stop}, return_when=asyncio.FIRST_COMPLETED)
                 if not fetching.done():
@@ -151,7 +151,7 @@ class Attempt:
             job_id=self.claimed.job_id, attempt=self.claimed.attempt, stage="processing"))
 
     async def finished(self, file: FetchedFile) -> None:
-        sha256 = file.sha256 or await asyncio.to_thread(_sha256, file.path)
+        sha256 = file.sha256 if file.sha256 is not None else await asyncio.to_thread(_sha256, file.path)
         if not self._several:
             await self._reporter.send(ReportStage(
                 job_id=self.claimed.job_id, attempt=self.claimed.attempt, stage="storing"))
@@ -255,12 +255,12 @@ class Worker:
     async def _run(self, attempt: Attempt) -> None:
         claimed = attempt.claimed
         attempt.work.mkdir(mode=0o700, parents=True, exist_ok=True)
-        about = {"job_id": claimed.job_id, "attempt": claimed.attempt}
+        job_id, number = claimed.job_id, claimed.attempt
         try:
             order = await self._route(claimed.url, claimed.options)
             await attempt.run(self._engines, order, self._grant(claimed.job_id))
         except EngineFailed as failed:
-            await self._last(ReportFailed(failure=failed.failure, **about))
+            await self._last(ReportFailed(job_id=job_id, attempt=number, failure=failed.failure))
             if failed.failure.kind in ("content", "permanent"):
                 await asyncio.to_thread(shutil.rmtree, attempt.work, ignore_errors=True)
         except Stopped as stopped:
@@ -268,13 +268,13 @@ class Worker:
             if stopped.wanted == "cancel":
                 await asyncio.to_thread(shutil.rmtree, attempt.work, ignore_errors=True)
             elif self.draining:
-                await self._last(ReportInterrupted(**about))
+                await self._last(ReportInterrupted(job_id=job_id, attempt=number))
         except Refused as refused:
             # Another attempt is current: this one has nothing left to say, and must not touch the folder they share.
             await log.ainfo("attempt.superseded", reason=refused.refusal.message)
         else:
-            await self._last(ReportCompleted(engine=attempt.engine, title=attempt.title, items=tuple(attempt.items),
-                                             **about))
+            await self._last(ReportCompleted(job_id=job_id, attempt=number, engine=attempt.engine,
+                                             title=attempt.title, items=tuple(attempt.items)))
             await asyncio.to_thread(shutil.rmtree, attempt.work, ignore_errors=True)
         finally:
             self._revoke(claimed.job_id)

@@ -110,7 +110,7 @@ def _declare(broker: JetStreamBroker, worker: Worker, loop: asyncio.AbstractEven
     def run_attempt(body: bytes) -> None:
         asyncio.run_coroutine_threadsafe(_traced(worker, _ticket(body)), loop).result()
 
-    dramatiq.actor(run_attempt, broker=broker, queue_name=QUEUE, actor_name="run_attempt")
+    dramatiq.actor(broker=broker, queue_name=QUEUE, actor_name="run_attempt")(run_attempt)
 
 
 async def _traced(worker: Worker, ticket: Ticket) -> None:

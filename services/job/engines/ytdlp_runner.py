@@ -75,11 +75,11 @@ class _Known(set[str]):
         """Nothing is recorded here: an item is known when it is stored, not when it is fetched."""
 
 
-class _Refused(DownloadCancelled):
+class _Refused(DownloadCancelled):  # type: ignore[misc]  # yt-dlp has no types
     """This is not something a job can fetch."""
 
 
-class _Finished(PostProcessor):
+class _Finished(PostProcessor):  # type: ignore[misc]  # yt-dlp has no types
     def __init__(self, runner: Runner) -> None:
         super().__init__()
         self._runner = runner

@@ -51,6 +51,11 @@ def cors(request: AnyRequest) -> dict[str, str]:
     }
 
 
+def preflight(request: AnyRequest) -> Response[bytes]:
+    """Asked by the browser before the extension's own request, and without its key."""
+    return Response(b"", status_code=204, media_type="application/json", headers=cors(request))
+
+
 def routes(edge: Edge) -> list[HTTPRouteHandler]:
     async def holder(request: AnyRequest) -> KeyHolder:
         token = bearer(request)
@@ -63,8 +68,10 @@ def routes(edge: Edge) -> list[HTTPRouteHandler]:
             raise Unauthorized(translate.BAD_KEY)
         return found
 
-    @route(PATHS[0], http_method=["POST"], status_code=200)
+    @route(PATHS[0], http_method=["POST", "OPTIONS"], status_code=200)
     async def external(request: AnyRequest) -> Response[bytes]:
+        if request.method == "OPTIONS":
+            return preflight(request)
         try:
             key = await holder(request)
             body = translate.decode(await request.body())
@@ -87,8 +94,10 @@ def routes(edge: Edge) -> list[HTTPRouteHandler]:
             ids = dict(zip(good, submitted.job_ids, strict=True))
         return success(request, translate.accepted(links, ids, errors))
 
-    @route(PATHS[1], http_method=["POST"], status_code=200)
+    @route(PATHS[1], http_method=["POST", "OPTIONS"], status_code=200)
     async def ping(request: AnyRequest) -> Response[bytes]:
+        if request.method == "OPTIONS":
+            return preflight(request)
         try:
             key = await holder(request)
         except Unauthorized as error:
@@ -98,8 +107,10 @@ def routes(edge: Edge) -> list[HTTPRouteHandler]:
             "maxBatchUrls": translate.MAX_URLS, "serverVersion": edge.version,
             "protocolVersion": translate.PROTOCOL_VERSION, "capabilities": translate.CAPABILITIES})
 
-    @route(PATHS[2], http_method=["GET"], status_code=200)
+    @route(PATHS[2], http_method=["GET", "OPTIONS"], status_code=200)
     async def jobs(request: AnyRequest) -> Response[bytes]:
+        if request.method == "OPTIONS":
+            return preflight(request)
         try:
             key = await holder(request)
             ids = translate.job_ids(request.query_params.get("ids"))
@@ -110,11 +121,7 @@ def routes(edge: Edge) -> list[HTTPRouteHandler]:
         views = await edge.ask.some(ids, key.owner)
         return success(request, {"jobs": [translate.job(view) for view in views]}, **{"Cache-Control": "no-store"})
 
-    @route(list(PATHS), http_method=["OPTIONS"], status_code=204)
-    async def preflight(request: AnyRequest) -> Response[None]:
-        return Response(None, status_code=204, headers=cors(request))
-
-    return [external, ping, jobs, preflight]
+    return [external, ping, jobs]
 
 
 def _unusable(link: str, edge: Edge) -> str | None:

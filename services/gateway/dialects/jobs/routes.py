@@ -116,5 +116,6 @@ def routes(edge: Edge) -> list[HTTPRouteHandler]:
     table: tuple[tuple[Literal["GET", "POST", "DELETE"], str, Any], ...] = (
         ("POST", "/jobs", create), ("GET", "/jobs", listing), ("GET", "/jobs/{job_id:str}", show),
         ("DELETE", "/jobs/{job_id:str}", cancel), ("POST", "/jobs/{job_id:str}/retry", retry))
-    return [route([root + path for root in ROOTS], http_method=[method])(told(handler))
+    # The answer carries its own status; DELETE would otherwise be 204, which has no body.
+    return [route([root + path for root in ROOTS], http_method=[method], status_code=200)(told(handler))
             for method, path, handler in table]
