@@ -194,7 +194,8 @@ def test_servers_do_not_outlive_a_killed_supervisor(folder):
 
 
 def test_a_start_does_not_wait_for_the_killed_ones_servers_to_be_gone(folder):
-    """Started at once after kill -9, with the old servers perhaps still there, both come up on the same data."""
+    """Started at once after kill -9, with the old servers perhaps still there, both come up on the same data, at the
+    same place."""
     process, pids = supervising(folder)
     process.kill()
     process.wait()
@@ -203,6 +204,7 @@ def test_a_start_does_not_wait_for_the_killed_ones_servers_to_be_gone(folder):
         with folder.lock():
             async with Servers.run(folder, SERVICES) as servers:
                 assert not {servers.postgres.child.pid, servers.nats.child.pid} & set(pids)
+                assert str(folder.path) in servers.database_urls["job"]
                 await write(servers, "after")
 
     asyncio.run(again())
@@ -321,3 +323,14 @@ async def test_nothing_outside_the_folder_is_changed(folder):
             pass
 
     assert [(p.stat().st_mode, p.stat().st_uid, p.stat().st_gid) for p in parents] == before
+
+
+async def test_a_path_too_long_for_a_socket_is_no_obstacle(tmp_path):
+    """The socket goes elsewhere then, and is taken away again."""
+    folder = DataFolder(tmp_path / ("long" * 25) / "data")
+    with folder.lock():
+        async with Servers.run(folder, SERVICES) as servers:
+            await write(servers, "reached")
+            assert await notes(servers) == ["reached"]
+            elsewhere = Path(servers.database_urls["job"].partition("?host=")[2])
+        assert not os.path.exists(elsewhere)  # noqa: ASYNC240, PTH110 - a look, after everything has ended
