@@ -120,7 +120,8 @@ def _asks(*services: str) -> tuple[str, ...]:
     return tuple(f"{kind}.{service}.*" for service in services for kind in ("cmd", "q"))
 
 
-def _service(name: str, *, publish: Iterable[str] = (), never: tuple[str, ...] = (), hear: Iterable[str] = ()) -> UserSpec:
+def _service(name: str, *, publish: Iterable[str] = (), never: tuple[str, ...] = (),
+             hear: Iterable[str] = ()) -> UserSpec:
     stream = event_stream(name)
     return UserSpec(
         name=name, never=never,
