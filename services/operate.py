@@ -18,6 +18,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColum
 from rich.table import Table
 
 from libs import bus as buses
+from libs import telemetry
 from libs.bus import BusError, Message
 from libs.calls import Caller, ServiceFailed
 from libs.message import Refused, new_id
@@ -60,6 +61,7 @@ async def connect(options: argparse.Namespace, environ: Mapping[str, str]) -> As
 
 
 async def operate(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    telemetry.setup("cli", level="error")  # stdout is the command's result, and nothing else
     try:
         async with connect(options, environ) as (bus, caller):
             match options.command:
