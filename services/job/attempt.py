@@ -141,7 +141,7 @@ class Attempt:
 
     async def resolved(self, *, title: str | None, total: int | None, items_total: int | None) -> None:
         self.title = title or self.title
-        self._several = items_total is not None and items_total > 1
+        self._several = items_total != 1
         await self._reporter.send(ReportStage(
             job_id=self.claimed.job_id, attempt=self.claimed.attempt, stage="downloading", engine=self.engine,
             title=title, total_bytes=total, items_total=items_total))

@@ -124,7 +124,7 @@ class GalleryDlEngine:
                 continue
             if not resolved:
                 resolved = True
-                await observer.resolved(title=None, total=None, items_total=fetch.options.max_items or 2)
+                await observer.resolved(title=None, total=None, items_total=None)
             path = Path(line[len(FILE):]).resolve()
             if not path.is_relative_to(folder.resolve()):
                 continue

@@ -1,0 +1,99 @@
+"""`longshore doctor`: is everything there that a download needs, and if not, what to do."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import shutil
+import tempfile
+from collections.abc import Awaitable, Callable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+
+from msgspec import Struct
+
+from libs import telemetry
+from libs.bus import Bus, BusError
+from libs.bus.topology import STREAMS
+from libs.calls import Caller, ServiceFailed
+from libs.feed import SinkGone
+from libs.message import Refused
+from libs.supervisor import DataFolder
+from proto.auth import ReadPublicKeys
+from proto.gateway import JobRow, ListJobs
+from proto.unrestrict_proxy import ListPlatforms, PlatformInfo
+from services.operate import NotRunning, connect
+
+LOW_DISK = 2 << 30
+"""Bytes; below this a film no longer fits."""
+
+
+class Finding(Struct, frozen=True):
+    """`remedy` None when all is well."""
+
+    subject: str
+    state: str
+    remedy: str | None = None
+
+
+async def doctor(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    """0 when all is well, 1 when something needs a hand."""
+    telemetry.setup("doctor", level="critical")
+    folder = DataFolder.find(options.data, environ)
+    findings = [_disk(folder.path), await asyncio.to_thread(_ffmpeg), *_engines()]
+    try:
+        async with connect(options, environ) as (bus, caller):
+            findings += await _servers(bus, caller)
+    except NotRunning as error:
+        findings.append(Finding("server", str(error), "Start it with `longshore up`."))
+    for one in findings:
+        print(f"{'ok ' if one.remedy is None else 'BAD'} {one.subject}: {one.state}")
+        if one.remedy is not None:
+            print(f"    {one.remedy}")
+    return 0 if all(one.remedy is None for one in findings) else 1
+
+
+def _disk(path: Path) -> Finding:
+    present = next(parent for parent in (path, *path.parents) if parent.exists())
+    free = shutil.disk_usage(present).free
+    text = f"{free / 2**30:.1f} GiB free at {present}"
+    return Finding("disk", text, None if free >= LOW_DISK else "Make room, or choose another folder with --data.")
+
+
+def _ffmpeg() -> Finding:
+    from services.job.engines.sandbox import ffmpeg  # noqa: PLC0415 - a part of the job service, looked at from outside
+
+    with tempfile.TemporaryDirectory() as cache:
+        found = ffmpeg(Path(cache))
+        return Finding("ffmpeg", str(found.resolve()) if found else "not found",
+                       None if found else "Install ffmpeg: without it sound and picture can not be joined.")
+
+
+def _engines() -> list[Finding]:
+    return [Finding("engine", f"{name} {version(name)}") for name in ("yt-dlp", "gallery-dl")]
+
+
+async def _servers(bus: Bus, caller: Caller) -> list[Finding]:
+    asked: tuple[tuple[str, Callable[[], Awaitable[object]]], ...] = (
+        ("auth", lambda: caller.query(ReadPublicKeys(), result=dict[str, str], timeout=2)),
+        ("gateway and its database", lambda: caller.query(ListJobs(limit=1), result=list[JobRow], timeout=2)),
+        ("unrestrict-proxy and its database",
+         lambda: caller.query(ListPlatforms(), result=list[PlatformInfo], timeout=2)),
+    )
+    findings = [Finding("NATS", "connected")]
+    for name, ask in asked:
+        try:
+            await ask()
+            findings.append(Finding(name, "answers"))
+        except (BusError, ServiceFailed, Refused) as error:
+            findings.append(Finding(name, str(error), "Look into the logs of `longshore up`, then restart it."))
+    for spec in STREAMS:
+        try:
+            state = (await bus.stream(spec.name).info())["state"]
+            findings.append(Finding(f"stream {spec.name}", f"{state['messages']} messages"))
+        except SinkGone as error:
+            findings.append(Finding(f"stream {spec.name}", str(error),
+                                    "Restart Longshore: it makes its streams anew from Postgres."))
+    return findings
+
+
