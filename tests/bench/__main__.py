@@ -1,0 +1,170 @@
+"""Every figure of the README beside its bar, and where one can be had, a peer or a raw limit of the same run."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import platform
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import uvloop
+
+from tests.bench.system import System, load, run, system
+from tests.site import SiteProcess
+
+Report = Callable[[str, str, str, str], None]
+
+
+def report(figure: str, measured: str, bar: str, beside: str = "") -> None:
+    print(f"{figure:<52} {measured:>22}   bar {bar:>12}   {beside}", flush=True)
+
+
+async def start(_: object) -> None:
+    """First start to ready, and a later start on the same folder."""
+    with tempfile.TemporaryDirectory(prefix="longshore-bench-") as made:
+        folder = Path(made) / "data"
+        async with system(folder=folder) as first:
+            report("first start to ready, s", f"{first.started:.2f}", "6")
+        async with system(folder=folder) as again:
+            report("later start to ready, s", f"{again.started:.2f}", "2.5")
+
+
+async def memory(_: object) -> None:
+    """Idle, a while after the start, when pools have given back what the start needed."""
+    async with system() as one:
+        await asyncio.sleep(45)
+        report("idle memory of all processes (PSS), MB", f"{one.pss():.0f}", "220", "MeTube 63, one process, no database")
+        for process in one.processes():
+            print(f"    {process.memory_full_info().pss / 1e6:6.1f} {' '.join(process.cmdline())[:90]}")
+
+
+async def accept(site: SiteProcess) -> None:
+    """Jobs accepted, each durable in Postgres before its answer, while a worker already runs them."""
+    async with system() as one:
+        key = await one.key("jobs")
+        link = site.file(1000, "small.bin")
+        for connections, count, bar, peer in ((1, 1500, "400", "758 (not durable)"),
+                                              (16, 5000, "1400", "1355 (not durable)")):
+            done = await load(host="127.0.0.1", port=one.port, path="/jobs", headers={"x-api-key": key},
+                              bodies=[json.dumps({"url": link})] * count, connections=connections)
+            report(f"accepted jobs/s, {connections} connections (p50 {done['p50'] * 1e3:.1f} ms)",
+                   f"{done['rate']:.0f}", bar, f"best peer {peer}")
+    async with system() as one:
+        key = await one.key("gdluxx")
+        body = json.dumps({"urls": [link] * 100})
+        done = await load(host="127.0.0.1", port=one.port, path="/api/extension/external",
+                          headers={"Authorization": f"Bearer {key}"}, bodies=[body] * 200, connections=4)
+        report("jobs/s through calls of 100 links", f"{done['rate'] * 100:.0f}", "8000")
+
+
+async def complete(site: SiteProcess) -> None:
+    """Submit to completed, and last byte to the socket's event, one after the other."""
+    async with system() as one, aiohttp.ClientSession() as session:
+        key, token = await one.key("jobs"), await one.token()
+        async with session.ws_connect(f"{one.url}/ws/downloads?token={token}") as socket:
+            for name, link, bar in (("direct", site.file(100_000, "a.bin"), "40"),
+                                    ("through yt-dlp", site.url("/watch/embed"), "180")):
+                times, tails = [], []
+                for index in range(25):
+                    target = link if name != "direct" else site.file(100_000, f"{index}.bin")
+                    began = time.time()
+                    async with session.post(f"{one.url}/jobs", json={"url": target},
+                                            headers={"x-api-key": key}) as answer:
+                        await answer.json()
+                    await _until(socket, "download_completed")
+                    ended = time.time()
+                    if index >= 5:
+                        times.append(ended - began)
+                        tails.append(ended - max(hit.at for hit in site.log[-3:]))
+                report(f"submit to completed, 100 kB, {name}, p50 ms", f"{statistics.median(times) * 1e3:.0f}", bar,
+                       "MeTube 154")
+                if name == "direct":
+                    report("origin asked to socket event, p50 ms", f"{statistics.median(tails) * 1e3:.0f}",
+                           "30", "MeTube 85; counted from the request at the origin")
+
+
+async def _until(socket: aiohttp.ClientWebSocketResponse, kind: str) -> None:
+    async with asyncio.timeout(60):
+        while (await socket.receive_json())["type"] != kind:
+            pass
+
+
+async def many(site: SiteProcess) -> None:
+    """200 small files."""
+    for name, link, bar in (("direct", "/file/100000/{}.bin", "60"), ("through yt-dlp", "/watch/embed?n={}", "12")):
+        async with system() as one, aiohttp.ClientSession() as session:
+            key, token = await one.key("gdluxx"), await one.token()
+            async with session.ws_connect(f"{one.url}/ws/downloads?token={token}") as socket:
+                await _submit(session, one, key, [site.url("") + link.format(f"warm{n}") for n in range(2)])
+                for _ in range(2):
+                    await _until(socket, "download_completed")
+                began = time.perf_counter()
+                await _submit(session, one, key, [site.url("") + link.format(n) for n in range(200)])
+                for _ in range(200):
+                    await _until(socket, "download_completed")
+                report(f"200 small files, {name}, jobs/s", f"{200 / (time.perf_counter() - began):.1f}", bar,
+                       "MeTube 8")
+
+
+async def _submit(session: aiohttp.ClientSession, one: System, key: str, links: list[str]) -> None:
+    async with session.post(f"{one.url}/api/extension/external", json={"urls": links},
+                            headers={"Authorization": f"Bearer {key}"}) as answer:
+        assert (await answer.json())["success"]
+
+
+async def big(site: SiteProcess) -> None:
+    """1 GiB with sha256 through the whole system, in turn with curl."""
+    curl = shutil.which("curl")
+    ratios = []
+    async with system() as one, aiohttp.ClientSession() as session:
+        key, token = await one.key("jobs"), await one.token()
+        async with session.ws_connect(f"{one.url}/ws/downloads?token={token}") as socket:
+            for index in range(3):
+                link = site.file(1 << 30, f"big{index}.bin")
+                began = time.perf_counter()
+                async with session.post(f"{one.url}/jobs", json={"url": link}, headers={"x-api-key": key}):
+                    await _until(socket, "download_completed")
+                ours = time.perf_counter() - began
+                with tempfile.TemporaryDirectory(dir=one.folder) as made:
+                    began = time.perf_counter()
+                    await run(str(curl), "-s", "-o", f"{made}/file", link)
+                    theirs = time.perf_counter() - began
+                ratios.append(theirs / ours)
+                print(f"    1 GiB: {1024 / ours:.0f} MiB/s, curl {1024 / theirs:.0f} MiB/s", flush=True)
+                shutil.rmtree(one.folder / "files", ignore_errors=True)
+    report("1 GiB with sha256 against curl, median ratio", f"{statistics.median(ratios):.2f}", "0.9", "aria2 0.98, no hash")
+
+
+async def rebuild(site: SiteProcess) -> None:
+    """The gateway's read model from the first event on."""
+    from tests.bench.rebuild import rate  # noqa: PLC0415 - imports the services, which the other benches do not
+
+    del site
+    events, seconds = await rate(50_000)
+    report(f"rebuild of the read model, events/s ({events} events)", f"{events / seconds:.0f}", "20000")
+
+
+BENCHES: dict[str, Callable[[Any], Awaitable[None]]] = {
+    "start": start, "memory": memory, "accept": accept, "complete": complete, "many": many, "big": big,
+    "rebuild": rebuild}
+
+
+async def main(names: list[str]) -> None:
+    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {time.strftime('%Y-%m-%d')}")
+    with tempfile.TemporaryDirectory() as folder:
+        async with SiteProcess.start(Path(folder)) as site:
+            for name in names or list(BENCHES):
+                await BENCHES[name](site)
+
+
+if __name__ == "__main__":
+    uvloop.run(main(sys.argv[1:]))
