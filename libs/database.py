@@ -29,7 +29,11 @@ async def open_pool(url: str, service: str, limit: int = POOL_LIMIT) -> asyncpg.
     """Connects now, so that a wrong URL fails here. Bursts open connections and give them back after 30 s."""
     return await asyncpg.create_pool(
         url, min_size=1, max_size=limit, max_inactive_connection_lifetime=IDLE_SECONDS, command_timeout=30,
-        server_settings=server_settings(service))
+        reset=_as_it_is, server_settings=server_settings(service))
+
+
+async def _as_it_is(_: Connection) -> None:
+    """Nobody changes a session's state without changing it back, so a release need not cost a round trip."""
 
 
 def server_settings(service: str) -> dict[str, str]:
