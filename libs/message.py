@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from types import ModuleType
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar, cast
 from uuid import UUID
 
 import msgspec
@@ -131,7 +131,7 @@ class Registry:
             (Command, self.commands), (Query, self.queries), (Event, self.events), (Refusal, self.refusals))
         for base, table in tables:
             if issubclass(cls, base):
-                name = tag(cls)
+                name = tag(cast("type[msgspec.Struct]", cls))
                 if any(name in other for _, other in tables):
                     raise ValueError(f"two messages are tagged {name!r}")
                 table[name] = cls

@@ -168,6 +168,17 @@ class ReportItem(Command, tag="job.report_item", kw_only=True, frozen=True):
     failed: tuple[str, Failure] | None = None
 
 
+class StageNote(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A stage that was entered and is reported later, with the time it was entered."""
+
+    stage: Stage
+    at: Instant
+    engine: EngineName | None = None
+    title: str | None = None
+    total_bytes: Bytes | None = None
+    items_total: int | None = None
+
+
 class ReportCompleted(Command, tag="job.report_completed", kw_only=True, frozen=True):
     """The attempt is done. Items may be reported here instead of one by one, which saves a round trip."""
 
@@ -176,6 +187,8 @@ class ReportCompleted(Command, tag="job.report_completed", kw_only=True, frozen=
     engine: EngineName
     title: str | None = None
     items: tuple[StoredItem, ...] = ()
+    stages: tuple[StageNote, ...] = ()
+    """What a quick attempt went through before there was a need to say so."""
 
 
 class ReportFailed(Command, tag="job.report_failed", kw_only=True, frozen=True):

@@ -120,6 +120,7 @@ class EventStore:
         self._pool = pool
         self._registry = registry
         self._wake = wake
+        self._statements: dict[str, str] = {}
         self._append = f"select * from {schema}.append($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11)"
         columns = "position, txid::text, stream_id, version, event_id, kind, type, schema_version, data, meta, recorded_at"
         self._load = f"select {columns} from {schema}.events where stream_id = $1 and version > $2 order by version"  # noqa: S608 - the schema is ours
@@ -137,7 +138,27 @@ class EventStore:
             yield Transaction(self, conn)
         self._wake()
 
+    async def append_and(self, writes: Sequence[Write], beside: str, *values: object) -> list[Position]:
+        """Append and one more write in a single statement, which is a transaction of its own: one round trip instead
+        of four. `beside` is an insert or update whose parameters begin at $12 and which selects from `appended`, so
+        that it can not run first."""
+        async with self._pool.acquire() as conn:
+            positions = await self._call(conn, self._beside(beside), writes, values)
+        self._wake()
+        return positions
+
+    def _beside(self, statement: str) -> str:
+        known = self._statements.get(statement)
+        if known is None:
+            known = self._statements[statement] = (
+                f"with appended as materialized ({self._append}), beside as ({statement}) select * from appended")  # noqa: S608 - statements are constants
+        return known
+
     async def append(self, conn: Connection, writes: Sequence[Write]) -> list[Position]:
+        return await self._call(conn, self._append, writes, ())
+
+    async def _call(self, conn: Connection, statement: str, writes: Sequence[Write],
+                    values: Sequence[object]) -> list[Position]:
         streams, kinds, tenants, expected, counts, metas = [], [], [], [], [], []
         ids: list[UUID] = []
         types, versions, data, owners = [], [], [], []
@@ -155,8 +176,8 @@ class EventStore:
                 data.append(_encode(event))
                 owners.append(index)
         try:
-            row = await conn.fetchrow(self._append, streams, kinds, tenants, expected, counts, ids, types, versions,
-                                      data, metas, owners)
+            row = await conn.fetchrow(statement, streams, kinds, tenants, expected, counts, ids, types, versions,
+                                      data, metas, owners, *values)
         except asyncpg.PostgresError as error:
             raise _translated(error) from error
         assert row is not None

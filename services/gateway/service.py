@@ -30,7 +30,7 @@ async def start(settings: ServiceSettings, resources: Resources) -> AsyncIterato
     caller = Caller(bus, REGISTRY, "gateway")
     jobs = Jobs(pool)
     follower = Follower("gateway.jobs", pool, "gateway", lambda after: bus.follow(STREAM, after), REGISTRY,
-                        domain.WANTED, views.apply)
+                        domain.WANTED, views.apply, commit=views.commit)
     resources.spawn(follower.run(), "jobs")
     guard = Guard(caller, bus)
     resources.spawn(guard.follow(), "guard")

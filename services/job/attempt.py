@@ -8,6 +8,7 @@ import hashlib
 import shutil
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -29,6 +30,7 @@ from proto.job import (
     ReportItem,
     ReportProgress,
     ReportStage,
+    StageNote,
     StaleAttempt,
     StoredItem,
     Ticket,
@@ -40,6 +42,7 @@ from services.job.engines import Engine, EngineFailed, Fetch, FetchedFile
 log = structlog.get_logger()
 
 PROGRESS_SECONDS = 0.25
+QUICK_SECONDS = 0.2
 REPORT_SECONDS = 600.0
 """How long a report is tried while the job service is away. The worker's heartbeats keep the attempt its own."""
 STORE_SECONDS = 120.0
@@ -94,6 +97,9 @@ class Attempt:
         self._latest: ReportProgress | None = None
         self._news = asyncio.Event()
         self._several = False
+        self._kept: list[StageNote] = []
+        self._telling = asyncio.Lock()
+        self._began = time.monotonic()
 
     def stop(self, wanted: Wanted) -> None:
         if not self._stop.done():
@@ -103,6 +109,7 @@ class Attempt:
         """Raises EngineFailed, Stopped, Refused."""
         async with asyncio.TaskGroup() as tasks:
             watching = tasks.create_task(self._watch())
+            ageing = tasks.create_task(self._grow_old())
             fetching: asyncio.Future[Any] = asyncio.create_task(self._fetch(engines, order, proxy))
             try:
                 await asyncio.wait({fetching, self._stop}, return_when=asyncio.FIRST_COMPLETED)
@@ -114,6 +121,7 @@ class Attempt:
                 raise
             finally:
                 watching.cancel()
+                ageing.cancel()
         fetching.result()
 
     async def _fetch(self, engines: Mapping[EngineName, Engine], order: list[EngineName], proxy: str) -> None:
@@ -142,19 +150,40 @@ class Attempt:
     async def resolved(self, *, title: str | None, total: int | None, items_total: int | None) -> None:
         self.title = title or self.title
         self._several = items_total != 1
-        await self._reporter.send(ReportStage(
-            job_id=self.claimed.job_id, attempt=self.claimed.attempt, stage="downloading", engine=self.engine,
-            title=title, total_bytes=total, items_total=items_total))
+        await self._enter(StageNote(stage="downloading", at=datetime.now(UTC), engine=self.engine, title=title,
+                                    total_bytes=total, items_total=items_total))
 
     async def processing(self) -> None:
-        await self._reporter.send(ReportStage(
-            job_id=self.claimed.job_id, attempt=self.claimed.attempt, stage="processing"))
+        await self._enter(StageNote(stage="processing", at=datetime.now(UTC)))
+
+    async def _enter(self, note: StageNote) -> None:
+        """Stages are kept back while the attempt is young: one that is over in a blink reports them with its end, in
+        one commit instead of four."""
+        self._kept.append(note)
+        if time.monotonic() - self._began >= QUICK_SECONDS:
+            await self._tell_stages()
+
+    async def _tell_stages(self) -> None:
+        async with self._telling:
+            while self._kept:
+                note = self._kept[0]
+                await self._reporter.send(ReportStage(
+                    job_id=self.claimed.job_id, attempt=self.claimed.attempt, stage=note.stage, engine=note.engine,
+                    title=note.title, total_bytes=note.total_bytes, items_total=note.items_total))
+                self._kept.pop(0)
+
+    async def _grow_old(self) -> None:
+        await asyncio.sleep(QUICK_SECONDS)  # the age at which an attempt's stages are worth a report of their own
+        await self._tell_stages()
+
+    @property
+    def unreported(self) -> tuple[StageNote, ...]:
+        return tuple(self._kept)
 
     async def finished(self, file: FetchedFile) -> None:
         sha256 = file.sha256 if file.sha256 is not None else await asyncio.to_thread(_sha256, file.path)
         if not self._several:
-            await self._reporter.send(ReportStage(
-                job_id=self.claimed.job_id, attempt=self.claimed.attempt, stage="storing"))
+            await self._enter(StageNote(stage="storing", at=datetime.now(UTC)))
         item = await self._store(file, sha256)
         self.items.append(item)
         if self._several:
@@ -213,7 +242,7 @@ class Worker:
     """What a slot needs to run a ticket to its end."""
 
     def __init__(self, caller: Caller, engines: Mapping[EngineName, Engine], route: Route, work_root: Path,
-                 grant: Callable[[UUID], str], revoke: Callable[[UUID], None], worker_id: UUID) -> None:
+                 grant: Callable[[UUID], str], revoke: Callable[[UUID], object], worker_id: UUID) -> None:
         self.worker_id = worker_id
         self.running: dict[UUID, Attempt] = {}
         self.draining = False
@@ -274,7 +303,8 @@ class Worker:
             await log.ainfo("attempt.superseded", reason=refused.refusal.message)
         else:
             await self._last(ReportCompleted(job_id=job_id, attempt=number, engine=attempt.engine,
-                                             title=attempt.title, items=tuple(attempt.items)))
+                                             title=attempt.title, items=tuple(attempt.items),
+                                             stages=attempt.unreported))
             await asyncio.to_thread(shutil.rmtree, attempt.work, ignore_errors=True)
         finally:
             self._revoke(claimed.job_id)

@@ -163,19 +163,28 @@ class Ledger:
             for pending in group:
                 built.append(pending.build(numbers[start:start + pending.numbers]))
                 start += pending.numbers
-            async with self._store.transaction() as tx:
-                places = await tx.append([write for one in built for write in one.writes])
-                await views.save(tx.conn, [job for one in built for job in one.jobs], self.clock())
-                for one in built:
-                    if one.remember is not None:
-                        await self._store.remember(tx.conn, one.remember.command_id, one.remember.request_hash,
-                                                   one.remember.outcome)
+            writes = [write for one in built for write in one.writes]
+            jobs = [job for one in built for job in one.jobs]
+            if all(one.remember is None for one in built):
+                places = await self._store.append_and(writes, views.SAVE_BESIDE, *views.row_values(jobs, self.clock()))
+            else:
+                places = await self._remembering(built, writes, jobs)
         self.changed.set()
         index = 0
         for pending, one in zip(group, built, strict=True):
             index += sum(len(write.events) for write in one.writes)
             if not pending.done.done():
                 pending.done.set_result(places[index - 1])
+
+    async def _remembering(self, built: Sequence[Built], writes: Sequence[Write], jobs: Sequence[Job]) -> list[Position]:
+        async with self._store.transaction() as tx:
+            places = await tx.append(writes)
+            await views.save(tx.conn, jobs, self.clock())
+            for one in built:
+                if one.remember is not None:
+                    await self._store.remember(tx.conn, one.remember.command_id, one.remember.request_hash,
+                                               one.remember.outcome)
+        return places
 
 
 def opened(event: Any, meta: Meta) -> tuple[Write, Job]:

@@ -160,9 +160,15 @@ def report_completed(job: Job, command: ReportCompleted, at: datetime) -> Decisi
         return []
     if refusal := _not_mine(job, command.attempt, also="paused"):
         return refusal
+    passed: list[Event] = [
+        JobStageEntered(job_id=job.job_id, owner=job.owner, attempt=job.attempt, stage=note.stage, at=note.at,
+                        engine=note.engine, title=note.title, total_bytes=note.total_bytes,
+                        items_total=note.items_total)
+        for note in command.stages
+    ]
     new = _new_items(job, command.items, at)
     items = [*job.items, *(event.item for event in new if isinstance(event, JobItemCompleted))]
-    return [*new, JobCompleted(
+    return [*passed, *new, JobCompleted(
         job_id=job.job_id, owner=job.owner, attempt=job.attempt, engine=command.engine, items_done=len(items),
         items_skipped=len(job.skipped), items_failed=len(job.failed_items), size=sum(item.size for item in items),
         at=at, title=command.title or job.title, batch_id=job.batch_id)]

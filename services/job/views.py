@@ -18,12 +18,16 @@ _TAKE_NUMBERS = "select nextval('job.job_numbers') from generate_series(1, $1)"
 
 _SAVE = """
 insert into job.jobs (job_id, number, owner, state, priority, host, not_before, attempt, worker_id, changed_at)
-select * from unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::text[], $5::smallint[], $6::text[], $7::timestamptz[],
-                     $8::int[], $9::uuid[], array_fill($10::timestamptz, array[cardinality($1)]))
+select u.*, {10}::timestamptz from {from_appended}unnest({1}::uuid[], {2}::bigint[], {3}::uuid[], {4}::text[],
+  {5}::smallint[], {6}::text[], {7}::timestamptz[], {8}::int[], {9}::uuid[]) u
 on conflict (job_id) do update set
   state = excluded.state, priority = excluded.priority, not_before = excluded.not_before,
   attempt = excluded.attempt, worker_id = excluded.worker_id, changed_at = excluded.changed_at
 """
+
+SAVE_BESIDE = _SAVE.format(*(f"${n + 11}" for n in range(11)), from_appended="appended, ")
+"""For `EventStore.append_and`, with the values of `row_values`."""
+_SAVE_ALONE = _SAVE.format(*(f"${n}" for n in range(11)), from_appended="")
 
 _LOAD = """
 select (select count(*) from job.jobs where state = any($1)) as active,
@@ -85,12 +89,15 @@ async def take_numbers(conn: Connection, count: int) -> tuple[int, ...]:
 
 
 async def save(conn: Connection, jobs: Sequence[Job], at: datetime) -> None:
+    await conn.execute(_SAVE_ALONE, *row_values(jobs, at))
+
+
+def row_values(jobs: Sequence[Job], at: datetime) -> tuple[object, ...]:
     """The last state of a job wins when it comes twice."""
     last = {job.job_id: job for job in jobs}.values()
-    await conn.execute(
-        _SAVE, [j.job_id for j in last], [j.number for j in last], [j.owner for j in last], [j.state for j in last],
-        [j.priority for j in last], [j.host for j in last], [j.not_before for j in last], [j.attempt for j in last],
-        [j.worker_id for j in last], at)
+    return ([j.job_id for j in last], [j.number for j in last], [j.owner for j in last], [j.state for j in last],
+            [j.priority for j in last], [j.host for j in last], [j.not_before for j in last],
+            [j.attempt for j in last], [j.worker_id for j in last], at)
 
 
 async def candidates(conn: Connection, now: datetime, window: int, host_limit: int) -> list[UUID]:

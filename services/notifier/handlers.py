@@ -14,6 +14,7 @@ from libs.calls import Answer
 from libs.database import Connection
 from libs.eventstore import EventStore
 from libs.eventstore.projection import Applied
+from libs.message import Event
 from libs.sealing import Sealer
 from proto.job import JobCompleted, JobFailed, JobItemCompleted, JobSubmitted
 from proto.notifier import ReadDeliveries, ReadWebhookSecret, RotateWebhookSecret, WebhookAttempted
@@ -21,6 +22,23 @@ from services.notifier import domain, views
 from services.notifier.views import Delivery
 
 WANTED = frozenset({"job.submitted", "job.item_completed", "job.completed", "job.failed"})
+
+
+class Hooked:
+    """Whether an event is about a job that somebody wants to hear of."""
+
+    def __init__(self, jobs: set[UUID]) -> None:
+        self._jobs = jobs
+
+    def __call__(self, event: Event) -> bool:
+        if isinstance(event, JobSubmitted) and event.options.webhook_url:
+            self._jobs.add(event.job_id)
+        return getattr(event, "job_id", None) in self._jobs
+
+
+async def hooked_jobs(pool: asyncpg.Pool) -> set[UUID]:
+    async with pool.acquire() as conn:
+        return await views.hooked(conn)
 
 
 async def note(conn: Connection, batch: Sequence[Applied], at: datetime) -> bool:

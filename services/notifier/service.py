@@ -15,7 +15,7 @@ from libs.sealing import Sealer
 from proto import REGISTRY
 from services.notifier.channels.webhook import Webhooks
 from services.notifier.delivery import Deliverer
-from services.notifier.handlers import HANDLERS, WANTED, note
+from services.notifier.handlers import HANDLERS, WANTED, Hooked, hooked_jobs, note
 
 
 @asynccontextmanager
@@ -29,7 +29,8 @@ async def start(settings: ServiceSettings, resources: Resources) -> AsyncIterato
             await note(conn, batch, datetime.now(UTC))
 
         follower = Follower("notifier.jobs", pool, "notifier", lambda after: bus.follow("EV_JOB", after), REGISTRY,
-                            WANTED, apply, lambda _: deliverer.changed.set())
+                            WANTED, apply, relevant=Hooked(await hooked_jobs(pool)),
+                            committed=lambda _: deliverer.changed.set())
         resources.spawn(follower.run(), "jobs")
         resources.spawn(deliverer.run(), "delivery")
         await serve(bus, "notifier", HANDLERS, REGISTRY, {"pool": pool, "store": store, "sealer": sealer})

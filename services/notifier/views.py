@@ -27,6 +27,10 @@ async def add_hooks(conn: Connection, rows: Sequence[tuple[UUID, UUID, str, str 
         " on conflict do nothing", rows)
 
 
+async def hooked(conn: Connection) -> set[UUID]:
+    return {row["job_id"] for row in await conn.fetch("select job_id from notifier.hooks")}
+
+
 async def note_file(conn: Connection, job_id: UUID, name: str) -> None:
     await conn.execute("update notifier.hooks set first_file = coalesce(first_file, $2) where job_id = $1",
                        job_id, name)

@@ -119,6 +119,29 @@ WAITS = frozenset({"job.submitted", "job.attempt_failed", "job.admitted", "job.c
 """Events that begin or end a job's waiting for a time."""
 
 
+class Waits:
+    """Whether an event begins a job's waiting for a time, or ends one that this process saw begin. What began before
+    the process did is forgotten by the alarm's own ringing."""
+
+    def __init__(self) -> None:
+        self._waiting: set[UUID] = set()
+
+    def __call__(self, event: Event) -> bool:
+        match event:
+            case JobSubmitted():
+                begins = event.not_before is not None
+            case JobAttemptFailed():
+                begins = True
+            case _:
+                job_id: UUID = getattr(event, "job_id")  # noqa: B009 - every event of WAITS has it
+                known = job_id in self._waiting
+                self._waiting.discard(job_id)
+                return known
+        if begins:
+            self._waiting.add(event.job_id)
+        return begins
+
+
 async def keep_alarms(conn: Connection, events: Sequence[Event]) -> None:
     """A job that waits for a time has an alarm; whatever ends the wait takes it away."""
     waiting: dict[UUID, datetime | None] = {}

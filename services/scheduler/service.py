@@ -11,7 +11,7 @@ from libs.eventstore.projection import Applied, Follower
 from libs.runtime import Resources, Service, ServiceSettings
 from proto import REGISTRY
 from proto.scheduler import ScheduleFired
-from services.scheduler.handlers import HANDLERS, WAITS, keep_alarms, submit_run
+from services.scheduler.handlers import HANDLERS, WAITS, Waits, keep_alarms, submit_run
 from services.scheduler.ticker import Ticker
 
 
@@ -31,7 +31,7 @@ async def start(settings: ServiceSettings, resources: Resources) -> AsyncIterato
 
     for follower in (
         Follower("scheduler.alarms", pool, "scheduler", lambda after: bus.follow("EV_JOB", after), REGISTRY,
-                 WAITS, alarms, lambda _: ticker.changed.set()),
+                 WAITS, alarms, relevant=Waits(), committed=lambda _: ticker.changed.set()),
         Follower("scheduler.runs", pool, "scheduler", lambda after: bus.follow("EV_SCHEDULER", after), REGISTRY,
                  frozenset({"scheduler.fired"}), runs),
     ):

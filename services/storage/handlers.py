@@ -48,10 +48,9 @@ async def store_file(command: StoreFile, call: Call, pool: asyncpg.Pool, store: 
                        location=file.location, size=file.size, sha256=file.sha256, media_type=file.media_type,
                        at=file.stored_at)
     try:
-        async with store.transaction() as tx:
-            places = await tx.append([Write(stream_id=file.file_id, kind="file", expected=NoStream(), events=[event],
-                                            meta=call.meta, tenant=file.owner)])
-            await views.add(tx.conn, file)
+        places = await store.append_and(
+            [Write(stream_id=file.file_id, kind="file", expected=NoStream(), events=[event], meta=call.meta,
+                   tenant=file.owner)], views.ADD_BESIDE, *views.row_values(file))
     except asyncpg.UniqueViolationError:
         # Somebody stored the same item a moment before: theirs stands, our copy goes.
         await asyncio.to_thread(target.delete, file.location)

@@ -11,12 +11,16 @@ from proto.storage import StoredFile
 _COLUMNS = "file_id, owner, job_id, key, name, location, size, sha256, media_type, stored_at"
 
 
-async def add(conn: Connection, file: StoredFile) -> None:
-    """Raises asyncpg.UniqueViolationError when the job already has this item."""
-    await conn.execute(
-        f"insert into storage.files ({_COLUMNS}) values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",  # noqa: S608 - a constant
-        file.file_id, file.owner, file.job_id, file.key, file.name, file.location, file.size, file.sha256,
-        file.media_type, file.stored_at)
+ADD_BESIDE = f"""
+insert into storage.files ({_COLUMNS})
+select $12::uuid, $13::uuid, $14::uuid, $15, $16, $17, $18::bigint, $19, $20, $21::timestamptz from appended
+"""
+"""For `EventStore.append_and`, with the values of `row_values`. A job that already has the item violates a unique key."""
+
+
+def row_values(file: StoredFile) -> tuple[object, ...]:
+    return (file.file_id, file.owner, file.job_id, file.key, file.name, file.location, file.size, file.sha256,
+            file.media_type, file.stored_at)
 
 
 async def remove(conn: Connection, file_id: UUID) -> None:

@@ -66,7 +66,7 @@ async def rate(wanted: int) -> tuple[int, float]:
                 gateway = await buses.open(servers.nats_url, user="gateway", seed=servers.nats_seeds["gateway"])
                 reading = await open_pool(servers.database_urls["gateway"], "gateway")
                 follower = Follower("gateway.jobs", reading, "gateway", lambda after: gateway.follow("EV_JOB", after),
-                                    REGISTRY, domain.WANTED, views.apply)
+                                    REGISTRY, domain.WANTED, views.apply, commit=views.commit)
                 events = wanted // 700 * 700
                 running = asyncio.create_task(follower.run())
                 await follower.passed(events)
