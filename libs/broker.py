@@ -1,7 +1,7 @@
 """dramatiq on a JetStream work queue.
 
-A message is asked for only when a thread is free to take it, so what waits, waits where every worker can reach it. While
-it is worked on the queue hears so; when this process dies the queue gives the message to another. Retries and delays
+A message is asked for only when a thread is free to take it: what waits, waits where every worker reaches it. While it
+is worked on the queue hears so; when this process dies the queue gives the message to another. Retries and delays
 are not here: whether and when a job runs again is its owner's decision, in SQL.
 """
 
@@ -33,8 +33,9 @@ Decode = Callable[[WorkItem], dramatiq.Message[Any]]
 class _FailsOnError(Middleware):
     """An actor that raises has not done its work: without this dramatiq would acknowledge the message."""
 
-    def after_process_message(self, broker: Broker, message: Any, *, result: Any = None,
-                              exception: BaseException | None = None) -> None:
+    def after_process_message(
+        self, broker: Broker, message: Any, *, result: Any = None, exception: BaseException | None = None
+    ) -> None:
         del broker, result
         if exception is not None:
             message.fail()
@@ -44,8 +45,9 @@ class JetStreamBroker(Broker):
     """Bridges dramatiq's threads to the event loop that owns the bus. `open_queue` gives a queue by its name; `decode`
     turns a message of it into dramatiq's. `slots` is the number of worker threads."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, open_queue: Callable[[str], WorkQueue], decode: Decode,
-                 slots: int) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, open_queue: Callable[[str], WorkQueue], decode: Decode, slots: int
+    ) -> None:
         super().__init__(middleware=[_FailsOnError()])
         self._loop = loop
         self._open_queue = open_queue
@@ -77,8 +79,9 @@ class JetStreamBroker(Broker):
 class JetStreamConsumer(Consumer):
     """Its methods are called from several threads; all of its state is touched in the loop alone."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, queue: WorkQueue, decode: Decode, slots: int,
-                 timeout: float) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, queue: WorkQueue, decode: Decode, slots: int, timeout: float
+    ) -> None:
         self._loop = loop
         self._queue = queue
         self._decode = decode

@@ -27,8 +27,12 @@ log = structlog.get_logger()
 R = TypeVar("R")
 
 ANSWERED = Counter("longshore_calls_total", "Commands and queries answered", ["message", "outcome"])
-SECONDS = Histogram("longshore_call_seconds", "Time to decide and commit", ["message"],
-                    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5))
+SECONDS = Histogram(
+    "longshore_call_seconds",
+    "Time to decide and commit",
+    ["message"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1, 5),
+)
 DEADLINE = 5.0
 """Seconds an asker waits unless it says otherwise."""
 
@@ -84,18 +88,37 @@ class Caller:
         self._results: dict[Any, msgspec.json.Decoder[Any]] = {}
 
     @overload
-    async def command(self, message: Command | Query, *, result: type[R], actor: str = ...,
-                      command_id: UUID | None = ..., timeout: float = ...) -> tuple[R, Position | None]: ...
+    async def command(
+        self,
+        message: Command | Query,
+        *,
+        result: type[R],
+        actor: str = ...,
+        command_id: UUID | None = ...,
+        timeout: float = ...,
+    ) -> tuple[R, Position | None]: ...
     @overload
-    async def command(self, message: Command | Query, *, actor: str = ..., command_id: UUID | None = ...,
-                      timeout: float = ...) -> tuple[None, Position | None]: ...
-    async def command(self, message: Command | Query, *, result: Any = None, actor: str = "",
-                      command_id: UUID | None = None, timeout: float = DEADLINE) -> tuple[Any, Position | None]:
+    async def command(
+        self, message: Command | Query, *, actor: str = ..., command_id: UUID | None = ..., timeout: float = ...
+    ) -> tuple[None, Position | None]: ...
+    async def command(
+        self,
+        message: Command | Query,
+        *,
+        result: Any = None,
+        actor: str = "",
+        command_id: UUID | None = None,
+        timeout: float = DEADLINE,
+    ) -> tuple[Any, Position | None]:
         """Raises Refused, ServiceFailed, and the bus's Unreachable (nobody answers) and TimedOut (the outcome is
         unknown: with a `command_id` it is safe to ask again)."""
         headers = {
-            "ce-id": str(new_id()), "ce-type": tag(message), "ce-source": self._source, "actor": actor,
-            "deadline": f"{time.time() + timeout:.3f}", "traceparent": telemetry.traceparent(),
+            "ce-id": str(new_id()),
+            "ce-type": tag(message),
+            "ce-source": self._source,
+            "actor": actor,
+            "deadline": f"{time.time() + timeout:.3f}",
+            "traceparent": telemetry.traceparent(),
         }
         if command_id is not None:
             headers["command-id"] = str(command_id)
@@ -122,8 +145,13 @@ class Caller:
 Handler = Callable[..., Awaitable[Answer]]
 
 
-async def serve(bus: Bus, service: str, handlers: Iterable[Handler], registry: Registry,
-                needs: Mapping[str, object], concurrency: int = 64) -> None:
+async def serve(
+    bus: Bus,
+    service: str,
+    handlers: Iterable[Handler],
+    needs: Mapping[str, object],
+    concurrency: int = 64,
+) -> None:
     """Subscribe every handler to the message its first parameter is annotated with. Other parameters are filled by
     name: `call` with the Call, the rest from `needs`; a name that is not there raises TypeError now, not later."""
     for handler in handlers:
@@ -137,8 +165,9 @@ async def serve(bus: Bus, service: str, handlers: Iterable[Handler], registry: R
         await bus.answer(subject(kind), service, _answering(handler, kind, "call" in names, given), concurrency)
 
 
-def _answering(handler: Handler, kind: type[Command | Query], wants_call: bool,
-               given: Mapping[str, object]) -> Callable[[Message], Awaitable[bytes | None]]:
+def _answering(
+    handler: Handler, kind: type[Command | Query], wants_call: bool, given: Mapping[str, object]
+) -> Callable[[Message], Awaitable[bytes | None]]:
     decoder = msgspec.json.Decoder(kind)
     name = tag(kind)
     outcomes = {outcome: ANSWERED.labels(name, outcome) for outcome in ("ok", "refused", "failed", "expired")}
@@ -161,7 +190,7 @@ def _answering(handler: Handler, kind: type[Command | Query], wants_call: bool,
             except msgspec.ValidationError as error:
                 outcomes["failed"].inc()
                 return _encode(_Reply(failed=f"decode {name}: {error}"))
-            except Exception as error:  # the one place where an owner's bug ends; the asker gets a typed failure
+            except Exception as error:  # noqa: BLE001 -  # the one place where an owner's bug ends; the asker gets a typed failure
                 outcomes["failed"].inc()
                 await log.aexception("call.failed", message=name)
                 return _encode(_Reply(failed=f"{name}: {type(error).__name__}"))
@@ -181,10 +210,16 @@ def _builtins(refusal: Refusal) -> dict[str, Any]:
 def _call(message: Message) -> Call:
     headers = message.headers
     command_id = headers.get("command-id")
-    meta = Meta(correlation=UUID(headers["ce-id"]), actor=headers.get("actor", ""),
-                traceparent=headers.get("traceparent", ""))
-    return Call(meta=meta, command_id=UUID(command_id) if command_id else None, actor=meta.actor,
-                deadline=float(headers.get("deadline", "0")), body=message.body)
+    meta = Meta(
+        correlation=UUID(headers["ce-id"]), actor=headers.get("actor", ""), traceparent=headers.get("traceparent", "")
+    )
+    return Call(
+        meta=meta,
+        command_id=UUID(command_id) if command_id else None,
+        actor=meta.actor,
+        deadline=float(headers.get("deadline", "0")),
+        body=message.body,
+    )
 
 
 __all__ = ["DEADLINE", "Answer", "Call", "Caller", "ServiceFailed", "UnknownMessage", "serve", "subject"]

@@ -28,8 +28,14 @@ _NUMBERED = re.compile(r"^(\d{4})_\w+\.py$")
 async def open_pool(url: str, service: str, limit: int = POOL_LIMIT) -> asyncpg.Pool:
     """Connects now, so that a wrong URL fails here. Bursts open connections and give them back after 30 s."""
     return await asyncpg.create_pool(
-        url, min_size=1, max_size=limit, max_inactive_connection_lifetime=IDLE_SECONDS, command_timeout=30,
-        reset=_as_it_is, server_settings=server_settings(service))
+        url,
+        min_size=1,
+        max_size=limit,
+        max_inactive_connection_lifetime=IDLE_SECONDS,
+        command_timeout=30,
+        reset=_as_it_is,
+        server_settings=server_settings(service),
+    )
 
 
 async def _as_it_is(_: Connection) -> None:
@@ -37,8 +43,13 @@ async def _as_it_is(_: Connection) -> None:
 
 
 def server_settings(service: str) -> dict[str, str]:
-    return {"application_name": f"longshore-{service}", "search_path": service, "jit": "off", "timezone": "UTC",
-            "idle_in_transaction_session_timeout": OPEN_TRANSACTION_LIMIT}
+    return {
+        "application_name": f"longshore-{service}",
+        "search_path": service,
+        "jit": "off",
+        "timezone": "UTC",
+        "idle_in_transaction_session_timeout": OPEN_TRANSACTION_LIMIT,
+    }
 
 
 def newest(location: Path) -> str:
@@ -54,7 +65,7 @@ async def migrate(url: str, service: str, location: Path) -> bool:
     conn = await asyncpg.connect(url, timeout=10, server_settings=server_settings(service))
     try:
         try:
-            current = await conn.fetchval(f"select version_num from {service}.alembic_version")  # noqa: S608 - a service's name
+            current = await conn.fetchval(f"select version_num from {service}.alembic_version")
         except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
             current = None
     finally:
@@ -93,10 +104,13 @@ async def _upgrade_async(url: str, service: str, location: Path) -> None:
     def run(sync: Sync) -> None:
         # Two processes may migrate at once; the second waits here and finds nothing left to do.
         sync.exec_driver_sql(f"select pg_advisory_xact_lock(hashtext('migrate {service}'))")
-        environment = EnvironmentContext(
-            config, script, fn=lambda revision, _: script._upgrade_revs("head", revision))  # noqa: SLF001 - the function alembic's own command passes
-        environment.configure(connection=sync, target_metadata=MetaData(schema=service), version_table_schema=service,
-                              transactional_ddl=True)
+        environment = EnvironmentContext(config, script, fn=lambda revision, _: script._upgrade_revs("head", revision))  # noqa: SLF001 - the function alembic's own command passes
+        environment.configure(
+            connection=sync,
+            target_metadata=MetaData(schema=service),
+            version_table_schema=service,
+            transactional_ddl=True,
+        )
         environment.run_migrations()
 
     async with engine.begin() as conn:

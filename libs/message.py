@@ -86,7 +86,13 @@ def new_id(*, _now: Callable[[], int] = time.time_ns) -> UUID:
     Postgres before 18 has no function for it."""
     millis = _now() // 1_000_000
     random = int.from_bytes(os.urandom(10), "big")
-    value = (millis & ((1 << 48) - 1)) << 80 | 0x7 << 76 | (random >> 68 & 0xFFF) << 64 | 0b10 << 62 | random & ((1 << 62) - 1)
+    value = (
+        (millis & ((1 << 48) - 1)) << 80
+        | 0x7 << 76
+        | (random >> 68 & 0xFFF) << 64
+        | 0b10 << 62
+        | random & ((1 << 62) - 1)
+    )
     return UUID(int=value)
 
 
@@ -128,7 +134,11 @@ class Registry:
 
     def _add(self, cls: type) -> None:
         tables: tuple[tuple[type, dict[str, Any]], ...] = (
-            (Command, self.commands), (Query, self.queries), (Event, self.events), (Refusal, self.refusals))
+            (Command, self.commands),
+            (Query, self.queries),
+            (Event, self.events),
+            (Refusal, self.refusals),
+        )
         for base, table in tables:
             if issubclass(cls, base):
                 name = tag(cast("type[msgspec.Struct]", cls))

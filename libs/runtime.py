@@ -112,8 +112,9 @@ class Resources:
             self._shared.buses[key] = bus
         return self._shared.buses[key]
 
-    async def event_source(self, settings: ServiceSettings, service: str,
-                           registry: Registry) -> tuple[asyncpg.Pool, buses.Bus, EventStore]:
+    async def event_source(
+        self, settings: ServiceSettings, service: str, registry: Registry
+    ) -> tuple[asyncpg.Pool, buses.Bus, EventStore]:
         """What every service with a feed needs: its pool, its bus, its store, and the relay from the one to the other,
         with their part of readiness."""
         pool = await self.pool(settings.database_url, service)
@@ -225,8 +226,9 @@ def _refuse_taken(host: str, port: int) -> None:
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise PortInUse(f"{host}:{port} can not be used: {error.strerror}. "
-                            "Stop the other program or set LONGSHORE_HTTP_PORT.") from error
+            raise PortInUse(
+                f"{host}:{port} can not be used: {error.strerror}. Stop the other program or set LONGSHORE_HTTP_PORT."
+            ) from error
 
 
 @asynccontextmanager
@@ -301,6 +303,11 @@ async def _missing(checks: Iterable[tuple[str, Check]]) -> dict[str, str]:
 
 
 async def _answer(send: Send, status: int, body: bytes, content_type: bytes) -> None:
-    await send({"type": "http.response.start", "status": status,
-                "headers": [(b"content-type", content_type), (b"content-length", str(len(body)).encode())]})
+    await send(
+        {
+            "type": "http.response.start",
+            "status": status,
+            "headers": [(b"content-type", content_type), (b"content-length", str(len(body)).encode())],
+        }
+    )
     await send({"type": "http.response.body", "body": body})

@@ -30,7 +30,7 @@ def derive(secret: str, purpose: str) -> bytes:
 
 
 class Sealer:
-    """AES-256-GCM. `place` (say, a row's key) is authenticated, so a sealed value moved to another row does not open."""
+    """AES-256-GCM. `place` (say, a row's key) is authenticated, so a value moved to another row does not open."""
 
     def __init__(self, secret: str, purpose: str) -> None:
         self._cipher = AESGCM(derive(secret, purpose))

@@ -111,16 +111,22 @@ def _read_file(name: str | None, problems: list[str]) -> dict[str, Any]:
 
 
 def _unknown_names(environ: Mapping[str, str], known: set[str]) -> list[str]:
-    return [f"Remove {name}: no such setting{_perhaps(name, known)}."
-            for name in sorted(environ) if name.startswith(PREFIX) and name not in known]
+    return [
+        f"Remove {name}: no such setting{_perhaps(name, known)}."
+        for name in sorted(environ)
+        if name.startswith(PREFIX) and name not in known
+    ]
 
 
 def _unknown_keys(file: Mapping[str, Any], fields: set[str], tables: set[str]) -> list[str]:
     found: list[str] = []
     for key, value in file.items():
         if isinstance(value, dict) and key in tables:
-            found += [f"Remove {key}.{inner} from the file: no such setting{_perhaps(inner, fields)}."
-                      for inner in value if inner not in fields]
+            found += [
+                f"Remove {key}.{inner} from the file: no such setting{_perhaps(inner, fields)}."
+                for inner in value
+                if inner not in fields
+            ]
         elif key not in fields:
             found.append(f"Remove {key} from the file: no such setting{_perhaps(key, fields | tables)}.")
     return found

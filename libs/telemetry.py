@@ -81,8 +81,9 @@ def _context(parent: str) -> Context:
 
 
 @contextmanager
-def span(name: str, *, parent: str = "", link: str = "", kind: SpanKind = SpanKind.INTERNAL,
-         **attributes: str | int) -> Iterator[None]:
+def span(
+    name: str, *, parent: str = "", link: str = "", kind: SpanKind = SpanKind.INTERNAL, **attributes: str | int
+) -> Iterator[None]:
     """`parent` for request and reply. `link` for something that happens later because of an event: a download that
     ends in the night must not stretch the request that asked for it, yet it stays in the same trace when there is no
     exporter to draw the link."""

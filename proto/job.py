@@ -19,8 +19,19 @@ Attempt = Annotated[int, Meta(ge=1)]
 Bytes = Annotated[int, Meta(ge=0)]
 
 Stage = Literal["resolving", "downloading", "processing", "storing"]
-State = Literal["held", "queued", "admitted", "resolving", "downloading", "processing", "storing", "paused",
-                "completed", "failed", "cancelled"]
+State = Literal[
+    "held",
+    "queued",
+    "admitted",
+    "resolving",
+    "downloading",
+    "processing",
+    "storing",
+    "paused",
+    "completed",
+    "failed",
+    "cancelled",
+]
 TERMINAL: frozenset[str] = frozenset({"completed", "failed", "cancelled"})
 RUNNING: frozenset[str] = frozenset({"resolving", "downloading", "processing", "storing"})
 

@@ -16,8 +16,13 @@ from proto import SERVICES
 
 Work = Callable[[argparse.Namespace, Mapping[str, str]], Coroutine[Any, Any, int]]
 
-_COMMANDS = {"up": ("services.up", "up"), "serve": ("services.serve", "serve"), "worker": ("services.serve", "serve"),
-             "migrate": ("services.serve", "serve"), "doctor": ("services.doctor", "doctor")}
+_COMMANDS = {
+    "up": ("services.up", "up"),
+    "serve": ("services.serve", "serve"),
+    "worker": ("services.serve", "serve"),
+    "migrate": ("services.serve", "serve"),
+    "doctor": ("services.doctor", "doctor"),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

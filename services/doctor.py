@@ -65,8 +65,11 @@ def _ffmpeg() -> Finding:
 
     with tempfile.TemporaryDirectory() as cache:
         found = ffmpeg(Path(cache))
-        return Finding("ffmpeg", str(found.resolve()) if found else "not found",
-                       None if found else "Install ffmpeg: without it sound and picture can not be joined.")
+        return Finding(
+            "ffmpeg",
+            str(found.resolve()) if found else "not found",
+            None if found else "Install ffmpeg: without it sound and picture can not be joined.",
+        )
 
 
 def _engines() -> list[Finding]:
@@ -77,8 +80,10 @@ async def _servers(bus: Bus, caller: Caller) -> list[Finding]:
     asked: tuple[tuple[str, Callable[[], Awaitable[object]]], ...] = (
         ("auth", lambda: caller.query(ReadPublicKeys(), result=dict[str, str], timeout=2)),
         ("gateway and its database", lambda: caller.query(ListJobs(limit=1), result=list[JobRow], timeout=2)),
-        ("unrestrict-proxy and its database",
-         lambda: caller.query(ListPlatforms(), result=list[PlatformInfo], timeout=2)),
+        (
+            "unrestrict-proxy and its database",
+            lambda: caller.query(ListPlatforms(), result=list[PlatformInfo], timeout=2),
+        ),
     )
     findings = [Finding("NATS", "connected")]
     for name, ask in asked:
@@ -92,8 +97,9 @@ async def _servers(bus: Bus, caller: Caller) -> list[Finding]:
             state = (await bus.stream(spec.name).info())["state"]
             findings.append(Finding(f"stream {spec.name}", f"{state['messages']} messages"))
         except SinkGone as error:
-            findings.append(Finding(f"stream {spec.name}", str(error),
-                                    "Restart Longshore: it makes its streams anew from Postgres."))
+            findings.append(
+                Finding(
+                    f"stream {spec.name}", str(error), "Restart Longshore: it makes its streams anew from Postgres."
+                )
+            )
     return findings
-
-

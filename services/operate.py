@@ -90,7 +90,9 @@ async def _add_user(options: argparse.Namespace, caller: Caller) -> int:
     password = await asyncio.to_thread(sys.stdin.readline)
     user, _ = await caller.command(
         CreateUser(username=options.name, password=password.rstrip("\r\n"), role=options.role, email=options.email),
-        result=User, actor="operator")
+        result=User,
+        actor="operator",
+    )
     print(f"{user.username} ({user.role})")
     return 0
 
@@ -98,7 +100,9 @@ async def _add_user(options: argparse.Namespace, caller: Caller) -> int:
 async def _create_key(options: argparse.Namespace, caller: Caller, environ: Mapping[str, str]) -> int:
     issued, _ = await caller.command(
         IssueKey(dialect=options.dialect, username=options.user or _admin(environ), name=options.name),
-        result=IssuedKey, actor="operator")
+        result=IssuedKey,
+        actor="operator",
+    )
     print(issued.key)
     return 0
 
@@ -113,8 +117,12 @@ async def _get(options: argparse.Namespace, bus: buses.Bus, caller: Caller, envi
     watch = _Watch(tuple(request.job_id for request in requests))
     # Listening begins before the jobs exist, so the quickest of them can not finish unseen.
     await bus.listen(f"progress.{user.user_id}.*", watch.progress)
-    await caller.command(SubmitJobs(owner=user.user_id, dialect="cli", requests=requests), result=Submitted,
-                         actor="operator", command_id=new_id())
+    await caller.command(
+        SubmitJobs(owner=user.user_id, dialect="cli", requests=requests),
+        result=Submitted,
+        actor="operator",
+        command_id=new_id(),
+    )
     with _bars(options) as progress:
         rows = await watch.until_ended(caller, progress, dict(zip(watch.ids, options.urls, strict=True)))
     for row in rows:
@@ -123,9 +131,15 @@ async def _get(options: argparse.Namespace, bus: buses.Bus, caller: Caller, envi
 
 
 def _bars(options: argparse.Namespace) -> Progress:
-    return Progress(TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(),
-                    TextColumn("{task.fields[state]}"), console=Console(stderr=True),
-                    disable=options.wait or options.json or not sys.stderr.isatty())
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TextColumn("{task.fields[state]}"),
+        console=Console(stderr=True),
+        disable=options.wait or options.json or not sys.stderr.isatty(),
+    )
 
 
 class _Watch:
@@ -183,8 +197,10 @@ async def _history(text: str, caller: Caller) -> int:
     row = await _find(text, caller)
     for one in await caller.query(ReadHistory(owner=None, job_id=row.job_id), result=list[HistoryEntry]):
         rest = {key: value for key, value in one.data.items() if key not in ("job_id", "owner", "at", "type")}
-        print(f"{one.recorded_at:%Y-%m-%d %H:%M:%S.%f} {one.type:<20} {one.actor:<16} "
-              f"{json.dumps(rest, ensure_ascii=False)}")
+        print(
+            f"{one.recorded_at:%Y-%m-%d %H:%M:%S.%f} {one.type:<20} {one.actor:<16} "
+            f"{json.dumps(rest, ensure_ascii=False)}"
+        )
     return 0
 
 
@@ -205,9 +221,18 @@ async def _events(options: argparse.Namespace, bus: buses.Bus) -> int:
         async for batch in batches:
             for one in batch:
                 body: dict[str, Any] = msgspec.json.decode(one.body)
-                print(json.dumps({"sequence": one.sequence, "type": one.event_type,
-                                  "recorded_at": one.recorded_at.isoformat(), "data": body}, ensure_ascii=False),
-                      flush=True)
+                print(
+                    json.dumps(
+                        {
+                            "sequence": one.sequence,
+                            "type": one.event_type,
+                            "recorded_at": one.recorded_at.isoformat(),
+                            "data": body,
+                        },
+                        ensure_ascii=False,
+                    ),
+                    flush=True,
+                )
                 if end is not None and one.sequence >= end:
                     return 0
     return 0

@@ -54,8 +54,9 @@ async def _service(name: str, environ: Mapping[str, str]) -> int:
     values: ServiceSettings = settings.load({name: service.settings}, environ, known=known)[name]
     flush = telemetry.setup(name, otlp_endpoint=values.otlp_endpoint)
     try:
-        await runtime.run([(service, values)], ready=lambda: log.info("service.ready", service=name),
-                          stop=stop_signal())
+        await runtime.run(
+            [(service, values)], ready=lambda: log.info("service.ready", service=name), stop=stop_signal()
+        )
     finally:
         flush()
     return 0

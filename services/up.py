@@ -44,8 +44,9 @@ async def up(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     return 0
 
 
-async def _run(options: argparse.Namespace, environ: Mapping[str, str], folder: DataFolder,
-               stop: asyncio.Event) -> None:
+async def _run(
+    options: argparse.Namespace, environ: Mapping[str, str], folder: DataFolder, stop: asyncio.Event
+) -> None:
     # The servers take a while to start and the libraries to import: they do so at the same time.
     importing = asyncio.create_task(asyncio.to_thread(lambda: {name: load_service(name) for name in SERVICES}))
     async with Servers.run(folder, SERVICES) as servers:
@@ -60,21 +61,33 @@ async def _run(options: argparse.Namespace, environ: Mapping[str, str], folder: 
             await running
 
 
-def _settings(options: argparse.Namespace, environ: Mapping[str, str], folder: DataFolder, servers: Servers,
-              services: Mapping[str, runtime.Service]) -> dict[str, Any]:
+def _settings(
+    options: argparse.Namespace,
+    environ: Mapping[str, str],
+    folder: DataFolder,
+    servers: Servers,
+    services: Mapping[str, runtime.Service],
+) -> dict[str, Any]:
     from services.job.worker import WorkerSettings  # noqa: PLC0415 - for its names: a worker's settings are known here
 
     chosen = {"http_host": options.host, "http_port": options.port}
     given: dict[str, dict[str, object]] = {
         name: {
-            "data_dir": folder.path, "secret_key": servers.secret_key, "database_url": servers.database_urls[name],
-            "nats_url": servers.nats_url, "nats_seed": servers.nats_seeds[name],
+            "data_dir": folder.path,
+            "secret_key": servers.secret_key,
+            "database_url": servers.database_urls[name],
+            "nats_url": servers.nats_url,
+            "nats_seed": servers.nats_seeds[name],
             **{key: value for key, value in chosen.items() if value is not None},
         }
         for name in SERVICES
     }
-    return settings.load({name: services[name].settings for name in SERVICES}, environ, given=given,
-                         known=settings.environment_names(WorkerSettings))
+    return settings.load(
+        {name: services[name].settings for name in SERVICES},
+        environ,
+        given=given,
+        known=settings.environment_names(WorkerSettings),
+    )
 
 
 async def _prepare(servers: Servers) -> None:
@@ -92,16 +105,24 @@ async def _topology(servers: Servers) -> None:
         await bus.close()
 
 
-async def _beside(options: argparse.Namespace, environ: Mapping[str, str], folder: DataFolder, servers: Servers,
-                  gateway: runtime.ServiceSettings, ready: asyncio.Event, stop: asyncio.Event) -> None:
+async def _beside(
+    options: argparse.Namespace,
+    environ: Mapping[str, str],
+    folder: DataFolder,
+    servers: Servers,
+    gateway: runtime.ServiceSettings,
+    ready: asyncio.Event,
+    stop: asyncio.Event,
+) -> None:
     """Workers start when the services answer, and stop before them so that their last reports are taken."""
     bus = await buses.open(servers.nats_url, user="cli", seed=servers.nats_seeds["cli"])
     caller = Caller(bus, REGISTRY, "up")
     try:
         await ready.wait()
         async with asyncio.TaskGroup() as tasks:
-            workers = [tasks.create_task(_worker(n, environ, folder, servers, caller, stop))
-                       for n in range(options.workers)]
+            workers = [
+                tasks.create_task(_worker(n, environ, folder, servers, caller, stop)) for n in range(options.workers)
+            ]
             print(f"Longshore runs at {gateway.base_url}", flush=True)
             await _admin(environ, caller)
             await asyncio.wait(workers)
@@ -116,22 +137,33 @@ async def _admin(environ: Mapping[str, str], caller: Caller) -> None:
         await caller.query(ReadUser(username=name), result=User)
     except Refused:
         password = secrets.token_urlsafe(12)
-        await caller.command(CreateUser(username=name, password=password, role="admin",
-                                        email=environ.get("LONGSHORE_ADMIN_EMAIL", "")), actor="operator")
+        await caller.command(
+            CreateUser(username=name, password=password, role="admin", email=environ.get("LONGSHORE_ADMIN_EMAIL", "")),
+            actor="operator",
+        )
         print(f"Administrator: {name}\nPassword: {password}", flush=True)
 
 
-async def _worker(number: int, environ: Mapping[str, str], folder: DataFolder, servers: Servers, caller: Caller,
-                  stop: asyncio.Event) -> None:
+async def _worker(
+    number: int, environ: Mapping[str, str], folder: DataFolder, servers: Servers, caller: Caller, stop: asyncio.Event
+) -> None:
     """Runs one worker until `stop`; when it dies its jobs are given back at once, and another takes its place."""
     delay = 0.1
     while not stop.is_set():
         worker_id = new_id()
-        env = {**_worker_environment(environ), "LONGSHORE_DATA_DIR": str(folder.path),
-               "LONGSHORE_NATS_URL": servers.nats_url, "LONGSHORE_NATS_SEED": str(servers.nats_seeds["worker"]),
-               "LONGSHORE_WORKER_ID": str(worker_id)}
-        child = await Child.start(f"worker-{number}", [sys.executable, "-m", "services", "worker"], env=env,
-                                  log=folder.log(f"worker-{number}"))
+        env = {
+            **_worker_environment(environ),
+            "LONGSHORE_DATA_DIR": str(folder.path),
+            "LONGSHORE_NATS_URL": servers.nats_url,
+            "LONGSHORE_NATS_SEED": str(servers.nats_seeds["worker"]),
+            "LONGSHORE_WORKER_ID": str(worker_id),
+        }
+        child = await Child.start(
+            f"worker-{number}",
+            [sys.executable, "-m", "services", "worker"],
+            env=env,
+            log=folder.log(f"worker-{number}"),
+        )
         if await child.wait_or(stop):
             await child.stop()
             return
@@ -145,8 +177,12 @@ async def _worker(number: int, environ: Mapping[str, str], folder: DataFolder, s
 
 
 def _worker_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    names: Sequence[str] = ("LONGSHORE_EGRESS_ALLOW", "LONGSHORE_WORKER_SLOTS", "LONGSHORE_GALLERY_INSTANCES",
-                            "OTEL_EXPORTER_OTLP_ENDPOINT")
+    names: Sequence[str] = (
+        "LONGSHORE_EGRESS_ALLOW",
+        "LONGSHORE_WORKER_SLOTS",
+        "LONGSHORE_GALLERY_INSTANCES",
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+    )
     passed = {name: environ[name] for name in names if name in environ}
     package_root = str(Path(__file__).parent.parent)
     return {"PATH": environ.get("PATH", os.defpath), "LANG": "C.UTF-8", "PYTHONPATH": package_root, **passed}

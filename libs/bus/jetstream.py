@@ -35,7 +35,7 @@ PULL_BATCH = 500
 PULL_EXPIRES = 30.0
 HEARTBEAT = 5.0
 WRONG_SEQUENCE = frozenset({10071, 10201, 10176, 10174})
-"""Wrong last sequence, duplicate in a batch, incomplete or abandoned batch: each means the end is not where we think."""
+"""Wrong last sequence, duplicate in a batch, incomplete or abandoned batch: the end is not where we think."""
 STREAM_GONE = 10059
 
 SLOW = Counter("longshore_bus_errors_total", "Asynchronous errors of the connection", ["kind"])
@@ -80,7 +80,7 @@ class WorkItem(msgspec.Struct, frozen=True):
 async def open(url: str, *, user: str, seed: Path | None = None, patience: float = 10.0) -> Bus:  # noqa: A001 - reads as libs.bus.open
     """Connect as `user`, whose nkey seed is in the file `seed`. Raises Unreachable after `patience` seconds.
 
-    Once connected it stays so: after a loss it reconnects for ever, and what is published meanwhile is kept up to 2 MiB.
+    Once connected it stays so: after a loss it reconnects for ever, and keeps 2 MiB of what is published meanwhile.
     """
     client = Client()
     bus = Bus(client)
@@ -88,11 +88,20 @@ async def open(url: str, *, user: str, seed: Path | None = None, patience: float
     try:
         async with asyncio.timeout(patience):
             await client.connect(
-                servers=[url], name=user, inbox_prefix=f"_INBOX_{user}", max_reconnect_attempts=-1,
+                servers=[url],
+                name=user,
+                inbox_prefix=f"_INBOX_{user}",
+                max_reconnect_attempts=-1,
                 reconnect_time_wait=0.1,  # type: ignore[arg-type]  # it goes to asyncio.sleep; a whole second is too long for a restart
-                connect_timeout=2, ping_interval=20, max_outstanding_pings=2,
-                error_cb=bus._on_error, reconnected_cb=bus._on_reconnect, disconnected_cb=bus._on_disconnect,  # noqa: SLF001 - wiring of its own half
-                skip_subject_validation=True, **options)
+                connect_timeout=2,
+                ping_interval=20,
+                max_outstanding_pings=2,
+                error_cb=bus._on_error,  # noqa: SLF001 - wiring of its own half
+                reconnected_cb=bus._on_reconnect,  # noqa: SLF001 - see above
+                disconnected_cb=bus._on_disconnect,  # noqa: SLF001 - wiring of its own half
+                skip_subject_validation=True,
+                **options,
+            )
     except (OSError, TimeoutError, nats.errors.Error) as error:
         await client.close()
         raise Unreachable(f"connect to {url}: {type(error).__name__}") from error
@@ -127,12 +136,14 @@ class Bus:
 
     # -- request and reply ----------------------------------------------------------------------------------------
 
-    async def ask(self, subject: str, body: bytes, headers: Mapping[str, str] | None = None,
-                  timeout: float = 5.0) -> Message:
+    async def ask(
+        self, subject: str, body: bytes, headers: Mapping[str, str] | None = None, timeout: float = 5.0
+    ) -> Message:
         """Raises Unreachable at once when nobody listens, TimedOut after `timeout` seconds."""
         try:
-            reply = await self._client.request(subject, body, timeout=timeout,
-                                               headers=_sendable(headers) if headers else None)
+            reply = await self._client.request(
+                subject, body, timeout=timeout, headers=_sendable(headers) if headers else None
+            )
         except nats.errors.NoRespondersError as error:
             raise Unreachable(f"nobody answers {subject}") from error
         except (nats.errors.TimeoutError, TimeoutError) as error:
@@ -183,8 +194,9 @@ class Bus:
         return Stream(self, self._client, name)
 
     @asynccontextmanager
-    async def follow(self, stream: str, after: int = 0, *, new: bool = False,
-                     subjects: Sequence[str] = ()) -> AsyncIterator[AsyncIterator[list[Delivered]]]:
+    async def follow(
+        self, stream: str, after: int = 0, *, new: bool = False, subjects: Sequence[str] = ()
+    ) -> AsyncIterator[AsyncIterator[list[Delivered]]]:
         """Batches of everything behind sequence `after`, or of what is `new`, then of what comes: in order, without
         gap, whatever happens to the connection or the server. Waits without end when nothing comes."""
         follower = _Follower(self, self._client, stream, after, new, subjects)
@@ -289,14 +301,17 @@ class Stream:
         batch_id = secrets.token_hex(8)
         try:
             if len(batch) == 1:
-                headers = {**_sendable(batch[0].headers), "Nats-Msg-Id": batch[0].event_id,
-                           "Nats-Expected-Last-Sequence": str(expected_last)}
-                reply = await self._client.request(batch[0].subject, batch[0].body, timeout=API_SECONDS,
-                                                   headers=headers)
+                headers = {
+                    **_sendable(batch[0].headers),
+                    "Nats-Msg-Id": batch[0].event_id,
+                    "Nats-Expected-Last-Sequence": str(expected_last),
+                }
+                reply = await self._client.request(
+                    batch[0].subject, batch[0].body, timeout=API_SECONDS, headers=headers
+                )
                 return int(_check_ack(reply.data)["seq"])
             for index, one in enumerate(batch[:-1], 1):
-                await self._client.publish(one.subject, one.body,
-                                           headers=_batched(one, batch_id, index, expected_last))
+                await self._client.publish(one.subject, one.body, headers=_batched(one, batch_id, index, expected_last))
             last = batch[-1]
             headers = {**_batched(last, batch_id, len(batch), expected_last), "Nats-Batch-Commit": "1"}
             reply = await self._client.request(last.subject, last.body, timeout=API_SECONDS, headers=headers)
@@ -307,8 +322,12 @@ class Stream:
 
 
 def _batched(one: Outgoing, batch_id: str, index: int, expected_last: int) -> dict[str, str]:
-    headers = {**_sendable(one.headers), "Nats-Msg-Id": one.event_id, "Nats-Batch-Id": batch_id,
-               "Nats-Batch-Sequence": str(index)}
+    headers = {
+        **_sendable(one.headers),
+        "Nats-Msg-Id": one.event_id,
+        "Nats-Batch-Id": batch_id,
+        "Nats-Batch-Sequence": str(index),
+    }
     if index == 1:
         headers["Nats-Expected-Last-Sequence"] = str(expected_last)
     return headers
@@ -385,7 +404,7 @@ class _Pull:
 
 
 class _Follower:
-    """An ordered consumer: gaps and losses are met by a new one that begins behind the last event that was given out."""
+    """An ordered consumer: gaps and losses are met by a new one, which begins behind the last event given out."""
 
     def __init__(self, bus: Bus, client: Client, stream: str, after: int, new: bool, subjects: Sequence[str]) -> None:
         self._bus = bus
@@ -418,12 +437,20 @@ class _Follower:
             self._new = False
         self._name = f"f{secrets.token_hex(8)}"
         config: dict[str, object] = {
-            "name": self._name, "ack_policy": "none", "deliver_policy": "by_start_sequence",
-            "opt_start_seq": self._after + 1, "inactive_threshold": int(60e9), "mem_storage": True, "num_replicas": 1}
+            "name": self._name,
+            "ack_policy": "none",
+            "deliver_policy": "by_start_sequence",
+            "opt_start_seq": self._after + 1,
+            "inactive_threshold": int(60e9),
+            "mem_storage": True,
+            "num_replicas": 1,
+        }
         if self._subjects:
             config["filter_subjects"] = list(self._subjects)
-        await self._bus.api(f"CONSUMER.CREATE.{self._stream}.{self._name}",
-                            {"stream_name": self._stream, "config": config, "action": "create"})
+        await self._bus.api(
+            f"CONSUMER.CREATE.{self._stream}.{self._name}",
+            {"stream_name": self._stream, "config": config, "action": "create"},
+        )
         self._consumed = 0
         self._pull = _Pull(self._bus, self._client, self._stream, self._name)
         await self._pull.open()
@@ -467,10 +494,16 @@ class _Follower:
 def _delivered(message: Msg, sequence: int) -> Delivered:
     headers = message.headers or {}
     return Delivered(
-        sequence=sequence, position=Position.parse(headers["Pos"]), event_type=headers["ce-type"],
-        schema_version=int(headers["ce-dataschema"].rpartition(".v")[2]), stream_id=UUID(headers["ce-subject"]),
-        version=int(headers["version"]), recorded_at=datetime.fromisoformat(headers["ce-time"]), headers=headers,
-        body=message.data)
+        sequence=sequence,
+        position=Position.parse(headers["Pos"]),
+        event_type=headers["ce-type"],
+        schema_version=int(headers["ce-dataschema"].rpartition(".v")[2]),
+        stream_id=UUID(headers["ce-subject"]),
+        version=int(headers["version"]),
+        recorded_at=datetime.fromisoformat(headers["ce-time"]),
+        headers=headers,
+        body=message.data,
+    )
 
 
 class WorkQueue:
@@ -505,7 +538,9 @@ class WorkQueue:
 
     async def release(self, item: WorkItem, delay: float = 0.0) -> None:
         """Give it back; another worker may have it after `delay` seconds."""
-        await self._bus.signal(item.reply, b"-NAK" + (json.dumps({"delay": int(delay * 1e9)}).encode() if delay else b""))
+        await self._bus.signal(
+            item.reply, b"-NAK" + (json.dumps({"delay": int(delay * 1e9)}).encode() if delay else b"")
+        )
 
     async def working(self, item: WorkItem) -> None:
         await self._bus.signal(item.reply, b"+WPI")
@@ -544,6 +579,10 @@ async def ensure_topology(bus: Bus, streams: Iterable[Spec], consumers: Iterable
         except SinkGone:
             await bus.api(f"STREAM.CREATE.{stream.name}", body)
     for consumer in consumers:
-        await bus.api(f"CONSUMER.CREATE.{consumer.stream}.{consumer.name}", {
-            "stream_name": consumer.stream, "config": {**consumer.config, "durable_name": consumer.name,
-                                                       "name": consumer.name}})
+        await bus.api(
+            f"CONSUMER.CREATE.{consumer.stream}.{consumer.name}",
+            {
+                "stream_name": consumer.stream,
+                "config": {**consumer.config, "durable_name": consumer.name, "name": consumer.name},
+            },
+        )

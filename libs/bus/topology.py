@@ -60,105 +60,215 @@ def event_stream(service: str) -> str:
 
 def _events(service: str) -> StreamSpec:
     """One writer, kept for ever: resume tokens and rebuilt read models begin at any sequence."""
-    return StreamSpec(name=event_stream(service), config={
-        "subjects": [f"ev.{service}.>"], "retention": "limits", "storage": "file", "discard": "old",
-        "allow_atomic": True, "allow_direct": True, "deny_delete": True, "num_replicas": 1,
-        "duplicate_window": 120 * SECOND,
-    })
+    return StreamSpec(
+        name=event_stream(service),
+        config={
+            "subjects": [f"ev.{service}.>"],
+            "retention": "limits",
+            "storage": "file",
+            "discard": "old",
+            "allow_atomic": True,
+            "allow_direct": True,
+            "deny_delete": True,
+            "num_replicas": 1,
+            "duplicate_window": 120 * SECOND,
+        },
+    )
 
 
 STREAMS: tuple[StreamSpec, ...] = (
     *(_events(service) for service in SERVICES),
-    StreamSpec(name="WORK", config={
-        "subjects": ["work.run.*.*"], "retention": "workqueue", "storage": "file",
-        # A full queue is the dispatcher's news, not the oldest ticket's loss.
-        "discard": "new", "max_msgs": 100_000,
-        "num_replicas": 1, "duplicate_window": 120 * SECOND,
-    }),
-    StreamSpec(name="PROGRESS", config={
-        "subjects": ["progress.*.*"], "retention": "limits", "storage": "memory", "discard": "old",
-        "max_msgs_per_subject": 1, "max_age": 120 * SECOND, "max_bytes": 16 * 1024 * 1024, "allow_direct": True,
-        # Published without waiting: an acknowledgement per report would only be thrown away.
-        "no_ack": True, "num_replicas": 1,
-    }),
-    StreamSpec(name="DLQ_ADV", config={
-        "subjects": ["$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.>", "$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.>"],
-        "retention": "limits", "storage": "file", "discard": "old", "max_age": 30 * DAY, "allow_direct": True,
-        "num_replicas": 1,
-    }),
+    StreamSpec(
+        name="WORK",
+        config={
+            "subjects": ["work.run.*.*"],
+            "retention": "workqueue",
+            "storage": "file",
+            # A full queue is the dispatcher's news, not the oldest ticket's loss.
+            "discard": "new",
+            "max_msgs": 100_000,
+            "num_replicas": 1,
+            "duplicate_window": 120 * SECOND,
+        },
+    ),
+    StreamSpec(
+        name="PROGRESS",
+        config={
+            "subjects": ["progress.*.*"],
+            "retention": "limits",
+            "storage": "memory",
+            "discard": "old",
+            "max_msgs_per_subject": 1,
+            "max_age": 120 * SECOND,
+            "max_bytes": 16 * 1024 * 1024,
+            "allow_direct": True,
+            # Published without waiting: an acknowledgement per report would only be thrown away.
+            "no_ack": True,
+            "num_replicas": 1,
+        },
+    ),
+    StreamSpec(
+        name="DLQ_ADV",
+        config={
+            "subjects": [
+                "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.>",
+                "$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.>",
+            ],
+            "retention": "limits",
+            "storage": "file",
+            "discard": "old",
+            "max_age": 30 * DAY,
+            "allow_direct": True,
+            "num_replicas": 1,
+        },
+    ),
 )
 
 QUEUES = ("download",)
 
 CONSUMERS: tuple[ConsumerSpec, ...] = tuple(
-    ConsumerSpec(stream="WORK", name=queue, config={
-        # Only what is to run: acknowledging a schedule would cancel it.
-        "filter_subject": f"work.run.{queue}.*", "ack_policy": "explicit", "deliver_policy": "all",
-        "ack_wait": 30 * SECOND, "max_ack_pending": 1_000, "num_replicas": 1,
-        # Counts crashes: whether a failed job is tried again is the job's decision, not the queue's.
-        "max_deliver": 20,
-    })
+    ConsumerSpec(
+        stream="WORK",
+        name=queue,
+        config={
+            # Only what is to run: acknowledging a schedule would cancel it.
+            "filter_subject": f"work.run.{queue}.*",
+            "ack_policy": "explicit",
+            "deliver_policy": "all",
+            "ack_wait": 30 * SECOND,
+            "max_ack_pending": 1_000,
+            "num_replicas": 1,
+            # Counts crashes: whether a failed job is tried again is the job's decision, not the queue's.
+            "max_deliver": 20,
+        },
+    )
     for queue in QUEUES
 )
 
 # ---- users ----------------------------------------------------------------------------------------------------
 
-REPORTS = ("claim", "report_stage", "report_item", "report_completed", "report_failed", "report_interrupted",
-           "report_progress", "heartbeat")
+REPORTS = (
+    "claim",
+    "report_stage",
+    "report_item",
+    "report_completed",
+    "report_failed",
+    "report_interrupted",
+    "report_progress",
+    "heartbeat",
+)
 """Commands of a worker about the attempt it holds; nobody else may speak for an attempt."""
 NO_ATTEMPTS = (*(f"cmd.job.{verb}" for verb in REPORTS), "cmd.job.lose_worker")
 
 
 def _reads(*streams: str) -> tuple[str, ...]:
     """What it takes to follow a stream from a mark of one's own."""
-    return tuple(subject for stream in streams for subject in (
-        f"$JS.API.STREAM.INFO.{stream}", f"$JS.API.DIRECT.GET.{stream}", f"$JS.API.CONSUMER.CREATE.{stream}.*",
-        f"$JS.API.CONSUMER.DELETE.{stream}.*", f"$JS.API.CONSUMER.MSG.NEXT.{stream}.*"))
+    return tuple(
+        subject
+        for stream in streams
+        for subject in (
+            f"$JS.API.STREAM.INFO.{stream}",
+            f"$JS.API.DIRECT.GET.{stream}",
+            f"$JS.API.CONSUMER.CREATE.{stream}.*",
+            f"$JS.API.CONSUMER.DELETE.{stream}.*",
+            f"$JS.API.CONSUMER.MSG.NEXT.{stream}.*",
+        )
+    )
 
 
 def _asks(*services: str) -> tuple[str, ...]:
     return tuple(f"{kind}.{service}.*" for service in services for kind in ("cmd", "q"))
 
 
-def _service(name: str, *, publish: Iterable[str] = (), never: tuple[str, ...] = (),
-             hear: Iterable[str] = ()) -> UserSpec:
+def _service(
+    name: str, *, publish: Iterable[str] = (), never: tuple[str, ...] = (), hear: Iterable[str] = ()
+) -> UserSpec:
     stream = event_stream(name)
     return UserSpec(
-        name=name, never=never,
-        publish=(f"ev.{name}.>", f"wake.{name}", f"$JS.API.STREAM.INFO.{stream}", f"$JS.API.DIRECT.GET.{stream}",
-                 *publish),
-        hear=(f"cmd.{name}.*", f"q.{name}.*", f"wake.{name}", *hear))
+        name=name,
+        never=never,
+        publish=(
+            f"ev.{name}.>",
+            f"wake.{name}",
+            f"$JS.API.STREAM.INFO.{stream}",
+            f"$JS.API.DIRECT.GET.{stream}",
+            *publish,
+        ),
+        hear=(f"cmd.{name}.*", f"q.{name}.*", f"wake.{name}", *hear),
+    )
 
 
 EVENTS = tuple(event_stream(service) for service in SERVICES)
 
 USERS: tuple[UserSpec, ...] = (
-    _service("gateway", hear=("progress.*.*",), never=NO_ATTEMPTS, publish=(
-        *_asks("auth", "job", "scheduler", "unrestrict_proxy", "storage", "notifier"),
-        *_reads(*EVENTS, "PROGRESS"), "$JS.API.DIRECT.GET.PROGRESS.>")),
+    _service(
+        "gateway",
+        hear=("progress.*.*",),
+        never=NO_ATTEMPTS,
+        publish=(
+            *_asks("auth", "job", "scheduler", "unrestrict_proxy", "storage", "notifier"),
+            *_reads(*EVENTS, "PROGRESS"),
+            "$JS.API.DIRECT.GET.PROGRESS.>",
+        ),
+    ),
     _service("auth"),
-    _service("job", publish=(
-        "work.run.*.*", "$JS.API.STREAM.INFO.WORK", "progress.*.*", "ctl.job.*",
-        "$JS.API.CONSUMER.INFO.WORK.*", *_reads("DLQ_ADV"))),
+    _service(
+        "job",
+        publish=(
+            "work.run.*.*",
+            "$JS.API.STREAM.INFO.WORK",
+            "progress.*.*",
+            "ctl.job.*",
+            "$JS.API.CONSUMER.INFO.WORK.*",
+            *_reads("DLQ_ADV"),
+        ),
+    ),
     _service("scheduler", publish=("wake.job", "cmd.job.submit", *_reads("EV_SCHEDULER", "EV_JOB"))),
     _service("unrestrict_proxy"),
     _service("storage"),
     _service("notifier", publish=_reads("EV_NOTIFIER", "EV_JOB")),
     UserSpec(
-        name="worker", hear=("ctl.job.*",),
-        publish=(*(f"cmd.job.{verb}" for verb in REPORTS), "cmd.storage.store", "q.unrestrict_proxy.classify",
-                 *(f"$JS.API.CONSUMER.MSG.NEXT.WORK.{queue}" for queue in QUEUES),
-                 *(f"$JS.ACK.WORK.{queue}.>" for queue in QUEUES))),
+        name="worker",
+        hear=("ctl.job.*",),
+        publish=(
+            *(f"cmd.job.{verb}" for verb in REPORTS),
+            "cmd.storage.store",
+            "q.unrestrict_proxy.classify",
+            *(f"$JS.API.CONSUMER.MSG.NEXT.WORK.{queue}" for queue in QUEUES),
+            *(f"$JS.ACK.WORK.{queue}.>" for queue in QUEUES),
+        ),
+    ),
     # The operator on this machine: asks everything, announces nothing, holds no attempt.
     UserSpec(
-        name="cli", hear=("progress.*.*",), never=tuple(f"cmd.job.{verb}" for verb in REPORTS),
-        publish=(*_asks(*SERVICES), *_reads(*EVENTS, "DLQ_ADV"), "$JS.API.INFO", "$JS.API.STREAM.INFO.*",
-                 "$JS.API.STREAM.NAMES", "$JS.API.CONSUMER.INFO.*.*")),
+        name="cli",
+        hear=("progress.*.*",),
+        never=tuple(f"cmd.job.{verb}" for verb in REPORTS),
+        publish=(
+            *_asks(*SERVICES),
+            *_reads(*EVENTS, "DLQ_ADV"),
+            "$JS.API.INFO",
+            "$JS.API.STREAM.INFO.*",
+            "$JS.API.STREAM.NAMES",
+            "$JS.API.CONSUMER.INFO.*.*",
+        ),
+    ),
     # The only one that makes and changes streams and durable consumers; it has no say on any subject of theirs.
     UserSpec(
         name="topology",
-        publish=("$JS.API.INFO", "$JS.API.STREAM.CREATE.*", "$JS.API.STREAM.UPDATE.*", "$JS.API.STREAM.INFO.*",
-                 "$JS.API.STREAM.NAMES", "$JS.API.STREAM.LIST", "$JS.API.STREAM.DELETE.*",
-                 "$JS.API.CONSUMER.CREATE.>", "$JS.API.CONSUMER.DURABLE.CREATE.*.*", "$JS.API.CONSUMER.INFO.*.*",
-                 "$JS.API.CONSUMER.NAMES.*", "$JS.API.CONSUMER.LIST.*", "$JS.API.CONSUMER.DELETE.*.*")),
+        publish=(
+            "$JS.API.INFO",
+            "$JS.API.STREAM.CREATE.*",
+            "$JS.API.STREAM.UPDATE.*",
+            "$JS.API.STREAM.INFO.*",
+            "$JS.API.STREAM.NAMES",
+            "$JS.API.STREAM.LIST",
+            "$JS.API.STREAM.DELETE.*",
+            "$JS.API.CONSUMER.CREATE.>",
+            "$JS.API.CONSUMER.DURABLE.CREATE.*.*",
+            "$JS.API.CONSUMER.INFO.*.*",
+            "$JS.API.CONSUMER.NAMES.*",
+            "$JS.API.CONSUMER.LIST.*",
+            "$JS.API.CONSUMER.DELETE.*.*",
+        ),
+    ),
 )

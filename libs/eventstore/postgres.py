@@ -122,15 +122,19 @@ class EventStore:
         self._wake = wake
         self._statements: dict[str, str] = {}
         self._append = f"select * from {schema}.append($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11)"
-        columns = "position, txid::text, stream_id, version, event_id, kind, type, schema_version, data, meta, recorded_at"
-        self._load = f"select {columns} from {schema}.events where stream_id = $1 and version > $2 order by version"  # noqa: S608 - the schema is ours
+        columns = (
+            "position, txid::text, stream_id, version, event_id, kind, type, schema_version, data, meta, recorded_at"
+        )
+        self._load = f"select {columns} from {schema}.events where stream_id = $1 and version > $2 order by version"
         self._feed = (
-            f"select {columns} from {schema}.events"  # noqa: S608 - the schema is ours
+            f"select {columns} from {schema}.events"
             " where (txid, position) > ($1::text::xid8, $2) and txid < pg_snapshot_xmin(pg_current_snapshot())"
-            " order by txid, position limit $3")
+            " order by txid, position limit $3"
+        )
         self._hidden = (
-            f"select extract(epoch from clock_timestamp() - min(recorded_at))::float8 from {schema}.events"  # noqa: S608 - the schema is ours
-            " where (txid, position) > ($1::text::xid8, $2)")
+            f"select extract(epoch from clock_timestamp() - min(recorded_at))::float8 from {schema}.events"
+            " where (txid, position) > ($1::text::xid8, $2)"
+        )
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
@@ -151,14 +155,16 @@ class EventStore:
         known = self._statements.get(statement)
         if known is None:
             known = self._statements[statement] = (
-                f"with appended as materialized ({self._append}), beside as ({statement}) select * from appended")  # noqa: S608 - statements are constants
+                f"with appended as materialized ({self._append}), beside as ({statement}) select * from appended"
+            )
         return known
 
     async def append(self, conn: Connection, writes: Sequence[Write]) -> list[Position]:
         return await self._call(conn, self._append, writes, ())
 
-    async def _call(self, conn: Connection, statement: str, writes: Sequence[Write],
-                    values: Sequence[object]) -> list[Position]:
+    async def _call(
+        self, conn: Connection, statement: str, writes: Sequence[Write], values: Sequence[object]
+    ) -> list[Position]:
         streams, kinds, tenants, expected, counts, metas = [], [], [], [], [], []
         ids: list[UUID] = []
         types, versions, data, owners = [], [], [], []
@@ -176,8 +182,9 @@ class EventStore:
                 data.append(_encode(event))
                 owners.append(index)
         try:
-            row = await conn.fetchrow(statement, streams, kinds, tenants, expected, counts, ids, types, versions,
-                                      data, metas, owners, *values)
+            row = await conn.fetchrow(
+                statement, streams, kinds, tenants, expected, counts, ids, types, versions, data, metas, owners, *values
+            )
         except asyncpg.PostgresError as error:
             raise _translated(error) from error
         assert row is not None
@@ -205,20 +212,31 @@ class EventStore:
 
     def _recorded(self, row: asyncpg.Record) -> Recorded:
         return Recorded(
-            position=Position(int(row["txid"]), row["position"]), stream_id=row["stream_id"], version=row["version"],
-            event_id=row["event_id"], kind=row["kind"], type=row["type"], schema_version=row["schema_version"],
+            position=Position(int(row["txid"]), row["position"]),
+            stream_id=row["stream_id"],
+            version=row["version"],
+            event_id=row["event_id"],
+            kind=row["kind"],
+            type=row["type"],
+            schema_version=row["schema_version"],
             recorded_at=row["recorded_at"],
             event=self._registry.event(row["type"], row["schema_version"], row["data"]),
-            meta=_decode_meta(row["meta"]))
+            meta=_decode_meta(row["meta"]),
+        )
 
     async def remember(self, conn: Connection, command_id: UUID, request_hash: bytes, outcome: bytes) -> None:
         """After the append, in its transaction. Raises asyncpg.UniqueViolationError when another answer came first."""
-        await conn.execute(f"insert into {self.schema}.commands values ($1, $2, $3)",  # noqa: S608 - the schema is ours
-                           command_id, request_hash, outcome)
+        await conn.execute(
+            f"insert into {self.schema}.commands values ($1, $2, $3)",
+            command_id,
+            request_hash,
+            outcome,
+        )
 
     async def recall(self, command_id: UUID) -> Outcome | None:
         row = await self._pool.fetchrow(
-            f"select request_hash, outcome from {self.schema}.commands where command_id = $1", command_id)  # noqa: S608 - the schema is ours
+            f"select request_hash, outcome from {self.schema}.commands where command_id = $1", command_id
+        )
         return Outcome(row["request_hash"], row["outcome"]) if row else None
 
 

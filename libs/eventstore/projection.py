@@ -29,8 +29,15 @@ DEAD = Counter("longshore_dead_letters_total", "Events put aside", ["consumer"])
 SEQUENCE = Gauge("longshore_projection_sequence", "Stream sequence that was applied last", ["consumer"])
 
 Apply = Callable[[Connection, Sequence["Applied"]], Awaitable[None]]
-PASSING = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.OperatorInterventionError,
-           asyncpg.InsufficientResourcesError, asyncpg.TransactionRollbackError, OSError, TimeoutError)
+PASSING = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.TransactionRollbackError,
+    OSError,
+    TimeoutError,
+)
 """Troubles of the moment: the batch is tried again, nobody is blamed."""
 
 Source = Callable[[int], AbstractAsyncContextManager[AsyncIterator[list[Delivered]]]]
@@ -72,10 +79,20 @@ class Follower:
     moves the mark; a projection that can do both in fewer round trips gives `commit` as well.
     """
 
-    def __init__(self, name: str, pool: asyncpg.Pool, schema: str, source: Source, registry: Registry,
-                 wanted: frozenset[str], apply: Apply, *, commit: Commit | None = None,
-                 relevant: Callable[[Event], bool] = lambda _: True,
-                 committed: Callable[[Sequence[Applied]], None] | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        pool: asyncpg.Pool,
+        schema: str,
+        source: Source,
+        registry: Registry,
+        wanted: frozenset[str],
+        apply: Apply,
+        *,
+        commit: Commit | None = None,
+        relevant: Callable[[Event], bool] = lambda _: True,
+        committed: Callable[[Sequence[Applied]], None] | None = None,
+    ) -> None:
         self.name = name
         self.position = ORIGIN
         self.sequence = 0
@@ -125,13 +142,14 @@ class Follower:
     async def forget(self, tables: Sequence[str]) -> None:
         async with self._pool.acquire() as conn, conn.transaction():
             await conn.execute(f"truncate {', '.join(tables)}")
-            await conn.execute(f"delete from {self._schema}.checkpoints where name = $1", self.name)  # noqa: S608 - our schema
+            await conn.execute(f"delete from {self._schema}.checkpoints where name = $1", self.name)
         self._written = 0
         await self._move(ORIGIN, 0)
 
     async def _load_mark(self) -> None:
         row = await self._pool.fetchrow(
-            f"select txid, position, sequence from {self._schema}.checkpoints where name = $1", self.name)  # noqa: S608 - our schema
+            f"select txid, position, sequence from {self._schema}.checkpoints where name = $1", self.name
+        )
         self._written = row["sequence"] if row else 0
         await self._move(Position(row["txid"], row["position"]) if row else ORIGIN, self._written)
 
@@ -161,7 +179,9 @@ class Follower:
             except (*PASSING, Overtaken):
                 raise
             except Exception as error:  # noqa: BLE001 - tried again below, then kept with its text
-                await log.ainfo("follower.event_failed", consumer=self.name, event_type=one.event_type, reason=repr(error))
+                await log.ainfo(
+                    "follower.event_failed", consumer=self.name, event_type=one.event_type, reason=repr(error)
+                )
             else:
                 return
         try:
@@ -172,8 +192,9 @@ class Follower:
             await self._bury(one, repr(error))
 
     async def _commit(self, batch: Sequence[Delivered]) -> None:
-        events = [Applied(event, one) for one in batch
-                  if (event := self._decode(one)) is not None and self._relevant(event)]
+        events = [
+            Applied(event, one) for one in batch if (event := self._decode(one)) is not None and self._relevant(event)
+        ]
         last = batch[-1]
         if events or last.sequence - self._written >= UNMARKED:
             if self._commit_own is not None:
@@ -199,41 +220,63 @@ class Follower:
     async def _save_mark(self, conn: Connection, last: Delivered) -> None:
         """Only from where this process believes the mark to be: two replicas may follow, one of them commits."""
         moved = await conn.fetchval(
-            f"insert into {self._schema}.checkpoints as c (name, txid, position, sequence, epoch)"  # noqa: S608 - our schema
+            f"insert into {self._schema}.checkpoints as c (name, txid, position, sequence, epoch)"
             " values ($1, $2, $3, $4, '') on conflict (name) do update set"
             " txid = excluded.txid, position = excluded.position, sequence = excluded.sequence, updated_at = now()"
             " where c.sequence = $5 returning sequence",
-            self.name, last.position.txid, last.position.number, last.sequence, self._written)
+            self.name,
+            last.position.txid,
+            last.position.number,
+            last.sequence,
+            self._written,
+        )
         if moved is None:
             raise Overtaken(self.name)
 
     async def _bury(self, one: Delivered, error: str) -> None:
         async with self._pool.acquire() as conn, conn.transaction():
             await conn.execute(
-                f"insert into {self._schema}.dead_letters (consumer, sequence, type, stream_id, body, headers, error)"  # noqa: S608 - our schema
+                f"insert into {self._schema}.dead_letters (consumer, sequence, type, stream_id, body, headers, error)"
                 " values ($1, $2, $3, $4, $5, $6, $7) on conflict do nothing",
-                self.name, one.sequence, one.event_type, one.stream_id, one.body,
-                msgspec.json.encode(one.headers).decode(), error)
+                self.name,
+                one.sequence,
+                one.event_type,
+                one.stream_id,
+                one.body,
+                msgspec.json.encode(one.headers).decode(),
+                error,
+            )
             await self._save_mark(conn, one)
         self._written = one.sequence
         await self._move(one.position, one.sequence)
         DEAD.labels(self.name).inc()
-        await log.aerror("follower.dead_letter", consumer=self.name, sequence=one.sequence, event_type=one.event_type, reason=error)
+        await log.aerror(
+            "follower.dead_letter", consumer=self.name, sequence=one.sequence, event_type=one.event_type, reason=error
+        )
 
     async def redrive(self, sequence: int) -> bool:
-        """Apply a dead letter now, out of order; True and the letter is gone when it went well. What went wrong raises."""
+        """Apply a dead letter now, out of order; True, and the letter is gone, when it went well; else it raises."""
         async with self._pool.acquire() as conn, conn.transaction():
             row = await conn.fetchrow(
-                f"delete from {self._schema}.dead_letters where consumer = $1 and sequence = $2 returning *",  # noqa: S608 - our schema
-                self.name, sequence)
+                f"delete from {self._schema}.dead_letters where consumer = $1 and sequence = $2 returning *",
+                self.name,
+                sequence,
+            )
             if row is None:
                 return False
             headers = msgspec.json.decode(row["headers"], type=dict[str, str])
             version = int(headers["ce-dataschema"].rpartition(".v")[2])
             letter = Delivered(
-                sequence=sequence, position=Position.parse(headers["Pos"]), event_type=row["type"],
-                schema_version=version, stream_id=row["stream_id"], version=int(headers["version"]),
-                recorded_at=row["at"], headers=headers, body=row["body"])
+                sequence=sequence,
+                position=Position.parse(headers["Pos"]),
+                event_type=row["type"],
+                schema_version=version,
+                stream_id=row["stream_id"],
+                version=int(headers["version"]),
+                recorded_at=row["at"],
+                headers=headers,
+                body=row["body"],
+            )
             event = self._registry.event(letter.event_type, version, letter.body)
             await self._apply(conn, [Applied(event, letter)])
         return True

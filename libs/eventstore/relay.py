@@ -32,7 +32,9 @@ HIDDEN_PAUSE = 0.001
 
 PUBLISHED = Counter("longshore_relay_events_total", "Events published", ["service"])
 LAG = Gauge("longshore_relay_lag_seconds", "Time since the feed was last empty", ["service"])
-BARRIER = Gauge("longshore_relay_barrier_age_seconds", "Age of the oldest event behind an open transaction", ["service"])
+BARRIER = Gauge(
+    "longshore_relay_barrier_age_seconds", "Age of the oldest event behind an open transaction", ["service"]
+)
 
 _decode_meta = msgspec.json.Decoder(Meta).decode
 
@@ -40,8 +42,9 @@ _decode_meta = msgspec.json.Decoder(Meta).decode
 class Relay:
     """`wake` is set after every commit of this process; other processes' events are found by the poll."""
 
-    def __init__(self, store: EventStore, sink: Sink, *, url: str, wake: asyncio.Event,
-                 poll_seconds: float = POLL_SECONDS) -> None:
+    def __init__(
+        self, store: EventStore, sink: Sink, *, url: str, wake: asyncio.Event, poll_seconds: float = POLL_SECONDS
+    ) -> None:
         self._store = store
         self._sink = sink
         self._url = url
@@ -72,10 +75,13 @@ class Relay:
 
     async def _elected(self) -> None:
         """Leadership is a lock of this connection's session: it can not outlive the connection it reads with."""
-        conn = await asyncpg.connect(self._url, timeout=10, command_timeout=30,
-                                     server_settings=server_settings(f"{self._store.schema}"))
+        conn = await asyncpg.connect(
+            self._url, timeout=10, command_timeout=30, server_settings=server_settings(f"{self._store.schema}")
+        )
         try:
-            while not await conn.fetchval("select pg_try_advisory_lock(hashtext($1))", f"relay {self._store.schema}"):
+            while not await conn.fetchval(  # noqa: ASYNC110 - a lock held by another process has no event here
+                "select pg_try_advisory_lock(hashtext($1))", f"relay {self._store.schema}"
+            ):
                 await asyncio.sleep(ELECTION_SECONDS)  # pace of elections
             self._leading = True
             await self._lead(conn)
@@ -115,10 +121,17 @@ class Relay:
             event_id, stream_id, kind = str(row["event_id"]), str(row["stream_id"]), row["type"]
             meta = _decode_meta(row["meta"])
             headers = {
-                "Pos": f"{row['txid']}.{row['position']}", "ce-id": event_id, "ce-type": kind,
-                "ce-source": schema, "ce-subject": stream_id, "ce-time": row["recorded_at"].isoformat(),
-                "ce-dataschema": f"{kind}.v{row['schema_version']}", "version": str(row["version"]),
-                "correlation-id": str(meta.correlation), "actor": meta.actor, "traceparent": meta.traceparent,
+                "Pos": f"{row['txid']}.{row['position']}",
+                "ce-id": event_id,
+                "ce-type": kind,
+                "ce-source": schema,
+                "ce-subject": stream_id,
+                "ce-time": row["recorded_at"].isoformat(),
+                "ce-dataschema": f"{kind}.v{row['schema_version']}",
+                "version": str(row["version"]),
+                "correlation-id": str(meta.correlation),
+                "actor": meta.actor,
+                "traceparent": meta.traceparent,
             }
             if meta.causation is not None:
                 headers["causation-id"] = str(meta.causation)

@@ -73,7 +73,7 @@ begin
   if pg_current_xact_id_if_assigned() is not null then
     raise exception 'append must be the first write of its transaction' using errcode = 'LS001';
   end if;
-  -- Without an exact version nobody loses, so whoever comes second must also get the younger id: wait before taking one.
+  -- Without an exact version nobody loses, so the second must also get the younger id: it waits before taking one.
   perform pg_advisory_xact_lock(hashtextextended(w.id::text, 0))
     from (select u.id from unnest(p_streams, p_expected) as u(id, expected) where u.expected < 0 order by u.id) w;
 

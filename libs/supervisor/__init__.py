@@ -24,8 +24,9 @@ LONGEST_PAUSE = 5.0
 class Servers:
     """Both servers, ready. Whoever holds this may be cut off for a moment, never for good."""
 
-    def __init__(self, folder: DataFolder, secret_key: str, postgres: Postgres, nats: Nats,
-                 services: Sequence[str]) -> None:
+    def __init__(
+        self, folder: DataFolder, secret_key: str, postgres: Postgres, nats: Nats, services: Sequence[str]
+    ) -> None:
         self.secret_key = secret_key
         self.postgres = postgres
         self.nats = nats
@@ -53,8 +54,10 @@ class Servers:
                 servers = cls(folder, secrets.secret_key, postgres, nats, services)
                 folder.announce(nats.url)
                 async with asyncio.TaskGroup() as watching:
-                    keepers = [watching.create_task(servers._keep(one.start, lambda one=one: one.child, name))  # type: ignore[misc]  # the default binds the loop's value
-                               for one, name in ((postgres, "postgres"), (nats, "nats"))]
+                    keepers = [
+                        watching.create_task(servers._keep(one.start, lambda one=one: one.child, name))  # type: ignore[misc]  # the default binds the loop's value
+                        for one, name in ((postgres, "postgres"), (nats, "nats"))
+                    ]
                     try:
                         yield servers
                     finally:

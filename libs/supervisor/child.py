@@ -30,9 +30,17 @@ class Child:
         self._process = process
 
     @classmethod
-    async def start(cls, name: str, argv: Sequence[str], *, env: Mapping[str, str], log: Path,
-                    cwd: Path | None = None, identity: Identity | None = None,
-                    death_signal: signal.Signals = signal.SIGTERM) -> Child:
+    async def start(
+        cls,
+        name: str,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        log: Path,
+        cwd: Path | None = None,
+        identity: Identity | None = None,
+        death_signal: signal.Signals = signal.SIGTERM,
+    ) -> Child:
         """`death_signal` is what the kernel sends it when we are killed. `log` is emptied first."""
         parent = os.getpid()
 
@@ -50,8 +58,14 @@ class Child:
 
         with log.open("wb") as output:
             process = await asyncio.create_subprocess_exec(
-                *argv, stdin=asyncio.subprocess.DEVNULL, stdout=output, stderr=output, env=dict(env),
-                start_new_session=True, preexec_fn=prepare)
+                *argv,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=dict(env),
+                start_new_session=True,
+                preexec_fn=prepare,
+            )
         return cls(name, process)
 
     @property

@@ -38,15 +38,20 @@ class Nats:
 
     def prepare(self) -> None:
         public = {user.name: _public_key(self._folder.seed(user.name)) for user in USERS}
-        write_durably(self._folder.nats / "nats.conf",
-                      render(self._port, self._folder.nats / "jetstream", USERS, public).encode())
+        write_durably(
+            self._folder.nats / "nats.conf", render(self._port, self._folder.nats / "jetstream", USERS, public).encode()
+        )
 
     async def start(self) -> Child:
         await end_leftovers(["nats-server"], self._folder.nats, ((signal.SIGTERM, 5.0), *HARD))
         self.child = await Child.start(
-            "nats", [str(self._binary), "-c", str(self._folder.nats / "nats.conf")],
-            env={"PATH": os.defpath, "GOMEMLIMIT": "96MiB", "GOGC": "50"}, log=self._folder.log("nats"),
-            cwd=self._folder.nats, death_signal=signal.SIGTERM)
+            "nats",
+            [str(self._binary), "-c", str(self._folder.nats / "nats.conf")],
+            env={"PATH": os.defpath, "GOMEMLIMIT": "96MiB", "GOGC": "50"},
+            log=self._folder.log("nats"),
+            cwd=self._folder.nats,
+            death_signal=signal.SIGTERM,
+        )
         deadline = time.monotonic() + READY_SECONDS
         while time.monotonic() < deadline:
             if self.child.returncode is not None:
@@ -74,20 +79,23 @@ class Nats:
 
 def render(port: int, store: Path, users: Iterable[UserSpec], public_keys: dict[str, str]) -> str:
     """The server's configuration. It holds public keys only."""
-    return json.dumps({
-        "listen": f"127.0.0.1:{port}",
-        "server_name": "longshore",
-        "max_payload": 1024 * 1024,
-        "jetstream": {
-            "store_dir": str(store),
-            # What is acknowledged is on disk. Lazily synced streams lose their last seconds with the power.
-            "sync_interval": "always",
-            "max_memory_store": 64 * 1024 * 1024,
+    return json.dumps(
+        {
+            "listen": f"127.0.0.1:{port}",
+            "server_name": "longshore",
+            "max_payload": 1024 * 1024,
+            "jetstream": {
+                "store_dir": str(store),
+                # What is acknowledged is on disk. Lazily synced streams lose their last seconds with the power.
+                "sync_interval": "always",
+                "max_memory_store": 64 * 1024 * 1024,
+            },
+            "accounts": {
+                "APP": {"jetstream": "enabled", "users": [user_block(user, public_keys[user.name]) for user in users]},
+            },
         },
-        "accounts": {
-            "APP": {"jetstream": "enabled", "users": [user_block(user, public_keys[user.name]) for user in users]},
-        },
-    }, indent=1)
+        indent=1,
+    )
 
 
 def user_block(user: UserSpec, public_key: str) -> dict[str, object]:

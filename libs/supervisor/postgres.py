@@ -92,12 +92,18 @@ class Postgres:
         if not self._folder.postgres.exists():
             await asyncio.to_thread(self._initialise)
         self._forget_pid()
-        (self._folder.postgres / "longshore.conf").write_text(_CONFIGURATION.format(
-            socket=HERE if self._socket == self._folder.postgres else self._socket))
+        (self._folder.postgres / "longshore.conf").write_text(
+            _CONFIGURATION.format(socket=HERE if self._socket == self._folder.postgres else self._socket)
+        )
         self.child = await Child.start(
-            "postgres", [str(self._binaries / "postgres"), "-D", HERE], env=_environment(),
-            log=self._folder.log("postgres"), cwd=self._folder.postgres, identity=self._identity,
-            death_signal=signal.SIGINT)
+            "postgres",
+            [str(self._binaries / "postgres"), "-D", HERE],
+            env=_environment(),
+            log=self._folder.log("postgres"),
+            cwd=self._folder.postgres,
+            identity=self._identity,
+            death_signal=signal.SIGINT,
+        )
         await self._ready(self.child)
         return self.child
 
@@ -129,8 +135,10 @@ class Postgres:
         conn = await self._superuser(DATABASE)
         try:
             async with conn.transaction():
-                await conn.execute(f"revoke all on database {DATABASE}, postgres, template1 from public;"
-                                   " revoke all on schema public from public")
+                await conn.execute(
+                    f"revoke all on database {DATABASE}, postgres, template1 from public;"
+                    " revoke all on schema public from public"
+                )
                 for service in missing:
                     role = f"longshore_{service}"
                     # A password has letters, digits, `-` and `_` alone, and utility statements take no parameters.
@@ -138,13 +146,19 @@ class Postgres:
                         f"create role {role} login password '{self._secrets.service_passwords[service]}';"
                         f" grant connect on database {DATABASE} to {role};"
                         f" alter role {role} set transaction_timeout = '30s';"
-                        f" create schema {service} authorization {role}")
+                        f" create schema {service} authorization {role}"
+                    )
         finally:
             await conn.close()
 
     async def _superuser(self, database: str) -> asyncpg.Connection:
-        return await asyncpg.connect(host=str(self._socket), user=SUPERUSER, database=database,
-                                     password=self._secrets.postgres_password, timeout=10)
+        return await asyncpg.connect(
+            host=str(self._socket),
+            user=SUPERUSER,
+            database=database,
+            password=self._secrets.postgres_password,
+            timeout=10,
+        )
 
     def _initialise(self) -> None:
         """Under another name until it is complete: initdb may be killed at any point."""
@@ -159,20 +173,47 @@ class Postgres:
             if self._identity is not None:
                 os.chown(data, self._identity.uid, self._identity.gid)
                 os.fchown(password.fileno(), self._identity.uid, self._identity.gid)
-            self._run([
-                "initdb", "-D", HERE, "-U", SUPERUSER, "--auth=scram-sha-256", "--pwfile=/dev/stdin",
-                "--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8",
-                "--no-instructions", "--data-checksums"], cwd=data, stdin=password)
+            self._run(
+                [
+                    "initdb",
+                    "-D",
+                    HERE,
+                    "-U",
+                    SUPERUSER,
+                    "--auth=scram-sha-256",
+                    "--pwfile=/dev/stdin",
+                    "--encoding=UTF8",
+                    "--locale=C",
+                    "--locale-provider=builtin",
+                    "--builtin-locale=C.UTF-8",
+                    "--no-instructions",
+                    "--data-checksums",
+                ],
+                cwd=data,
+                stdin=password,
+            )
         with (data / "postgresql.conf").open("a") as file:
             file.write("\ninclude = 'longshore.conf'\n")
         (data / "pg_hba.conf").write_text(_ACCESS)
         data.rename(self._folder.postgres)
 
     def _run(self, argv: list[str], cwd: Path = Path("/"), stdin: IO[bytes] | None = None) -> None:
-        account = {} if self._identity is None else {
-            "user": self._identity.uid, "group": self._identity.gid, "extra_groups": []}
-        done = subprocess.run([str(self._binaries / argv[0]), *argv[1:]], env=_environment(), capture_output=True,
-                              text=True, timeout=120, check=False, cwd=cwd, stdin=stdin, **account)  # type: ignore[call-overload]  # one account, three keywords
+        account = (
+            {}
+            if self._identity is None
+            else {"user": self._identity.uid, "group": self._identity.gid, "extra_groups": []}
+        )
+        done = subprocess.run(
+            [str(self._binaries / argv[0]), *argv[1:]],
+            env=_environment(),
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+            cwd=cwd,
+            stdin=stdin,
+            **account,
+        )  # type: ignore[call-overload]  # one account, three keywords
         if done.returncode != 0:
             raise UnusableFolder(f"{argv[0]} in {self._folder.path}: {done.stderr.strip()[-500:]}")
 
@@ -189,7 +230,8 @@ class Postgres:
             raise UnusableFolder(
                 f"As root, Postgres runs as {name}, who can reach neither the programs in {sys.prefix} nor their copy "
                 f"in {copy}. Choose a data folder that everybody may enter, such as --data /var/lib/longshore, or start"
-                " Longshore as an ordinary user.")
+                " Longshore as an ordinary user."
+            )
 
     def _runs(self) -> bool:
         try:
@@ -213,8 +255,10 @@ class Postgres:
             try:
                 conn = await self._superuser("postgres")
             except asyncpg.InvalidPasswordError as error:
-                raise UnusableFolder(f"{self._folder.path}/secrets.json does not belong to the database beside it. "
-                                     "Bring back the one from your backup.") from error
+                raise UnusableFolder(
+                    f"{self._folder.path}/secrets.json does not belong to the database beside it. "
+                    "Bring back the one from your backup."
+                ) from error
             except (OSError, asyncpg.CannotConnectNowError, asyncpg.PostgresConnectionError, TimeoutError):
                 await asyncio.sleep(0.01)  # it has no signal for "ready" but an answered connection
             else:

@@ -45,10 +45,12 @@ BAD_CREDENTIALS = BadCredentials(message="incorrect username or password")
 BAD_TOKEN = BadToken(message="this refresh token is not valid")
 
 
-async def _append(tx: Transaction, stream_id: UUID, kind: str, events: list[Event], meta: Meta,
-                  *, new: bool = False) -> Position:
-    places = await tx.append([Write(stream_id=stream_id, kind=kind, expected=NoStream() if new else AnyVersion(),
-                                    events=events, meta=meta)])
+async def _append(
+    tx: Transaction, stream_id: UUID, kind: str, events: list[Event], meta: Meta, *, new: bool = False
+) -> Position:
+    places = await tx.append(
+        [Write(stream_id=stream_id, kind=kind, expected=NoStream() if new else AnyVersion(), events=events, meta=meta)]
+    )
     return places[-1]
 
 
@@ -61,10 +63,17 @@ async def create_user(command: CreateUser, call: Call, pool: asyncpg.Pool, store
         if await views.user(conn, username=command.username):
             raise Refused(_taken(command.username))
         number = await views.next_number(conn)
-    user = User(user_id=new_id(), number=number, username=command.username, role=command.role, email=command.email,
-                created_at=at)
-    created = UserCreated(user_id=user.user_id, number=number, username=user.username, role=user.role,
-                          email=user.email, at=at)
+    user = User(
+        user_id=new_id(),
+        number=number,
+        username=command.username,
+        role=command.role,
+        email=command.email,
+        created_at=at,
+    )
+    created = UserCreated(
+        user_id=user.user_id, number=number, username=user.username, role=user.role, email=user.email, at=at
+    )
     try:
         async with store.transaction() as tx:
             position = await _append(tx, user.user_id, "user", [created], call.meta, new=True)
@@ -89,8 +98,9 @@ async def set_password(command: SetPassword, call: Call, pool: asyncpg.Pool, sto
             raise Refused(UserNotFound(message="no such user"))
         open_sessions = await views.open_sessions(conn, user.user_id)
     events: list[Event] = [PasswordSet(user_id=user.user_id, at=at)]
-    events += [SessionEnded(user_id=user.user_id, session_id=one, reason="password_set", at=at)
-               for one in open_sessions]
+    events += [
+        SessionEnded(user_id=user.user_id, session_id=one, reason="password_set", at=at) for one in open_sessions
+    ]
     async with store.transaction() as tx:
         position = await _append(tx, user.user_id, "user", events, call.meta)
         await views.set_password(tx.conn, user.user_id, hashed)
@@ -99,8 +109,9 @@ async def set_password(command: SetPassword, call: Call, pool: asyncpg.Pool, sto
     return Answer(position=position)
 
 
-async def log_in(command: LogIn, call: Call, pool: asyncpg.Pool, store: EventStore, access: AccessTokens,
-                 refreshing: RefreshTokens) -> Answer:
+async def log_in(
+    command: LogIn, call: Call, pool: asyncpg.Pool, store: EventStore, access: AccessTokens, refreshing: RefreshTokens
+) -> Answer:
     at = datetime.now(UTC)
     async with pool.acquire() as conn:
         lockout = await views.lockout(conn, command.username)
@@ -115,25 +126,37 @@ async def log_in(command: LogIn, call: Call, pool: asyncpg.Pool, store: EventSto
         user = await views.user(conn, username=command.username)
     if user is None:
         raise Refused(BAD_CREDENTIALS)
-    session = SessionState(session_id=new_id(), user_id=user.user_id, generation=0, expires_at=at + SESSION_LIFE,
-                           ended_at=None)
+    session = SessionState(
+        session_id=new_id(), user_id=user.user_id, generation=0, expires_at=at + SESSION_LIFE, ended_at=None
+    )
     async with store.transaction() as tx:
-        position = await _append(tx, user.user_id, "user", [
-            LoggedIn(user_id=user.user_id, session_id=session.session_id, at=at)], call.meta)
+        position = await _append(
+            tx, user.user_id, "user", [LoggedIn(user_id=user.user_id, session_id=session.session_id, at=at)], call.meta
+        )
         await views.open_session(tx.conn, session)
         await views.logged_in(tx.conn, user.user_id, user.username, at)
     return Answer(_session(user, session.session_id, 1, at, access, refreshing), position)
 
 
-def _session(user: User, session_id: UUID, generation: int, at: datetime, access: AccessTokens,
-             refreshing: RefreshTokens) -> Session:
-    return Session(access_token=access.make(user, session_id, at),
-                   refresh_token=refreshing.make(session_id, generation),
-                   expires_in=int(ACCESS_LIFE.total_seconds()), user=user)
+def _session(
+    user: User, session_id: UUID, generation: int, at: datetime, access: AccessTokens, refreshing: RefreshTokens
+) -> Session:
+    return Session(
+        access_token=access.make(user, session_id, at),
+        refresh_token=refreshing.make(session_id, generation),
+        expires_in=int(ACCESS_LIFE.total_seconds()),
+        user=user,
+    )
 
 
-async def refresh_session(command: RefreshSession, call: Call, pool: asyncpg.Pool, store: EventStore,
-                          access: AccessTokens, refreshing: RefreshTokens) -> Answer:
+async def refresh_session(
+    command: RefreshSession,
+    call: Call,
+    pool: asyncpg.Pool,
+    store: EventStore,
+    access: AccessTokens,
+    refreshing: RefreshTokens,
+) -> Answer:
     at = datetime.now(UTC)
     read = refreshing.read(command.refresh_token)
     if read is None:
@@ -179,8 +202,9 @@ async def issue_key(command: IssueKey, call: Call, pool: asyncpg.Pool, store: Ev
     issued = domain.issue_key(command, key_id, user.user_id, at)
     async with store.transaction() as tx:
         position = await _append(tx, key_id, "key", [issued], call.meta, new=True)
-        await views.add_key(tx.conn, key_id, tokens.digest(key), user.user_id, command.dialect, command.name,
-                            command.expires_at)
+        await views.add_key(
+            tx.conn, key_id, tokens.digest(key), user.user_id, command.dialect, command.name, command.expires_at
+        )
     return Answer(IssuedKey(key_id=key_id, key=key), position)
 
 
@@ -191,8 +215,9 @@ async def revoke_key(command: RevokeKey, call: Call, pool: asyncpg.Pool, store: 
     if owner is None or (command.owner is not None and command.owner != owner):
         raise Refused(KeyNotFound(message="no such key"))
     async with store.transaction() as tx:
-        position = await _append(tx, command.key_id, "key", [
-            KeyRevoked(key_id=command.key_id, owner=owner, at=at)], call.meta)
+        position = await _append(
+            tx, command.key_id, "key", [KeyRevoked(key_id=command.key_id, owner=owner, at=at)], call.meta
+        )
         await views.revoke_key(tx.conn, command.key_id, at)
     return Answer(position=position)
 

@@ -33,8 +33,12 @@ async def start(settings: AuthSettings, resources: Resources) -> AsyncIterator[N
     access = await _access_tokens(pool, Sealer(settings.secret_key, "signing-key"))
     if settings.admin_password is not None:
         await _administrator(settings, settings.admin_password, pool, store)
-    await serve(bus, "auth", HANDLERS, REGISTRY, {
-        "pool": pool, "store": store, "access": access, "refreshing": RefreshTokens(settings.secret_key)})
+    await serve(
+        bus,
+        "auth",
+        HANDLERS,
+        {"pool": pool, "store": store, "access": access, "refreshing": RefreshTokens(settings.secret_key)},
+    )
     yield
 
 
@@ -53,10 +57,14 @@ async def _access_tokens(pool: asyncpg.Pool, sealer: Sealer) -> AccessTokens:
 
 
 async def _administrator(settings: AuthSettings, password: str, pool: asyncpg.Pool, store: EventStore) -> None:
-    command = CreateUser(username=settings.admin_username, password=password, role="admin",
-                         email=settings.admin_email)
-    call = Call(meta=Meta(correlation=new_id(), actor="service:auth"), command_id=None, actor="service:auth",
-                deadline=0.0, body=b"")
+    command = CreateUser(username=settings.admin_username, password=password, role="admin", email=settings.admin_email)
+    call = Call(
+        meta=Meta(correlation=new_id(), actor="service:auth"),
+        command_id=None,
+        actor="service:auth",
+        deadline=0.0,
+        body=b"",
+    )
     try:
         await create_user(command, call, pool, store)
     except Refused as refused:

@@ -9,7 +9,8 @@ metadata = sa.MetaData(schema="auth")
 _Instant = TIMESTAMP(timezone=True)
 
 users = sa.Table(
-    "users", metadata,
+    "users",
+    metadata,
     sa.Column("user_id", UUID(as_uuid=True), primary_key=True),
     sa.Column("number", sa.Integer, nullable=False, unique=True),
     sa.Column("username", sa.Text, nullable=False, unique=True),
@@ -21,7 +22,8 @@ users = sa.Table(
 )
 
 keys = sa.Table(
-    "keys", metadata,
+    "keys",
+    metadata,
     sa.Column("key_id", UUID(as_uuid=True), primary_key=True),
     sa.Column("digest", BYTEA, nullable=False, unique=True),
     sa.Column("owner", UUID(as_uuid=True), nullable=False),
@@ -32,7 +34,8 @@ keys = sa.Table(
 )
 
 sessions = sa.Table(
-    "sessions", metadata,
+    "sessions",
+    metadata,
     sa.Column("session_id", UUID(as_uuid=True), primary_key=True),
     sa.Column("user_id", UUID(as_uuid=True), nullable=False, index=True),
     sa.Column("generation", sa.Integer, nullable=False),
@@ -41,14 +44,16 @@ sessions = sa.Table(
 )
 
 lockouts = sa.Table(
-    "lockouts", metadata,
+    "lockouts",
+    metadata,
     sa.Column("username", sa.Text, primary_key=True),
     sa.Column("failures", sa.Integer, nullable=False),
     sa.Column("locked_until", _Instant, nullable=False),
 )
 
 signing_keys = sa.Table(
-    "signing_keys", metadata,
+    "signing_keys",
+    metadata,
     sa.Column("kid", sa.Text, primary_key=True),
     sa.Column("sealed", BYTEA, nullable=False),
     sa.Column("public_pem", sa.Text, nullable=False),

@@ -72,7 +72,9 @@ class RefreshTokens:
             mac = parts[2].encode()
         except (ValueError, IndexError):
             return None
-        return (session_id, generation) if hmac.compare_digest(self._mac(session_id, generation).encode(), mac) else None
+        return (
+            (session_id, generation) if hmac.compare_digest(self._mac(session_id, generation).encode(), mac) else None
+        )
 
     def _mac(self, session_id: UUID, generation: int) -> str:
         mac = hmac.digest(self._key, session_id.bytes + generation.to_bytes(8, "big", signed=True), "sha256")
@@ -89,9 +91,16 @@ class AccessTokens:
         self._key = key
 
     def make(self, user: User, session_id: UUID, at: datetime) -> str:
-        claims = {"iss": ISSUER, "sub": str(user.user_id), "sid": str(session_id), "num": user.number,
-                  "name": user.username, "role": user.role, "iat": int(at.timestamp()),
-                  "exp": int((at + ACCESS_LIFE).timestamp())}
+        claims = {
+            "iss": ISSUER,
+            "sub": str(user.user_id),
+            "sid": str(session_id),
+            "num": user.number,
+            "name": user.username,
+            "role": user.role,
+            "iat": int(at.timestamp()),
+            "exp": int((at + ACCESS_LIFE).timestamp()),
+        }
         return jwt.encode(claims, self._key, algorithm="EdDSA", headers={"kid": self._kid})
 
 

@@ -21,12 +21,18 @@ async def add_user(conn: Connection, user: User, password_hash: str) -> None:
     await conn.execute(
         "insert into auth.users (user_id, number, username, role, email, password_hash, created_at)"
         " values ($1, $2, $3, $4, $5, $6, $7)",
-        user.user_id, user.number, user.username, user.role, user.email, password_hash, user.created_at)
+        user.user_id,
+        user.number,
+        user.username,
+        user.role,
+        user.email,
+        password_hash,
+        user.created_at,
+    )
 
 
 async def user(conn: Connection, *, user_id: UUID | None = None, username: str | None = None) -> User | None:
-    row = await conn.fetchrow(
-        f"select {_USER} from auth.users where user_id = $1 or username = $2", user_id, username)  # noqa: S608 - a constant
+    row = await conn.fetchrow(f"select {_USER} from auth.users where user_id = $1 or username = $2", user_id, username)
     return User(**row) if row else None
 
 
@@ -48,7 +54,10 @@ async def save_lockout(conn: Connection, username: str, state: Lockout) -> None:
     await conn.execute(
         "insert into auth.lockouts values ($1, $2, $3)"
         " on conflict (username) do update set failures = excluded.failures, locked_until = excluded.locked_until",
-        username, state.failures, state.locked_until)
+        username,
+        state.failures,
+        state.locked_until,
+    )
 
 
 async def logged_in(conn: Connection, user_id: UUID, username: str, at: datetime) -> None:
@@ -59,7 +68,11 @@ async def logged_in(conn: Connection, user_id: UUID, username: str, at: datetime
 async def open_session(conn: Connection, session: SessionState) -> None:
     await conn.execute(
         "insert into auth.sessions values ($1, $2, $3, $4, null)",
-        session.session_id, session.user_id, session.generation, session.expires_at)
+        session.session_id,
+        session.user_id,
+        session.generation,
+        session.expires_at,
+    )
 
 
 async def session(conn: Connection, session_id: UUID) -> SessionState | None:
@@ -69,7 +82,8 @@ async def session(conn: Connection, session_id: UUID) -> SessionState | None:
 
 async def present(conn: Connection, session_id: UUID, generation: int) -> None:
     await conn.execute(
-        "update auth.sessions set generation = greatest(generation, $2) where session_id = $1", session_id, generation)
+        "update auth.sessions set generation = greatest(generation, $2) where session_id = $1", session_id, generation
+    )
 
 
 async def end_session(conn: Connection, session_id: UUID, at: datetime) -> None:
@@ -81,24 +95,30 @@ async def open_sessions(conn: Connection, user_id: UUID) -> list[UUID]:
     return [row["session_id"] for row in rows]
 
 
-async def add_key(conn: Connection, key_id: UUID, digest: bytes, owner: UUID, dialect: str, name: str,
-                  expires_at: datetime | None) -> None:
-    await conn.execute("insert into auth.keys values ($1, $2, $3, $4, $5, $6, null)",
-                       key_id, digest, owner, dialect, name, expires_at)
+async def add_key(
+    conn: Connection, key_id: UUID, digest: bytes, owner: UUID, dialect: str, name: str, expires_at: datetime | None
+) -> None:
+    await conn.execute(
+        "insert into auth.keys values ($1, $2, $3, $4, $5, $6, null)", key_id, digest, owner, dialect, name, expires_at
+    )
 
 
 async def key_holder(conn: Connection, digest: bytes, at: datetime) -> KeyHolder | None:
     row = await conn.fetchrow(
         "select k.key_id, k.name as key_name, k.dialect, k.owner, k.expires_at, u.username, u.role"
         " from auth.keys k join auth.users u on u.user_id = k.owner"
-        " where k.digest = $1 and k.revoked_at is null and (k.expires_at is null or k.expires_at > $2)", digest, at)
+        " where k.digest = $1 and k.revoked_at is null and (k.expires_at is null or k.expires_at > $2)",
+        digest,
+        at,
+    )
     return KeyHolder(**row) if row else None
 
 
 async def key_owner(conn: Connection, key_id: UUID) -> UUID | None:
     """None for a key that is not there or is revoked."""
     owner: UUID | None = await conn.fetchval(
-        "select owner from auth.keys where key_id = $1 and revoked_at is null", key_id)
+        "select owner from auth.keys where key_id = $1 and revoked_at is null", key_id
+    )
     return owner
 
 

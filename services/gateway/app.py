@@ -23,8 +23,11 @@ log = structlog.get_logger()
 AnyRequest = Request[Any, Any, Any]
 Problem = Callable[[AnyRequest, int, str], Response[bytes]]
 
-_SPEAKERS: tuple[tuple[str, Problem], ...] = ((gdluxx.PREFIX, gdluxx.problem), (webgui.PREFIX, webgui.problem),
-                                              ("", jobs.problem))
+_SPEAKERS: tuple[tuple[str, Problem], ...] = (
+    (gdluxx.PREFIX, gdluxx.problem),
+    (webgui.PREFIX, webgui.problem),
+    ("", jobs.problem),
+)
 _TEXTS = {404: "Not found", 405: "Method not allowed", 413: "Request body is too large"}
 
 
@@ -32,7 +35,11 @@ def application(edge: Edge, hub: Hub) -> Any:
     app = Litestar(
         route_handlers=[*gdluxx.routes(edge), *jobs.routes(edge), *webgui.routes(edge, hub)],
         exception_handlers={HTTPException: _refused, BusError: _away, ServiceFailed: _away, Exception: _bug},
-        openapi_config=None, request_max_body_size=BODY_LIMIT, logging_config=None, debug=False)
+        openapi_config=None,
+        request_max_body_size=BODY_LIMIT,
+        logging_config=None,
+        debug=False,
+    )
 
     async def traced(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":

@@ -51,9 +51,18 @@ class Ask:
     def _remember(self, command: SubmitJobs, request: Request, number: int) -> None:
         """An accepted job is never absent: until the view has it, it is shown as queued from memory."""
         self._pending[request.job_id] = JobView(
-            job_id=request.job_id, number=number, owner=command.owner, dialect=command.dialect, url=request.url,
-            options=request.options, priority=request.priority, state="held" if request.held else "queued",
-            submitted_at=_born(request.job_id), batch_id=command.batch_id, retry_of=request.retry_of)
+            job_id=request.job_id,
+            number=number,
+            owner=command.owner,
+            dialect=command.dialect,
+            url=request.url,
+            options=request.options,
+            priority=request.priority,
+            state="held" if request.held else "queued",
+            submitted_at=_born(request.job_id),
+            batch_id=command.batch_id,
+            retry_of=request.retry_of,
+        )
         while len(self._pending) > REMEMBERED:
             self._pending.popitem(last=False)
 

@@ -73,19 +73,44 @@ class JobView(Struct, frozen=True, kw_only=True, omit_defaults=True):
         return sum(item.size for item in self.items)
 
 
-WANTED = frozenset({
-    "job.submitted", "job.admitted", "job.started", "job.stage_entered", "job.item_completed", "job.item_skipped",
-    "job.item_failed", "job.completed", "job.attempt_failed", "job.failed", "job.interrupted", "job.paused",
-    "job.resumed", "job.retried", "job.prioritised", "job.cancelled",
-})
+WANTED = frozenset(
+    {
+        "job.submitted",
+        "job.admitted",
+        "job.started",
+        "job.stage_entered",
+        "job.item_completed",
+        "job.item_skipped",
+        "job.item_failed",
+        "job.completed",
+        "job.attempt_failed",
+        "job.failed",
+        "job.interrupted",
+        "job.paused",
+        "job.resumed",
+        "job.retried",
+        "job.prioritised",
+        "job.cancelled",
+    }
+)
 """Every event that changes a view; each carries `job_id`."""
 
 
 def opened(event: JobSubmitted) -> JobView:
     return JobView(
-        job_id=event.job_id, number=event.number, owner=event.owner, dialect=event.dialect, url=event.url,
-        options=event.options, priority=event.priority, state="held" if event.held else "queued",
-        submitted_at=event.at, batch_id=event.batch_id, retry_of=event.retry_of, retry_at=event.not_before)
+        job_id=event.job_id,
+        number=event.number,
+        owner=event.owner,
+        dialect=event.dialect,
+        url=event.url,
+        options=event.options,
+        priority=event.priority,
+        state="held" if event.held else "queued",
+        submitted_at=event.at,
+        batch_id=event.batch_id,
+        retry_of=event.retry_of,
+        retry_at=event.not_before,
+    )
 
 
 def evolve(view: JobView, event: Event) -> JobView:
@@ -105,11 +130,18 @@ def evolve(view: JobView, event: Event) -> JobView:
         case JobItemFailed():
             return replace(view, items_failed=view.items_failed + 1)
         case JobCompleted():
-            return replace(view, state="completed", finished_at=event.at, engine=event.engine,
-                           title=event.title or view.title)
+            return replace(
+                view, state="completed", finished_at=event.at, engine=event.engine, title=event.title or view.title
+            )
         case JobAttemptFailed():
-            return replace(view, state="queued", failure=event.failure, retry_at=event.retry_at, items_failed=0,
-                           retries=view.retries + 1)
+            return replace(
+                view,
+                state="queued",
+                failure=event.failure,
+                retry_at=event.retry_at,
+                items_failed=0,
+                retries=view.retries + 1,
+            )
         case JobFailed():
             return replace(view, state="failed", failure=event.failure, finished_at=event.at)
         case JobInterrupted() | JobResumed():

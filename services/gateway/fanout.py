@@ -110,8 +110,9 @@ def encode(kind: str, data: dict[str, Any], token: str) -> bytes:
 
 
 class Hub:
-    def __init__(self, bus: Bus, follower: Follower, jobs: Jobs, registry: Registry, frames: EventFrames,
-                 progress: ProgressFrame) -> None:
+    def __init__(
+        self, bus: Bus, follower: Follower, jobs: Jobs, registry: Registry, frames: EventFrames, progress: ProgressFrame
+    ) -> None:
         self._bus = bus
         self._follower = follower
         self._jobs = jobs

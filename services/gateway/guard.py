@@ -1,4 +1,4 @@
-"""Who is asking. Keys are known by their hash and dropped the moment they are revoked; tokens need no call to anyone."""
+"""Who is asking. Keys are known by their hash and dropped the moment they are revoked; tokens need no call at all."""
 
 from __future__ import annotations
 
@@ -88,10 +88,17 @@ class Guard:
             public = self._public.get(kid) or await self._load(kid)
             if public is None:
                 return None
-            claims = jwt.decode(token, public, algorithms=["EdDSA"], issuer="longshore",
-                                options={"require": ["exp", "sub", "sid"]})
-            found = Identity(user_id=UUID(claims["sub"]), session_id=UUID(claims["sid"]), number=claims["num"],
-                             username=claims["name"], role=claims["role"], expires_at=float(claims["exp"]))
+            claims = jwt.decode(
+                token, public, algorithms=["EdDSA"], issuer="longshore", options={"require": ["exp", "sub", "sid"]}
+            )
+            found = Identity(
+                user_id=UUID(claims["sub"]),
+                session_id=UUID(claims["sid"]),
+                number=claims["num"],
+                username=claims["name"],
+                role=claims["role"],
+                expires_at=float(claims["exp"]),
+            )
         except (jwt.PyJWTError, ValueError, KeyError, TypeError):
             return None
         return None if found.session_id in self._ended else found

@@ -29,10 +29,20 @@ async def read_job(query: ReadJob, jobs: Jobs) -> Answer:
 
 def _row(view: JobView) -> JobRow:
     return JobRow(
-        job_id=view.job_id, number=view.number, owner=view.owner, dialect=view.dialect, url=view.url,
-        state=view.state, title=view.title, error=view.failure.message if view.failure else None,
-        attempt=view.attempt, size=view.size, files=tuple(item.name for item in view.items),
-        submitted_at=view.submitted_at, finished_at=view.finished_at)
+        job_id=view.job_id,
+        number=view.number,
+        owner=view.owner,
+        dialect=view.dialect,
+        url=view.url,
+        state=view.state,
+        title=view.title,
+        error=view.failure.message if view.failure else None,
+        attempt=view.attempt,
+        size=view.size,
+        files=tuple(item.name for item in view.items),
+        submitted_at=view.submitted_at,
+        finished_at=view.finished_at,
+    )
 
 
 HANDLERS = (list_jobs, read_job)

@@ -29,18 +29,31 @@ async def start(settings: ServiceSettings, resources: Resources) -> AsyncIterato
     bus = await resources.bus(settings.nats_url, "gateway", settings.nats_seed)
     caller = Caller(bus, REGISTRY, "gateway")
     jobs = Jobs(pool)
-    follower = Follower("gateway.jobs", pool, "gateway", lambda after: bus.follow(STREAM, after), REGISTRY,
-                        domain.WANTED, views.apply, commit=views.commit)
+    follower = Follower(
+        "gateway.jobs",
+        pool,
+        "gateway",
+        lambda after: bus.follow(STREAM, after),
+        REGISTRY,
+        domain.WANTED,
+        views.apply,
+        commit=views.commit,
+    )
     resources.spawn(follower.run(), "jobs")
     guard = Guard(caller, bus)
     resources.spawn(guard.follow(), "guard")
     hub = Hub(bus, follower, jobs, REGISTRY, translate.frames, translate.progress)
     resources.spawn(hub.run(), "fanout")
     await bus.listen("progress.*.*", hub.heard)
-    await serve(bus, "gateway", HANDLERS, REGISTRY, {"jobs": jobs})
-    edge = Edge(ask=Ask(caller, follower, jobs), guard=guard, signer=LinkSigner(settings.secret_key, "files"),
-                policy=EgressPolicy.parse(settings.egress_allow), base_url=settings.base_url,
-                version=version("longshore"))
+    await serve(bus, "gateway", HANDLERS, {"jobs": jobs})
+    edge = Edge(
+        ask=Ask(caller, follower, jobs),
+        guard=guard,
+        signer=LinkSigner(settings.secret_key, "files"),
+        policy=EgressPolicy.parse(settings.egress_allow),
+        base_url=settings.base_url,
+        version=version("longshore"),
+    )
     resources.mount("/", application(edge, hub))
     resources.watch(bus, pool)
     yield

@@ -8,7 +8,8 @@ from sqlalchemy.dialects.postgresql import BYTEA, TIMESTAMP, UUID
 metadata = sa.MetaData(schema="gateway")
 
 jobs = sa.Table(
-    "jobs", metadata,
+    "jobs",
+    metadata,
     sa.Column("job_id", UUID(as_uuid=True), primary_key=True),
     sa.Column("number", sa.BigInteger, nullable=False, unique=True),
     sa.Column("owner", UUID(as_uuid=True), nullable=False),

@@ -49,8 +49,14 @@ async def commit(pool: asyncpg.Pool, batch: Sequence[Applied], mark: Mark) -> bo
     """As `apply`, with the mark in the second statement."""
     async with pool.acquire() as conn:
         moved: bool = await conn.fetchval(
-            _SAVE_AND_MOVE, *await _folded(conn, batch), mark.name, mark.position.txid, mark.position.number,
-            mark.sequence, mark.before)
+            _SAVE_AND_MOVE,
+            *await _folded(conn, batch),
+            mark.name,
+            mark.position.txid,
+            mark.position.number,
+            mark.sequence,
+            mark.before,
+        )
     return moved
 
 
@@ -66,8 +72,15 @@ async def _folded(conn: Connection, batch: Sequence[Applied]) -> tuple[object, .
             job_id = getattr(one.event, "job_id")  # noqa: B009 - see above
             views[job_id] = domain.evolve(views[job_id], one.event)
     done = list(views.values())
-    return ([v.job_id for v in done], [v.number for v in done], [v.owner for v in done], [v.batch_id for v in done],
-            [v.state for v in done], [v.submitted_at for v in done], [_encode(v) for v in done])
+    return (
+        [v.job_id for v in done],
+        [v.number for v in done],
+        [v.owner for v in done],
+        [v.batch_id for v in done],
+        [v.state for v in done],
+        [v.submitted_at for v in done],
+        [_encode(v) for v in done],
+    )
 
 
 class Jobs:
@@ -78,7 +91,8 @@ class Jobs:
 
     async def one(self, job_id: UUID, owner: UUID | None) -> JobView | None:
         row = await self._pool.fetchrow(
-            "select doc from gateway.jobs where job_id = $1 and ($2::uuid is null or owner = $2)", job_id, owner)
+            "select doc from gateway.jobs where job_id = $1 and ($2::uuid is null or owner = $2)", job_id, owner
+        )
         return _decode(row["doc"]) if row else None
 
     async def by_number(self, number: int) -> JobView | None:
@@ -89,17 +103,24 @@ class Jobs:
         """Those that exist, in no order."""
         rows = await self._pool.fetch(
             "select doc from gateway.jobs where job_id = any($1) and ($2::uuid is null or owner = $2)",
-            list(job_ids), owner)
+            list(job_ids),
+            owner,
+        )
         return [_decode(row["doc"]) for row in rows]
 
-    async def page(self, owner: UUID | None, states: Sequence[str] | None, limit: int,
-                   offset: int) -> tuple[list[JobView], int]:
+    async def page(
+        self, owner: UUID | None, states: Sequence[str] | None, limit: int, offset: int
+    ) -> tuple[list[JobView], int]:
         """Newest first, and how many there are under the filter."""
         where = "($1::uuid is null or owner = $1) and ($2::text[] is null or state = any($2))"
         chosen = list(states) if states is not None else None
         async with self._pool.acquire() as conn:
             rows = await conn.fetch(
-                f"select doc from gateway.jobs where {where} order by number desc limit $3 offset $4",  # noqa: S608 - a constant
-                owner, chosen, limit, offset)
-            total = await conn.fetchval(f"select count(*) from gateway.jobs where {where}", owner, chosen)  # noqa: S608 - a constant
+                f"select doc from gateway.jobs where {where} order by number desc limit $3 offset $4",
+                owner,
+                chosen,
+                limit,
+                offset,
+            )
+            total = await conn.fetchval(f"select count(*) from gateway.jobs where {where}", owner, chosen)
         return [_decode(row["doc"]) for row in rows], int(total)

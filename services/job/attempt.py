@@ -72,7 +72,8 @@ class Reporter:
             while True:
                 try:
                     value, _ = await self._caller.command(
-                        command, result=result, actor=f"worker:{self.worker_id}", timeout=timeout)
+                        command, result=result, actor=f"worker:{self.worker_id}", timeout=timeout
+                    )
                 except (BusError, ServiceFailed) as error:
                     await log.awarning("report.delayed", reason=str(error))
                     await asyncio.sleep(delay)  # back-off while the owner is away
@@ -126,8 +127,13 @@ class Attempt:
 
     async def _fetch(self, engines: Mapping[EngineName, Engine], order: list[EngineName], proxy: str) -> None:
         claimed = self.claimed
-        fetch = Fetch(url=claimed.url, options=claimed.options, work=self.work, proxy=proxy,
-                      known=frozenset(item.key for item in claimed.done_items))
+        fetch = Fetch(
+            url=claimed.url,
+            options=claimed.options,
+            work=self.work,
+            proxy=proxy,
+            known=frozenset(item.key for item in claimed.done_items),
+        )
         for index, name in enumerate(order):
             self.engine = name
             try:
@@ -140,18 +146,43 @@ class Attempt:
 
     # -- what the engine tells ------------------------------------------------------------------------------------
 
-    def progress(self, *, done: int, total: int | None, speed: int = 0, eta: int | None = None, items_done: int = 0,
-                 items_total: int | None = None, current: str | None = None) -> None:
+    def progress(
+        self,
+        *,
+        done: int,
+        total: int | None,
+        speed: int = 0,
+        eta: int | None = None,
+        items_done: int = 0,
+        items_total: int | None = None,
+        current: str | None = None,
+    ) -> None:
         self._latest = ReportProgress(
-            job_id=self.claimed.job_id, attempt=self.claimed.attempt, done_bytes=done, total_bytes=total, speed=speed,
-            eta=eta, items_done=items_done, items_total=items_total, current_item=current)
+            job_id=self.claimed.job_id,
+            attempt=self.claimed.attempt,
+            done_bytes=done,
+            total_bytes=total,
+            speed=speed,
+            eta=eta,
+            items_done=items_done,
+            items_total=items_total,
+            current_item=current,
+        )
         self._news.set()
 
     async def resolved(self, *, title: str | None, total: int | None, items_total: int | None) -> None:
         self.title = title or self.title
         self._several = items_total != 1
-        await self._enter(StageNote(stage="downloading", at=datetime.now(UTC), engine=self.engine, title=title,
-                                    total_bytes=total, items_total=items_total))
+        await self._enter(
+            StageNote(
+                stage="downloading",
+                at=datetime.now(UTC),
+                engine=self.engine,
+                title=title,
+                total_bytes=total,
+                items_total=items_total,
+            )
+        )
 
     async def processing(self) -> None:
         await self._enter(StageNote(stage="processing", at=datetime.now(UTC)))
@@ -167,9 +198,17 @@ class Attempt:
         async with self._telling:
             while self._kept:
                 note = self._kept[0]
-                await self._reporter.send(ReportStage(
-                    job_id=self.claimed.job_id, attempt=self.claimed.attempt, stage=note.stage, engine=note.engine,
-                    title=note.title, total_bytes=note.total_bytes, items_total=note.items_total))
+                await self._reporter.send(
+                    ReportStage(
+                        job_id=self.claimed.job_id,
+                        attempt=self.claimed.attempt,
+                        stage=note.stage,
+                        engine=note.engine,
+                        title=note.title,
+                        total_bytes=note.total_bytes,
+                        items_total=note.items_total,
+                    )
+                )
                 self._kept.pop(0)
 
     async def _grow_old(self) -> None:
@@ -187,30 +226,45 @@ class Attempt:
         item = await self._store(file, sha256)
         self.items.append(item)
         if self._several:
-            await self._reporter.send(ReportItem(
-                job_id=self.claimed.job_id, attempt=self.claimed.attempt, item=item))
+            await self._reporter.send(ReportItem(job_id=self.claimed.job_id, attempt=self.claimed.attempt, item=item))
 
     async def skipped(self, key: str) -> None:
-        await self._reporter.send(ReportItem(
-            job_id=self.claimed.job_id, attempt=self.claimed.attempt, skipped=key))
+        await self._reporter.send(ReportItem(job_id=self.claimed.job_id, attempt=self.claimed.attempt, skipped=key))
 
     async def item_failed(self, key: str, failure: Failure) -> None:
-        await self._reporter.send(ReportItem(
-            job_id=self.claimed.job_id, attempt=self.claimed.attempt, failed=(key, failure)))
+        await self._reporter.send(
+            ReportItem(job_id=self.claimed.job_id, attempt=self.claimed.attempt, failed=(key, failure))
+        )
 
     async def _store(self, file: FetchedFile, sha256: str) -> StoredItem:
         options = self.claimed.options
         try:
-            stored: StoredFile = await self._reporter.send(StoreFile(
-                owner=self.claimed.owner, job_id=self.claimed.job_id, key=file.key,
-                path=str(file.path.relative_to(self._work_root)), name=_named(options.filename, file.name),
-                directory=options.directory, size=file.size, sha256=sha256, media_type=file.media_type,
-            ), StoredFile, STORE_SECONDS)
+            stored: StoredFile = await self._reporter.send(
+                StoreFile(
+                    owner=self.claimed.owner,
+                    job_id=self.claimed.job_id,
+                    key=file.key,
+                    path=str(file.path.relative_to(self._work_root)),
+                    name=_named(options.filename, file.name),
+                    directory=options.directory,
+                    size=file.size,
+                    sha256=sha256,
+                    media_type=file.media_type,
+                ),
+                StoredFile,
+                STORE_SECONDS,
+            )
         except Refused as refused:
             code = refused.refusal.code if isinstance(refused.refusal, FileRejected) else "storage_full"
             raise EngineFailed(Failure(kind="transient", code=code, message=refused.refusal.message)) from refused
-        return StoredItem(file_id=stored.file_id, key=file.key, name=stored.name, size=stored.size,
-                          sha256=stored.sha256, media_type=stored.media_type)
+        return StoredItem(
+            file_id=stored.file_id,
+            key=file.key,
+            name=stored.name,
+            size=stored.size,
+            sha256=stored.sha256,
+            media_type=stored.media_type,
+        )
 
     async def _watch(self) -> None:
         """Progress at 4 Hz at most; the reply says what is wanted, which covers a control signal that was lost."""
@@ -241,8 +295,16 @@ def _sha256(path: Path) -> str:
 class Worker:
     """What a slot needs to run a ticket to its end."""
 
-    def __init__(self, caller: Caller, engines: Mapping[EngineName, Engine], route: Route, work_root: Path,
-                 grant: Callable[[UUID], str], revoke: Callable[[UUID], object], worker_id: UUID) -> None:
+    def __init__(
+        self,
+        caller: Caller,
+        engines: Mapping[EngineName, Engine],
+        route: Route,
+        work_root: Path,
+        grant: Callable[[UUID], str],
+        revoke: Callable[[UUID], object],
+        worker_id: UUID,
+    ) -> None:
         self.worker_id = worker_id
         self.running: dict[UUID, Attempt] = {}
         self.draining = False
@@ -268,8 +330,9 @@ class Worker:
         if self.draining or ticket.job_id in self.running:
             raise NotNow
         try:
-            claimed: Claimed = await self._reporter.send(ClaimAttempt(
-                job_id=ticket.job_id, attempt=ticket.attempt, worker_id=self.worker_id), Claimed)
+            claimed: Claimed = await self._reporter.send(
+                ClaimAttempt(job_id=ticket.job_id, attempt=ticket.attempt, worker_id=self.worker_id), Claimed
+            )
         except Refused:
             return
         work = self._work_root / str(claimed.job_id)
@@ -302,9 +365,16 @@ class Worker:
             # Another attempt is current: this one has nothing left to say, and must not touch the folder they share.
             await log.ainfo("attempt.superseded", reason=refused.refusal.message)
         else:
-            await self._last(ReportCompleted(job_id=job_id, attempt=number, engine=attempt.engine,
-                                             title=attempt.title, items=tuple(attempt.items),
-                                             stages=attempt.unreported))
+            await self._last(
+                ReportCompleted(
+                    job_id=job_id,
+                    attempt=number,
+                    engine=attempt.engine,
+                    title=attempt.title,
+                    items=tuple(attempt.items),
+                    stages=attempt.unreported,
+                )
+            )
             await asyncio.to_thread(shutil.rmtree, attempt.work, ignore_errors=True)
         finally:
             self._revoke(claimed.job_id)

@@ -56,7 +56,9 @@ class _Pending:
 class Ledger:
     """All writes of the job service go through one of these; several processes may each have their own."""
 
-    def __init__(self, pool: asyncpg.Pool, store: EventStore, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self, pool: asyncpg.Pool, store: EventStore, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
         self.clock = clock
         self.changed = asyncio.Event()
         """Set after every commit; the dispatcher waits for it and clears it."""
@@ -88,8 +90,9 @@ class Ledger:
                 if not decision:
                     return job, None
                 after = _fold(job, decision)
-                write = Write(stream_id=job_id, kind="job", expected=Exact(version), events=decision, meta=meta,
-                              tenant=job.owner)
+                write = Write(
+                    stream_id=job_id, kind="job", expected=Exact(version), events=decision, meta=meta, tenant=job.owner
+                )
                 try:
                     position = await self.submit(0, lambda _, w=write, j=after: Built((w,), (j,)))  # type: ignore[misc]  # defaults bind the loop's values
                 except WrongVersion:
@@ -161,7 +164,7 @@ class Ledger:
                 numbers = await views.take_numbers(conn, total) if total else ()
             built, start = [], 0
             for pending in group:
-                built.append(pending.build(numbers[start:start + pending.numbers]))
+                built.append(pending.build(numbers[start : start + pending.numbers]))
                 start += pending.numbers
             writes = [write for one in built for write in one.writes]
             jobs = [job for one in built for job in one.jobs]
@@ -176,22 +179,26 @@ class Ledger:
             if not pending.done.done():
                 pending.done.set_result(places[index - 1])
 
-    async def _remembering(self, built: Sequence[Built], writes: Sequence[Write], jobs: Sequence[Job]) -> list[Position]:
+    async def _remembering(
+        self, built: Sequence[Built], writes: Sequence[Write], jobs: Sequence[Job]
+    ) -> list[Position]:
         async with self._store.transaction() as tx:
             places = await tx.append(writes)
             await views.save(tx.conn, jobs, self.clock())
             for one in built:
                 if one.remember is not None:
-                    await self._store.remember(tx.conn, one.remember.command_id, one.remember.request_hash,
-                                               one.remember.outcome)
+                    await self._store.remember(
+                        tx.conn, one.remember.command_id, one.remember.request_hash, one.remember.outcome
+                    )
         return places
 
 
 def opened(event: Any, meta: Meta) -> tuple[Write, Job]:
     """A new job's stream and first state."""
     job = domain.evolve(None, event)
-    return Write(stream_id=job.job_id, kind="job", expected=NoStream(), events=(event,), meta=meta,
-                 tenant=job.owner), job
+    return Write(
+        stream_id=job.job_id, kind="job", expected=NoStream(), events=(event,), meta=meta, tenant=job.owner
+    ), job
 
 
 def _fold(job: Job, events: Sequence[Event]) -> Job:

@@ -88,8 +88,7 @@ class Dispatcher:
     async def _admit_one(self, job_id: UUID) -> bool:
         meta = Meta(correlation=new_id(), actor="service:job", traceparent=telemetry.traceparent())
         try:
-            job, position = await self._ledger.change(
-                job_id, lambda job: domain.admit(job, self._ledger.clock()), meta)
+            job, position = await self._ledger.change(job_id, lambda job: domain.admit(job, self._ledger.clock()), meta)
         except (Refused, WrongVersion):
             return False  # it changed since the query; the next round sees what became of it
         if position is not None:

@@ -90,9 +90,18 @@ def submit(command: SubmitJobs, numbers: tuple[int, ...], at: datetime) -> list[
     """One event per link, in request order; each opens a stream of its own."""
     return [
         JobSubmitted(
-            job_id=request.job_id, number=number, owner=command.owner, dialect=command.dialect, url=request.url,
-            options=request.options, priority=request.priority, held=request.held, at=at,
-            not_before=request.not_before, batch_id=command.batch_id, retry_of=request.retry_of,
+            job_id=request.job_id,
+            number=number,
+            owner=command.owner,
+            dialect=command.dialect,
+            url=request.url,
+            options=request.options,
+            priority=request.priority,
+            held=request.held,
+            at=at,
+            not_before=request.not_before,
+            batch_id=command.batch_id,
+            retry_of=request.retry_of,
         )
         for request, number in zip(command.requests, numbers, strict=True)
     ]
@@ -100,8 +109,14 @@ def submit(command: SubmitJobs, numbers: tuple[int, ...], at: datetime) -> list[
 
 def submit_batch(command: SubmitJobs, batch_id: UUID, at: datetime) -> BatchSubmitted:
     return BatchSubmitted(
-        batch_id=batch_id, owner=command.owner, dialect=command.dialect, label=command.batch_label,
-        size=len(command.requests), held=all(r.held for r in command.requests), at=at)
+        batch_id=batch_id,
+        owner=command.owner,
+        dialect=command.dialect,
+        label=command.batch_label,
+        size=len(command.requests),
+        held=all(r.held for r in command.requests),
+        at=at,
+    )
 
 
 def admit(job: Job, at: datetime) -> Decision:
@@ -134,9 +149,19 @@ def report_stage(job: Job, command: ReportStage, at: datetime) -> Decision:
         return refusal
     if job.state == command.stage and command.title is None and command.items_total is None:
         return []
-    return [JobStageEntered(
-        job_id=job.job_id, owner=job.owner, attempt=job.attempt, stage=command.stage, at=at, engine=command.engine,
-        title=command.title, total_bytes=command.total_bytes, items_total=command.items_total)]
+    return [
+        JobStageEntered(
+            job_id=job.job_id,
+            owner=job.owner,
+            attempt=job.attempt,
+            stage=command.stage,
+            at=at,
+            engine=command.engine,
+            title=command.title,
+            total_bytes=command.total_bytes,
+            items_total=command.items_total,
+        )
+    ]
 
 
 def report_item(job: Job, command: ReportItem, at: datetime) -> Decision:
@@ -161,17 +186,38 @@ def report_completed(job: Job, command: ReportCompleted, at: datetime) -> Decisi
     if refusal := _not_mine(job, command.attempt, also="paused"):
         return refusal
     passed: list[Event] = [
-        JobStageEntered(job_id=job.job_id, owner=job.owner, attempt=job.attempt, stage=note.stage, at=note.at,
-                        engine=note.engine, title=note.title, total_bytes=note.total_bytes,
-                        items_total=note.items_total)
+        JobStageEntered(
+            job_id=job.job_id,
+            owner=job.owner,
+            attempt=job.attempt,
+            stage=note.stage,
+            at=note.at,
+            engine=note.engine,
+            title=note.title,
+            total_bytes=note.total_bytes,
+            items_total=note.items_total,
+        )
         for note in command.stages
     ]
     new = _new_items(job, command.items, at)
     items = [*job.items, *(event.item for event in new if isinstance(event, JobItemCompleted))]
-    return [*passed, *new, JobCompleted(
-        job_id=job.job_id, owner=job.owner, attempt=job.attempt, engine=command.engine, items_done=len(items),
-        items_skipped=len(job.skipped), items_failed=len(job.failed_items), size=sum(item.size for item in items),
-        at=at, title=command.title or job.title, batch_id=job.batch_id)]
+    return [
+        *passed,
+        *new,
+        JobCompleted(
+            job_id=job.job_id,
+            owner=job.owner,
+            attempt=job.attempt,
+            engine=command.engine,
+            items_done=len(items),
+            items_skipped=len(job.skipped),
+            items_failed=len(job.failed_items),
+            size=sum(item.size for item in items),
+            at=at,
+            title=command.title or job.title,
+            batch_id=job.batch_id,
+        ),
+    ]
 
 
 def report_failed(job: Job, command: ReportFailed, at: datetime, jitter: float) -> Decision:
@@ -180,11 +226,21 @@ def report_failed(job: Job, command: ReportFailed, at: datetime, jitter: float) 
         return refusal
     failure = command.failure
     if job.failures + 1 < MAX_FAILURES.get(failure.kind, 0):
-        return [JobAttemptFailed(
-            job_id=job.job_id, owner=job.owner, attempt=job.attempt, failure=failure,
-            retry_at=retry_at(job.failures, failure, at, jitter), at=at)]
-    return [JobFailed(job_id=job.job_id, owner=job.owner, attempt=job.attempt, failure=failure, at=at,
-                      batch_id=job.batch_id)]
+        return [
+            JobAttemptFailed(
+                job_id=job.job_id,
+                owner=job.owner,
+                attempt=job.attempt,
+                failure=failure,
+                retry_at=retry_at(job.failures, failure, at, jitter),
+                at=at,
+            )
+        ]
+    return [
+        JobFailed(
+            job_id=job.job_id, owner=job.owner, attempt=job.attempt, failure=failure, at=at, batch_id=job.batch_id
+        )
+    ]
 
 
 def retry_at(failures: int, failure: Failure, at: datetime, jitter: float) -> datetime:
@@ -261,13 +317,21 @@ def wanted(job: Job | None, attempt: int) -> Wanted:
     return "pause" if job.state == "paused" else "cancel" if job.state == "cancelled" else "stale"
 
 
-def evolve(job: Job | None, event: Event) -> Job:  # noqa: PLR0911 - one return an event is the table that a reader wants
+def evolve(job: Job | None, event: Event) -> Job:
     """Total over the events of a job's stream; the first is always JobSubmitted."""
     if isinstance(event, JobSubmitted):
         return Job(
-            job_id=event.job_id, owner=event.owner, number=event.number, url=event.url, options=event.options,
-            priority=event.priority, state="held" if event.held else "queued", submitted_at=event.at,
-            batch_id=event.batch_id, not_before=event.not_before)
+            job_id=event.job_id,
+            owner=event.owner,
+            number=event.number,
+            url=event.url,
+            options=event.options,
+            priority=event.priority,
+            state="held" if event.held else "queued",
+            submitted_at=event.at,
+            batch_id=event.batch_id,
+            not_before=event.not_before,
+        )
     if job is None:
         raise ValueError(f"a job's stream begins with job.submitted, not {type(event).__name__}")
     match event:
@@ -286,8 +350,14 @@ def evolve(job: Job | None, event: Event) -> Job:  # noqa: PLR0911 - one return 
         case JobCompleted():
             return replace(job, state="completed", worker_id=None, title=event.title)
         case JobAttemptFailed():
-            return replace(job, state="queued", failures=job.failures + 1, not_before=event.retry_at, worker_id=None,
-                           failed_items=frozenset())
+            return replace(
+                job,
+                state="queued",
+                failures=job.failures + 1,
+                not_before=event.retry_at,
+                worker_id=None,
+                failed_items=frozenset(),
+            )
         case JobFailed():
             return replace(job, state="failed", failures=job.failures + 1, worker_id=None)
         case JobInterrupted():
@@ -315,8 +385,9 @@ def _visible(job: Job, owner: UUID | None) -> bool:
 
 
 def _wrong_state(job: Job, wanted_: str) -> WrongState:
-    return WrongState(message=f"a {job.state} job can not {wanted_}", job_id=job.job_id, state=job.state,
-                      wanted=wanted_)
+    return WrongState(
+        message=f"a {job.state} job can not {wanted_}", job_id=job.job_id, state=job.state, wanted=wanted_
+    )
 
 
 def _stale(job: Job, attempt: int) -> StaleAttempt:
@@ -335,5 +406,8 @@ def _started(job: Job, attempt: int, worker_id: UUID, at: datetime) -> JobStarte
 
 def _new_items(job: Job, items: tuple[StoredItem, ...], at: datetime) -> list[Event]:
     known = {item.key for item in job.items}
-    return [JobItemCompleted(job_id=job.job_id, owner=job.owner, attempt=job.attempt, item=item, at=at)
-            for item in items if item.key not in known]
+    return [
+        JobItemCompleted(job_id=job.job_id, owner=job.owner, attempt=job.attempt, item=item, at=at)
+        for item in items
+        if item.key not in known
+    ]

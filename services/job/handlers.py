@@ -49,8 +49,9 @@ from services.job.leases import Leases
 _encode = msgspec.json.Encoder().encode
 
 
-async def submit_jobs(command: SubmitJobs, call: Call, ledger: Ledger, store: EventStore,
-                      policy: EgressPolicy) -> Answer:
+async def submit_jobs(
+    command: SubmitJobs, call: Call, ledger: Ledger, store: EventStore, policy: EgressPolicy
+) -> Answer:
     for index, request in enumerate(command.requests):
         _check(index, request, policy)
     request_hash = hashlib.sha256(call.body).digest()
@@ -67,8 +68,16 @@ async def submit_jobs(command: SubmitJobs, call: Call, ledger: Ledger, store: Ev
         writes = [write for write, _ in streams]
         if command.batch_id is not None:
             batch = domain.submit_batch(command, command.batch_id, at)
-            writes.append(Write(stream_id=command.batch_id, kind="batch", expected=NoStream(), events=(batch,),
-                                meta=call.meta, tenant=command.owner))
+            writes.append(
+                Write(
+                    stream_id=command.batch_id,
+                    kind="batch",
+                    expected=NoStream(),
+                    events=(batch,),
+                    meta=call.meta,
+                    tenant=command.owner,
+                )
+            )
         outcome[:] = [Submitted(job_ids=tuple(event.job_id for event in events), numbers=numbers)]
         remember = None
         if call.command_id is not None:
@@ -99,14 +108,14 @@ def _repeat(known_hash: bytes, outcome: bytes, request_hash: bytes) -> Answer:
 
 async def cancel_job(command: CancelJob, call: Call, ledger: Ledger, bus: Bus) -> Answer:
     _, position = await ledger.change(
-        command.job_id, lambda job: domain.cancel(job, command, ledger.clock()), call.meta)
+        command.job_id, lambda job: domain.cancel(job, command, ledger.clock()), call.meta
+    )
     await _control(bus, command.job_id, "cancel")
     return Answer(position=position)
 
 
 async def pause_job(command: PauseJob, call: Call, ledger: Ledger, bus: Bus) -> Answer:
-    _, position = await ledger.change(
-        command.job_id, lambda job: domain.pause(job, command, ledger.clock()), call.meta)
+    _, position = await ledger.change(command.job_id, lambda job: domain.pause(job, command, ledger.clock()), call.meta)
     await _control(bus, command.job_id, "pause")
     return Answer(position=position)
 
@@ -118,59 +127,67 @@ async def _control(bus: Bus, job_id: UUID, wanted: Wanted) -> None:
 
 async def resume_job(command: ResumeJob, call: Call, ledger: Ledger) -> Answer:
     _, position = await ledger.change(
-        command.job_id, lambda job: domain.resume(job, command, ledger.clock()), call.meta)
+        command.job_id, lambda job: domain.resume(job, command, ledger.clock()), call.meta
+    )
     return Answer(position=position)
 
 
 async def retry_job(command: RetryJob, call: Call, ledger: Ledger) -> Answer:
-    _, position = await ledger.change(
-        command.job_id, lambda job: domain.retry(job, command, ledger.clock()), call.meta)
+    _, position = await ledger.change(command.job_id, lambda job: domain.retry(job, command, ledger.clock()), call.meta)
     return Answer(position=position)
 
 
 async def prioritise_job(command: PrioritiseJob, call: Call, ledger: Ledger) -> Answer:
     _, position = await ledger.change(
-        command.job_id, lambda job: domain.prioritise(job, command, ledger.clock()), call.meta)
+        command.job_id, lambda job: domain.prioritise(job, command, ledger.clock()), call.meta
+    )
     return Answer(position=position)
 
 
 async def claim_attempt(command: ClaimAttempt, call: Call, ledger: Ledger, leases: Leases) -> Answer:
     leases.seen(command.worker_id)
     job, position = await ledger.change(
-        command.job_id, lambda job: domain.claim(job, command, ledger.clock()), call.meta)
-    claimed = Claimed(job_id=job.job_id, owner=job.owner, attempt=job.attempt, url=job.url, options=job.options,
-                      done_items=job.items)
+        command.job_id, lambda job: domain.claim(job, command, ledger.clock()), call.meta
+    )
+    claimed = Claimed(
+        job_id=job.job_id, owner=job.owner, attempt=job.attempt, url=job.url, options=job.options, done_items=job.items
+    )
     return Answer(claimed, position)
 
 
 async def report_stage(command: ReportStage, call: Call, ledger: Ledger) -> Answer:
     _, position = await ledger.change(
-        command.job_id, lambda job: domain.report_stage(job, command, ledger.clock()), call.meta)
+        command.job_id, lambda job: domain.report_stage(job, command, ledger.clock()), call.meta
+    )
     return Answer(position=position)
 
 
 async def report_item(command: ReportItem, call: Call, ledger: Ledger) -> Answer:
     _, position = await ledger.change(
-        command.job_id, lambda job: domain.report_item(job, command, ledger.clock()), call.meta)
+        command.job_id, lambda job: domain.report_item(job, command, ledger.clock()), call.meta
+    )
     return Answer(position=position)
 
 
 async def report_completed(command: ReportCompleted, call: Call, ledger: Ledger) -> Answer:
     _, position = await ledger.change(
-        command.job_id, lambda job: domain.report_completed(job, command, ledger.clock()), call.meta)
+        command.job_id, lambda job: domain.report_completed(job, command, ledger.clock()), call.meta
+    )
     return Answer(position=position)
 
 
 async def report_failed(command: ReportFailed, call: Call, ledger: Ledger) -> Answer:
     jitter = random.random()  # noqa: S311 - spreads retries, guards nothing
     _, position = await ledger.change(
-        command.job_id, lambda job: domain.report_failed(job, command, ledger.clock(), jitter), call.meta)
+        command.job_id, lambda job: domain.report_failed(job, command, ledger.clock(), jitter), call.meta
+    )
     return Answer(position=position)
 
 
 async def report_interrupted(command: ReportInterrupted, call: Call, ledger: Ledger) -> Answer:
     _, position = await ledger.change(
-        command.job_id, lambda job: domain.report_interrupted(job, command, ledger.clock()), call.meta)
+        command.job_id, lambda job: domain.report_interrupted(job, command, ledger.clock()), call.meta
+    )
     return Answer(position=position)
 
 
@@ -180,8 +197,7 @@ async def lose_worker(command: LoseWorker, call: Call, ledger: Ledger, leases: L
     async with pool.acquire() as conn:
         held = await views.held_by(conn, command.worker_id)
     for job_id in held:
-        await ledger.change(
-            job_id, lambda job: domain.lose_worker(job, command.worker_id, ledger.clock()), call.meta)
+        await ledger.change(job_id, lambda job: domain.lose_worker(job, command.worker_id, ledger.clock()), call.meta)
     return Answer()
 
 
@@ -192,10 +208,25 @@ async def report_progress(command: ReportProgress, ledger: Ledger, bus: Bus) -> 
         return Answer(ProgressReply(wanted="stale"))
     wanted = domain.wanted(job, command.attempt)
     if wanted == "run":
-        await bus.signal(f"progress.{job.owner}.{job.job_id}", _encode(Progress(
-            job_id=job.job_id, owner=job.owner, attempt=job.attempt, state=job.state, done_bytes=command.done_bytes,
-            total_bytes=command.total_bytes, items_done=command.items_done, items_total=command.items_total,
-            speed=command.speed, eta=command.eta, current_item=command.current_item, at=ledger.clock())))
+        await bus.signal(
+            f"progress.{job.owner}.{job.job_id}",
+            _encode(
+                Progress(
+                    job_id=job.job_id,
+                    owner=job.owner,
+                    attempt=job.attempt,
+                    state=job.state,
+                    done_bytes=command.done_bytes,
+                    total_bytes=command.total_bytes,
+                    items_done=command.items_done,
+                    items_total=command.items_total,
+                    speed=command.speed,
+                    eta=command.eta,
+                    current_item=command.current_item,
+                    at=ledger.clock(),
+                )
+            ),
+        )
     return Answer(ProgressReply(wanted=wanted))
 
 
@@ -203,11 +234,18 @@ async def read_history(query: ReadHistory, store: EventStore, ledger: Ledger) ->
     job = await ledger.read(query.job_id)
     if query.owner is not None and query.owner != job.owner:
         raise Refused(domain.not_found(query.job_id))
-    return Answer([
-        HistoryEntry(version=one.version, type=one.type, recorded_at=one.recorded_at, actor=one.meta.actor,
-                     data=msgspec.to_builtins(one.event))
-        for one in await store.load(query.job_id)
-    ])
+    return Answer(
+        [
+            HistoryEntry(
+                version=one.version,
+                type=one.type,
+                recorded_at=one.recorded_at,
+                actor=one.meta.actor,
+                data=msgspec.to_builtins(one.event),
+            )
+            for one in await store.load(query.job_id)
+        ]
+    )
 
 
 HANDLERS = (

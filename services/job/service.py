@@ -27,9 +27,19 @@ async def start(settings: JobSettings, resources: Resources) -> AsyncIterator[No
     ledger = Ledger(pool, store)
     leases = Leases(ledger.changed.set)
     resources.spawn(ledger.run(), "ledger")
-    await serve(bus, "job", HANDLERS, REGISTRY, {
-        "ledger": ledger, "store": store, "bus": bus, "pool": pool, "leases": leases,
-        "policy": EgressPolicy.parse(settings.egress_allow)})
+    await serve(
+        bus,
+        "job",
+        HANDLERS,
+        {
+            "ledger": ledger,
+            "store": store,
+            "bus": bus,
+            "pool": pool,
+            "leases": leases,
+            "policy": EgressPolicy.parse(settings.egress_allow),
+        },
+    )
     await bus.listen("cmd.job.heartbeat", leases.heartbeat)
 
     async def woken(_: Message) -> None:

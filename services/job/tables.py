@@ -8,7 +8,8 @@ from sqlalchemy.dialects.postgresql import TIMESTAMP, UUID
 metadata = sa.MetaData(schema="job")
 
 jobs = sa.Table(
-    "jobs", metadata,
+    "jobs",
+    metadata,
     sa.Column("job_id", UUID(as_uuid=True), primary_key=True),
     sa.Column("number", sa.BigInteger, nullable=False, unique=True),
     sa.Column("owner", UUID(as_uuid=True), nullable=False),
@@ -23,5 +24,8 @@ jobs = sa.Table(
 )
 
 sa.Index("jobs_waiting", jobs.c.owner, jobs.c.priority, jobs.c.number, postgresql_where=jobs.c.state == "queued")
-sa.Index("jobs_active", jobs.c.state, postgresql_where=jobs.c.state.in_(
-    ["admitted", "resolving", "downloading", "processing", "storing"]))
+sa.Index(
+    "jobs_active",
+    jobs.c.state,
+    postgresql_where=jobs.c.state.in_(["admitted", "resolving", "downloading", "processing", "storing"]),
+)

@@ -95,9 +95,18 @@ async def save(conn: Connection, jobs: Sequence[Job], at: datetime) -> None:
 def row_values(jobs: Sequence[Job], at: datetime) -> tuple[object, ...]:
     """The last state of a job wins when it comes twice."""
     last = {job.job_id: job for job in jobs}.values()
-    return ([j.job_id for j in last], [j.number for j in last], [j.owner for j in last], [j.state for j in last],
-            [j.priority for j in last], [j.host for j in last], [j.not_before for j in last],
-            [j.attempt for j in last], [j.worker_id for j in last], at)
+    return (
+        [j.job_id for j in last],
+        [j.number for j in last],
+        [j.owner for j in last],
+        [j.state for j in last],
+        [j.priority for j in last],
+        [j.host for j in last],
+        [j.not_before for j in last],
+        [j.attempt for j in last],
+        [j.worker_id for j in last],
+        at,
+    )
 
 
 async def candidates(conn: Connection, now: datetime, window: int, host_limit: int) -> list[UUID]:
@@ -116,8 +125,9 @@ async def unclaimed(conn: Connection, now: datetime, grace: timedelta) -> list[U
     return [Unclaimed(**row) for row in await conn.fetch(_UNCLAIMED, now - grace)]
 
 
-async def held_by_others(conn: Connection, alive: Iterable[UUID], now: datetime,
-                         grace: timedelta) -> list[tuple[UUID, UUID]]:
+async def held_by_others(
+    conn: Connection, alive: Iterable[UUID], now: datetime, grace: timedelta
+) -> list[tuple[UUID, UUID]]:
     """(job, worker) for every running attempt whose worker is not among the living."""
     rows = await conn.fetch(_HELD_BY_OTHERS, ACTIVE, list(alive), now - grace)
     return [(row["job_id"], row["worker_id"]) for row in rows]

@@ -90,9 +90,15 @@ async def _engines(settings: WorkerSettings, bus: Bus, stack: AsyncExitStack) ->
     ytdlp = await stack.enter_async_context(YtdlpEngine(cache))
     gallerydl = await stack.enter_async_context(GalleryDlEngine(cache, settings.gallery_instances))
     router = Router(ytdlp, gallerydl, cache)
-    return Worker(Caller(bus, REGISTRY, "worker"), {"http": http, "ytdlp": ytdlp, "gallerydl": gallerydl},
-                  router.route, work_root, lambda job_id: proxy.grant(str(job_id)),
-                  lambda job_id: proxy.revoke(str(job_id)), settings.worker_id or new_id())
+    return Worker(
+        Caller(bus, REGISTRY, "worker"),
+        {"http": http, "ytdlp": ytdlp, "gallerydl": gallerydl},
+        router.route,
+        work_root,
+        lambda job_id: proxy.grant(str(job_id)),
+        lambda job_id: proxy.revoke(str(job_id)),
+        settings.worker_id or new_id(),
+    )
 
 
 async def _controlled(worker: Worker, message: Message) -> None:
@@ -126,6 +132,14 @@ async def _heartbeats(bus: Bus, worker: Worker, slots: int) -> None:
 
 
 async def _beat(bus: Bus, worker: Worker, slots: int) -> None:
-    await bus.signal("cmd.job.heartbeat", _encode(WorkerHeartbeat(
-        worker_id=worker.worker_id, slots=slots, draining=worker.draining,
-        running=tuple((job_id, one.claimed.attempt) for job_id, one in worker.running.items()))))
+    await bus.signal(
+        "cmd.job.heartbeat",
+        _encode(
+            WorkerHeartbeat(
+                worker_id=worker.worker_id,
+                slots=slots,
+                draining=worker.draining,
+                running=tuple((job_id, one.claimed.attempt) for job_id, one in worker.running.items()),
+            )
+        ),
+    )

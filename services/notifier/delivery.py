@@ -28,8 +28,14 @@ AT_A_TIME = 20
 class Deliverer:
     """`delays` are the waits before each further try; `changed` is set when something new is due."""
 
-    def __init__(self, pool: asyncpg.Pool, store: EventStore, sealer: Sealer, webhooks: Webhooks,
-                 delays: Sequence[timedelta] = domain.DELAYS) -> None:
+    def __init__(
+        self,
+        pool: asyncpg.Pool,
+        store: EventStore,
+        sealer: Sealer,
+        webhooks: Webhooks,
+        delays: Sequence[timedelta] = domain.DELAYS,
+    ) -> None:
         self.changed = asyncio.Event()
         self._pool = pool
         self._store = store
@@ -72,10 +78,28 @@ class Deliverer:
         failed = answered.error is not None
         following = at + self._delays[number - 1] if failed and number <= len(self._delays) else None
         event: Event = WebhookAttempted(
-            delivery_id=one.delivery_id, owner=one.owner, job_id=one.job_id, number=number,
-            outcome="failed" if failed else "delivered", status=answered.status, error=answered.error,
-            elapsed_ms=answered.elapsed_ms, at=at, next_attempt_at=following)
+            delivery_id=one.delivery_id,
+            owner=one.owner,
+            job_id=one.job_id,
+            number=number,
+            outcome="failed" if failed else "delivered",
+            status=answered.status,
+            error=answered.error,
+            elapsed_ms=answered.elapsed_ms,
+            at=at,
+            next_attempt_at=following,
+        )
         async with self._store.transaction() as tx:
-            await tx.append([Write(stream_id=one.delivery_id, kind="delivery", expected=AnyVersion(), events=[event],
-                                   meta=Meta(correlation=new_id(), actor="service:notifier"), tenant=one.owner)])
+            await tx.append(
+                [
+                    Write(
+                        stream_id=one.delivery_id,
+                        kind="delivery",
+                        expected=AnyVersion(),
+                        events=[event],
+                        meta=Meta(correlation=new_id(), actor="service:notifier"),
+                        tenant=one.owner,
+                    )
+                ]
+            )
             await views.attempted(tx.conn, one.delivery_id, number, following)

@@ -29,16 +29,31 @@ def body(event: JobCompleted | JobFailed, hook: Hook) -> bytes:
     """The fields of all editions together: receivers read those they know."""
     common = {"job_id": str(event.job_id), "url": hook.link, "folder": hook.folder}
     if isinstance(event, JobCompleted):
-        return msgspec.json.encode({
-            "type": "job_completed", "status": "completed", **common, "title": event.title, "key": hook.first_file,
-            "s3_key": hook.first_file, "file_size_bytes": event.size, "items": event.items_done})
-    return msgspec.json.encode({"type": "job_failed", "status": "failed", **common, "error": event.failure.message,
-                                "error_code": event.failure.code})
+        return msgspec.json.encode(
+            {
+                "type": "job_completed",
+                "status": "completed",
+                **common,
+                "title": event.title,
+                "key": hook.first_file,
+                "s3_key": hook.first_file,
+                "file_size_bytes": event.size,
+                "items": event.items_done,
+            }
+        )
+    return msgspec.json.encode(
+        {
+            "type": "job_failed",
+            "status": "failed",
+            **common,
+            "error": event.failure.message,
+            "error_code": event.failure.code,
+        }
+    )
 
 
 def signature(secret: str, raw: bytes, at: datetime) -> str:
-    """`t=<unix>,v1=<hex>`: HMAC-SHA256 over time and body, made anew for every try, so a receiver can refuse old ones."""
+    """`t=<unix>,v1=<hex>`: HMAC-SHA256 over time and body, made anew for every try: a receiver can refuse old ones."""
     stamp = int(at.timestamp())
     mac = hmac.new(secret.encode(), f"{stamp}.".encode() + raw, hashlib.sha256).hexdigest()
     return f"t={stamp},v1={mac}"
-

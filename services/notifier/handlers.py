@@ -45,7 +45,8 @@ async def note(conn: Connection, batch: Sequence[Applied], at: datetime) -> bool
     """Remember whom to tell, and when a job ends, queue that. True when something was queued."""
     hooks = [
         (e.job_id, e.owner, e.url, "/".join(e.options.directory) or None, e.options.webhook_url)
-        for e in (one.event for one in batch) if isinstance(e, JobSubmitted) and e.options.webhook_url
+        for e in (one.event for one in batch)
+        if isinstance(e, JobSubmitted) and e.options.webhook_url
     ]
     if hooks:
         await views.add_hooks(conn, hooks)
@@ -60,8 +61,9 @@ async def note(conn: Connection, batch: Sequence[Applied], at: datetime) -> bool
                 url, hook = found
                 # Named after the event, so that seeing it twice queues it once.
                 delivery_id = uuid5(event.job_id, str(one.at.version))
-                await views.add_delivery(conn, Delivery(
-                    delivery_id, event.owner, event.job_id, url, domain.body(event, hook), 0), at)
+                await views.add_delivery(
+                    conn, Delivery(delivery_id, event.owner, event.job_id, url, domain.body(event, hook), 0), at
+                )
                 queued = True
     return queued
 
@@ -93,8 +95,12 @@ async def read_secret(query: ReadWebhookSecret, pool: asyncpg.Pool, sealer: Seal
 async def read_deliveries(query: ReadDeliveries, pool: asyncpg.Pool, store: EventStore) -> Answer:
     async with pool.acquire() as conn:
         ids = await views.deliveries_of(conn, query.job_id, query.owner)
-    attempts = [one.event for delivery_id in ids for one in await store.load(delivery_id)
-                if isinstance(one.event, WebhookAttempted)]
+    attempts = [
+        one.event
+        for delivery_id in ids
+        for one in await store.load(delivery_id)
+        if isinstance(one.event, WebhookAttempted)
+    ]
     return Answer([msgspec.to_builtins(event) for event in attempts])
 
 

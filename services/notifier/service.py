@@ -28,12 +28,20 @@ async def start(settings: ServiceSettings, resources: Resources) -> AsyncIterato
         async def apply(conn: Connection, batch: Sequence[Applied]) -> None:
             await note(conn, batch, datetime.now(UTC))
 
-        follower = Follower("notifier.jobs", pool, "notifier", lambda after: bus.follow("EV_JOB", after), REGISTRY,
-                            WANTED, apply, relevant=Hooked(await hooked_jobs(pool)),
-                            committed=lambda _: deliverer.changed.set())
+        follower = Follower(
+            "notifier.jobs",
+            pool,
+            "notifier",
+            lambda after: bus.follow("EV_JOB", after),
+            REGISTRY,
+            WANTED,
+            apply,
+            relevant=Hooked(await hooked_jobs(pool)),
+            committed=lambda _: deliverer.changed.set(),
+        )
         resources.spawn(follower.run(), "jobs")
         resources.spawn(deliverer.run(), "delivery")
-        await serve(bus, "notifier", HANDLERS, REGISTRY, {"pool": pool, "store": store, "sealer": sealer})
+        await serve(bus, "notifier", HANDLERS, {"pool": pool, "store": store, "sealer": sealer})
         yield
 
 

@@ -9,7 +9,8 @@ metadata = sa.MetaData(schema="notifier")
 _Instant = TIMESTAMP(timezone=True)
 
 hooks = sa.Table(
-    "hooks", metadata,
+    "hooks",
+    metadata,
     sa.Column("job_id", UUID(as_uuid=True), primary_key=True),
     sa.Column("owner", UUID(as_uuid=True), nullable=False),
     sa.Column("link", sa.Text, nullable=False),
@@ -19,7 +20,8 @@ hooks = sa.Table(
 )
 
 deliveries = sa.Table(
-    "deliveries", metadata,
+    "deliveries",
+    metadata,
     sa.Column("delivery_id", UUID(as_uuid=True), primary_key=True),
     sa.Column("owner", UUID(as_uuid=True), nullable=False),
     sa.Column("job_id", UUID(as_uuid=True), nullable=False, index=True),
@@ -31,7 +33,8 @@ deliveries = sa.Table(
 sa.Index("deliveries_due", deliveries.c.due_at, postgresql_where=deliveries.c.due_at.is_not(None))
 
 secrets = sa.Table(
-    "secrets", metadata,
+    "secrets",
+    metadata,
     sa.Column("owner", UUID(as_uuid=True), primary_key=True),
     sa.Column("sealed", BYTEA, nullable=False),
 )

@@ -24,7 +24,9 @@ class Delivery(Struct, frozen=True):
 async def add_hooks(conn: Connection, rows: Sequence[tuple[UUID, UUID, str, str | None, str]]) -> None:
     await conn.executemany(
         "insert into notifier.hooks (job_id, owner, link, folder, url) values ($1, $2, $3, $4, $5)"
-        " on conflict do nothing", rows)
+        " on conflict do nothing",
+        rows,
+    )
 
 
 async def hooked(conn: Connection) -> set[UUID]:
@@ -32,8 +34,9 @@ async def hooked(conn: Connection) -> set[UUID]:
 
 
 async def note_file(conn: Connection, job_id: UUID, name: str) -> None:
-    await conn.execute("update notifier.hooks set first_file = coalesce(first_file, $2) where job_id = $1",
-                       job_id, name)
+    await conn.execute(
+        "update notifier.hooks set first_file = coalesce(first_file, $2) where job_id = $1", job_id, name
+    )
 
 
 async def hook(conn: Connection, job_id: UUID) -> tuple[str, Hook] | None:
@@ -43,8 +46,16 @@ async def hook(conn: Connection, job_id: UUID) -> tuple[str, Hook] | None:
 
 
 async def add_delivery(conn: Connection, one: Delivery, due: datetime) -> None:
-    await conn.execute("insert into notifier.deliveries values ($1, $2, $3, $4, $5, $6, $7) on conflict do nothing",
-                       one.delivery_id, one.owner, one.job_id, one.url, one.body, one.attempts, due)
+    await conn.execute(
+        "insert into notifier.deliveries values ($1, $2, $3, $4, $5, $6, $7) on conflict do nothing",
+        one.delivery_id,
+        one.owner,
+        one.job_id,
+        one.url,
+        one.body,
+        one.attempts,
+        due,
+    )
 
 
 async def lease(conn: Connection, at: datetime, until: datetime, limit: int) -> list[Delivery]:
@@ -53,13 +64,18 @@ async def lease(conn: Connection, at: datetime, until: datetime, limit: int) -> 
         "update notifier.deliveries set due_at = $2 where delivery_id in ("
         " select delivery_id from notifier.deliveries where due_at <= $1 order by due_at limit $3"
         " for update skip locked)"
-        " returning delivery_id, owner, job_id, url, body, attempts", at, until, limit)
+        " returning delivery_id, owner, job_id, url, body, attempts",
+        at,
+        until,
+        limit,
+    )
     return [Delivery(**row) for row in rows]
 
 
 async def attempted(conn: Connection, delivery_id: UUID, attempts: int, due: datetime | None) -> None:
-    await conn.execute("update notifier.deliveries set attempts = $2, due_at = $3 where delivery_id = $1",
-                       delivery_id, attempts, due)
+    await conn.execute(
+        "update notifier.deliveries set attempts = $2, due_at = $3 where delivery_id = $1", delivery_id, attempts, due
+    )
 
 
 async def next_due(conn: Connection) -> datetime | None:
@@ -76,13 +92,17 @@ async def keep_secret(conn: Connection, owner: UUID, sealed: bytes, *, replace: 
     """The one that is kept: another process may have been first."""
     action = "update set sealed = excluded.sealed" if replace else "update set sealed = s.sealed"
     kept: bytes = await conn.fetchval(
-        f"insert into notifier.secrets as s values ($1, $2) on conflict (owner) do {action} returning sealed",  # noqa: S608 - one of two constants
-        owner, sealed)
+        f"insert into notifier.secrets as s values ($1, $2) on conflict (owner) do {action} returning sealed",
+        owner,
+        sealed,
+    )
     return kept
 
 
 async def deliveries_of(conn: Connection, job_id: UUID, owner: UUID | None) -> list[UUID]:
     rows = await conn.fetch(
         "select delivery_id from notifier.deliveries where job_id = $1 and ($2::uuid is null or owner = $2)",
-        job_id, owner)
+        job_id,
+        owner,
+    )
     return [row["delivery_id"] for row in rows]

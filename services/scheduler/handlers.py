@@ -39,23 +39,53 @@ from services.scheduler.ticker import Ticker
 from services.scheduler.views import Schedule
 
 
-async def create_schedule(command: CreateSchedule, call: Call, pool: asyncpg.Pool, store: EventStore,
-                          ticker: Ticker) -> Answer:
+async def create_schedule(
+    command: CreateSchedule, call: Call, pool: asyncpg.Pool, store: EventStore, ticker: Ticker
+) -> Answer:
     """Creating the same schedule id again is answered as the first time."""
     at = datetime.now(UTC)
     if bad := domain.check_cron(command.cron, at):
         raise Refused(bad)
     async with pool.acquire() as conn:
         slug = domain.slug(command.name, await views.slugs(conn, command.owner))
-    one = Schedule(schedule_id=command.schedule_id, owner=command.owner, slug=slug, name=command.name,
-                   cron=command.cron, url=command.url, options=command.options, priority=command.priority,
-                   enabled=command.enabled, next_run=domain.next_run(command.cron, at) if command.enabled else None)
-    event = ScheduleCreated(schedule_id=one.schedule_id, owner=one.owner, slug=slug, name=one.name, cron=one.cron,
-                            url=one.url, options=one.options, priority=one.priority, enabled=one.enabled, at=at)
+    one = Schedule(
+        schedule_id=command.schedule_id,
+        owner=command.owner,
+        slug=slug,
+        name=command.name,
+        cron=command.cron,
+        url=command.url,
+        options=command.options,
+        priority=command.priority,
+        enabled=command.enabled,
+        next_run=domain.next_run(command.cron, at) if command.enabled else None,
+    )
+    event = ScheduleCreated(
+        schedule_id=one.schedule_id,
+        owner=one.owner,
+        slug=slug,
+        name=one.name,
+        cron=one.cron,
+        url=one.url,
+        options=one.options,
+        priority=one.priority,
+        enabled=one.enabled,
+        at=at,
+    )
     try:
         async with store.transaction() as tx:
-            places = await tx.append([Write(stream_id=one.schedule_id, kind="schedule", expected=NoStream(),
-                                            events=[event], meta=call.meta, tenant=one.owner)])
+            places = await tx.append(
+                [
+                    Write(
+                        stream_id=one.schedule_id,
+                        kind="schedule",
+                        expected=NoStream(),
+                        events=[event],
+                        meta=call.meta,
+                        tenant=one.owner,
+                    )
+                ]
+            )
             await views.save(tx.conn, one)
     except WrongVersion:
         return Answer(command.schedule_id)
@@ -63,19 +93,28 @@ async def create_schedule(command: CreateSchedule, call: Call, pool: asyncpg.Poo
     return Answer(command.schedule_id, places[-1])
 
 
-async def change_schedule(command: ChangeSchedule, call: Call, pool: asyncpg.Pool, store: EventStore,
-                          ticker: Ticker) -> Answer:
+async def change_schedule(
+    command: ChangeSchedule, call: Call, pool: asyncpg.Pool, store: EventStore, ticker: Ticker
+) -> Answer:
     at = datetime.now(UTC)
     one = await _mine(command, pool)
     changed = replace(
-        one, name=one.name if command.name is None else command.name,
+        one,
+        name=one.name if command.name is None else command.name,
         cron=one.cron if command.cron is None else command.cron,
-        enabled=one.enabled if command.enabled is None else command.enabled)
+        enabled=one.enabled if command.enabled is None else command.enabled,
+    )
     if bad := domain.check_cron(changed.cron, at):
         raise Refused(bad)
     changed = replace(changed, next_run=domain.next_run(changed.cron, at) if changed.enabled else None)
-    event = ScheduleChanged(schedule_id=one.schedule_id, owner=one.owner, name=changed.name, cron=changed.cron,
-                            enabled=changed.enabled, at=at)
+    event = ScheduleChanged(
+        schedule_id=one.schedule_id,
+        owner=one.owner,
+        name=changed.name,
+        cron=changed.cron,
+        enabled=changed.enabled,
+        at=at,
+    )
     async with store.transaction() as tx:
         places = await tx.append([_write(one, event, call)])
         await views.save(tx.conn, changed)
@@ -111,8 +150,14 @@ async def _mine(command: ChangeSchedule | DeleteSchedule | RunSchedule, pool: as
 
 
 def _write(one: Schedule, event: Event, call: Call) -> Write:
-    return Write(stream_id=one.schedule_id, kind="schedule", expected=AnyVersion(), events=[event], meta=call.meta,
-                 tenant=one.owner)
+    return Write(
+        stream_id=one.schedule_id,
+        kind="schedule",
+        expected=AnyVersion(),
+        events=[event],
+        meta=call.meta,
+        tenant=one.owner,
+    )
 
 
 WAITS = frozenset({"job.submitted", "job.attempt_failed", "job.admitted", "job.cancelled", "job.paused"})
@@ -164,10 +209,15 @@ async def submit_run(event: ScheduleFired, pool: asyncpg.Pool, caller: Caller) -
         one = await views.schedule(conn, event.schedule_id)
     if one is None:
         return
-    await caller.command(SubmitJobs(
-        owner=one.owner, dialect="scheduler",
-        requests=(Request(job_id=event.job_id, url=one.url, options=one.options, priority=one.priority),),
-    ), actor=f"schedule:{one.schedule_id}", command_id=event.job_id)
+    await caller.command(
+        SubmitJobs(
+            owner=one.owner,
+            dialect="scheduler",
+            requests=(Request(job_id=event.job_id, url=one.url, options=one.options, priority=one.priority),),
+        ),
+        actor=f"schedule:{one.schedule_id}",
+        command_id=event.job_id,
+    )
 
 
 HANDLERS = (create_schedule, change_schedule, delete_schedule, run_schedule)

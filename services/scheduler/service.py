@@ -30,13 +30,29 @@ async def start(settings: ServiceSettings, resources: Resources) -> AsyncIterato
                 await submit_run(one.event, pool, caller)
 
     for follower in (
-        Follower("scheduler.alarms", pool, "scheduler", lambda after: bus.follow("EV_JOB", after), REGISTRY,
-                 WAITS, alarms, relevant=Waits(), committed=lambda _: ticker.changed.set()),
-        Follower("scheduler.runs", pool, "scheduler", lambda after: bus.follow("EV_SCHEDULER", after), REGISTRY,
-                 frozenset({"scheduler.fired"}), runs),
+        Follower(
+            "scheduler.alarms",
+            pool,
+            "scheduler",
+            lambda after: bus.follow("EV_JOB", after),
+            REGISTRY,
+            WAITS,
+            alarms,
+            relevant=Waits(),
+            committed=lambda _: ticker.changed.set(),
+        ),
+        Follower(
+            "scheduler.runs",
+            pool,
+            "scheduler",
+            lambda after: bus.follow("EV_SCHEDULER", after),
+            REGISTRY,
+            frozenset({"scheduler.fired"}),
+            runs,
+        ),
     ):
         resources.spawn(follower.run(), follower.name)
-    await serve(bus, "scheduler", HANDLERS, REGISTRY, {"pool": pool, "store": store, "ticker": ticker})
+    await serve(bus, "scheduler", HANDLERS, {"pool": pool, "store": store, "ticker": ticker})
     resources.spawn(ticker.run(), "ticker")
     yield
 

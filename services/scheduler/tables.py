@@ -9,7 +9,8 @@ metadata = sa.MetaData(schema="scheduler")
 _Instant = TIMESTAMP(timezone=True)
 
 schedules = sa.Table(
-    "schedules", metadata,
+    "schedules",
+    metadata,
     sa.Column("schedule_id", UUID(as_uuid=True), primary_key=True),
     sa.Column("owner", UUID(as_uuid=True), nullable=False),
     sa.Column("slug", sa.Text, nullable=False),
@@ -25,7 +26,8 @@ schedules = sa.Table(
 sa.Index("schedules_due", schedules.c.next_run, postgresql_where=schedules.c.next_run.is_not(None))
 
 alarms = sa.Table(
-    "alarms", metadata,
+    "alarms",
+    metadata,
     sa.Column("job_id", UUID(as_uuid=True), primary_key=True),
     sa.Column("due_at", _Instant, nullable=False, index=True),
 )

@@ -63,11 +63,26 @@ class Ticker:
 
     async def _fire(self, one: Schedule, now: datetime) -> None:
         assert one.next_run is not None
-        event = ScheduleFired(schedule_id=one.schedule_id, owner=one.owner,
-                              job_id=domain.run_id(one.schedule_id, one.next_run), due=one.next_run, at=now)
+        event = ScheduleFired(
+            schedule_id=one.schedule_id,
+            owner=one.owner,
+            job_id=domain.run_id(one.schedule_id, one.next_run),
+            due=one.next_run,
+            at=now,
+        )
         meta = Meta(correlation=new_id(), actor="service:scheduler")
         following = domain.next_run(one.cron, now)
         async with self._store.transaction() as tx:
-            await tx.append([Write(stream_id=one.schedule_id, kind="schedule", expected=AnyVersion(), events=[event],
-                                   meta=meta, tenant=one.owner)])
+            await tx.append(
+                [
+                    Write(
+                        stream_id=one.schedule_id,
+                        kind="schedule",
+                        expected=AnyVersion(),
+                        events=[event],
+                        meta=meta,
+                        tenant=one.owner,
+                    )
+                ]
+            )
             await views.reschedule(tx.conn, one.schedule_id, following)

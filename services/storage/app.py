@@ -34,14 +34,16 @@ Headers = list[tuple[bytes, bytes]]
 
 
 class FileServer:
-    def __init__(self, pool: asyncpg.Pool, target: LocalTarget, signer: LinkSigner,
-                 clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, pool: asyncpg.Pool, target: LocalTarget, signer: LinkSigner, clock: Callable[[], float] = time.time
+    ) -> None:
         self._pool = pool
         self._target = target
         self._signer = signer
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        del receive  # requests have no body
         if scope["type"] != "http":
             return
         if scope["method"] not in ("GET", "HEAD"):
@@ -77,9 +79,13 @@ class FileServer:
 async def _send_file(file: StoredFile, handle: int, headers: dict[bytes, bytes], head: bool, send: Send) -> None:
     etag = f'"{file.sha256}"'.encode()
     common: Headers = [
-        (b"accept-ranges", b"bytes"), (b"etag", etag), (b"content-type", file.media_type.encode("latin-1", "replace")),
-        (b"content-disposition", _disposition(file.name)), (b"x-content-type-options", b"nosniff"),
-        (b"content-security-policy", b"default-src 'none'; sandbox"), (b"cache-control", b"private, no-transform"),
+        (b"accept-ranges", b"bytes"),
+        (b"etag", etag),
+        (b"content-type", file.media_type.encode("latin-1", "replace")),
+        (b"content-disposition", _disposition(file.name)),
+        (b"x-content-type-options", b"nosniff"),
+        (b"content-security-policy", b"default-src 'none'; sandbox"),
+        (b"cache-control", b"private, no-transform"),
     ]
     span = _span(headers, etag, file.size)
     if span is None:
@@ -134,7 +140,16 @@ def _disposition(name: str) -> bytes:
 
 
 async def _plain(send: Send, status: int, body: bytes, headers: Headers | None = None) -> None:
-    await send({"type": "http.response.start", "status": status, "headers": [
-        (b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode()),
-        (b"x-content-type-options", b"nosniff"), *(headers or [])]})
+    await send(
+        {
+            "type": "http.response.start",
+            "status": status,
+            "headers": [
+                (b"content-type", b"text/plain; charset=utf-8"),
+                (b"content-length", str(len(body)).encode()),
+                (b"x-content-type-options", b"nosniff"),
+                *(headers or []),
+            ],
+        }
+    )
     await send({"type": "http.response.body", "body": body})

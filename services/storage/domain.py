@@ -12,7 +12,7 @@ LONGEST_NAME = 200
 LONGEST_EXTENSION = 16
 
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff]')
-"""Separators and what Windows refuses, controls, and the invisible characters that make `gpj.exe` look like a picture."""
+"""Separators and what Windows refuses, controls, and the invisible ones that make `gpj.exe` look like a picture."""
 _RESERVED = re.compile(r"^(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?$", re.IGNORECASE)
 _SPACES = re.compile(r"\s+")
 

@@ -30,8 +30,9 @@ NAMES_TRIED = 50
 """Numbered names that may be taken by files unknown to us before a name from the file's id is used."""
 
 
-async def store_file(command: StoreFile, call: Call, pool: asyncpg.Pool, store: EventStore,
-                     target: LocalTarget) -> Answer:
+async def store_file(
+    command: StoreFile, call: Call, pool: asyncpg.Pool, store: EventStore, target: LocalTarget
+) -> Answer:
     """Bytes first, event second, and only then does the work folder let go: a crash anywhere between is repaired by the
     same command coming again."""
     async with pool.acquire() as conn:
@@ -41,16 +42,44 @@ async def store_file(command: StoreFile, call: Call, pool: asyncpg.Pool, store: 
         twins = await views.twins(conn, domain.placed(command.owner, command.directory, command.name))
     source, location = await asyncio.to_thread(_place, command, target, twins)
     file = StoredFile(
-        file_id=new_id(), owner=command.owner, job_id=command.job_id, key=command.key, name=location.name,
-        location=str(location), size=command.size, sha256=command.sha256, media_type=command.media_type,
-        stored_at=datetime.now(UTC))
-    event = FileStored(file_id=file.file_id, owner=file.owner, job_id=file.job_id, key=file.key, name=file.name,
-                       location=file.location, size=file.size, sha256=file.sha256, media_type=file.media_type,
-                       at=file.stored_at)
+        file_id=new_id(),
+        owner=command.owner,
+        job_id=command.job_id,
+        key=command.key,
+        name=location.name,
+        location=str(location),
+        size=command.size,
+        sha256=command.sha256,
+        media_type=command.media_type,
+        stored_at=datetime.now(UTC),
+    )
+    event = FileStored(
+        file_id=file.file_id,
+        owner=file.owner,
+        job_id=file.job_id,
+        key=file.key,
+        name=file.name,
+        location=file.location,
+        size=file.size,
+        sha256=file.sha256,
+        media_type=file.media_type,
+        at=file.stored_at,
+    )
     try:
         places = await store.append_and(
-            [Write(stream_id=file.file_id, kind="file", expected=NoStream(), events=[event], meta=call.meta,
-                   tenant=file.owner)], views.ADD_BESIDE, *views.row_values(file))
+            [
+                Write(
+                    stream_id=file.file_id,
+                    kind="file",
+                    expected=NoStream(),
+                    events=[event],
+                    meta=call.meta,
+                    tenant=file.owner,
+                )
+            ],
+            views.ADD_BESIDE,
+            *views.row_values(file),
+        )
     except asyncpg.UniqueViolationError:
         # Somebody stored the same item a moment before: theirs stands, our copy goes.
         await asyncio.to_thread(target.delete, file.location)
@@ -84,13 +113,24 @@ def _place(command: StoreFile, target: LocalTarget, twins: int) -> tuple[Path, P
     return source, unique
 
 
-async def delete_file(command: DeleteFile, call: Call, pool: asyncpg.Pool, store: EventStore,
-                      target: LocalTarget) -> Answer:
+async def delete_file(
+    command: DeleteFile, call: Call, pool: asyncpg.Pool, store: EventStore, target: LocalTarget
+) -> Answer:
     file = await _visible(command, pool)
     event = FileDeleted(file_id=file.file_id, owner=file.owner, job_id=file.job_id, at=datetime.now(UTC))
     async with store.transaction() as tx:
-        places = await tx.append([Write(stream_id=file.file_id, kind="file", expected=AnyVersion(), events=[event],
-                                        meta=call.meta, tenant=file.owner)])
+        places = await tx.append(
+            [
+                Write(
+                    stream_id=file.file_id,
+                    kind="file",
+                    expected=AnyVersion(),
+                    events=[event],
+                    meta=call.meta,
+                    tenant=file.owner,
+                )
+            ]
+        )
         await views.remove(tx.conn, file.file_id)
     await asyncio.to_thread(target.delete, file.location)
     return Answer(position=places[-1])

@@ -18,7 +18,7 @@ from services.storage.targets.local import LocalTarget
 async def start(settings: ServiceSettings, resources: Resources) -> AsyncIterator[None]:
     pool, bus, store = await resources.event_source(settings, "storage", REGISTRY)
     target = LocalTarget(settings.data_dir / "files", settings.data_dir / "work")
-    await serve(bus, "storage", HANDLERS, REGISTRY, {"pool": pool, "store": store, "target": target})
+    await serve(bus, "storage", HANDLERS, {"pool": pool, "store": store, "target": target})
     resources.mount("/files", FileServer(pool, target, LinkSigner(settings.secret_key, "files")))
     yield
 

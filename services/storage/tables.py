@@ -8,7 +8,8 @@ from sqlalchemy.dialects.postgresql import TIMESTAMP, UUID
 metadata = sa.MetaData(schema="storage")
 
 files = sa.Table(
-    "files", metadata,
+    "files",
+    metadata,
     sa.Column("file_id", UUID(as_uuid=True), primary_key=True),
     sa.Column("owner", UUID(as_uuid=True), nullable=False),
     sa.Column("job_id", UUID(as_uuid=True), nullable=False),

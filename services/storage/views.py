@@ -15,12 +15,22 @@ ADD_BESIDE = f"""
 insert into storage.files ({_COLUMNS})
 select $12::uuid, $13::uuid, $14::uuid, $15, $16, $17, $18::bigint, $19, $20, $21::timestamptz from appended
 """
-"""For `EventStore.append_and`, with the values of `row_values`. A job that already has the item violates a unique key."""
+"""For `EventStore.append_and`, with the values of `row_values`. A second file of a job's item violates a key."""
 
 
 def row_values(file: StoredFile) -> tuple[object, ...]:
-    return (file.file_id, file.owner, file.job_id, file.key, file.name, file.location, file.size, file.sha256,
-            file.media_type, file.stored_at)
+    return (
+        file.file_id,
+        file.owner,
+        file.job_id,
+        file.key,
+        file.name,
+        file.location,
+        file.size,
+        file.sha256,
+        file.media_type,
+        file.stored_at,
+    )
 
 
 async def remove(conn: Connection, file_id: UUID) -> None:
@@ -28,13 +38,12 @@ async def remove(conn: Connection, file_id: UUID) -> None:
 
 
 async def by_item(conn: Connection, job_id: UUID, key: str) -> StoredFile | None:
-    row = await conn.fetchrow(
-        f"select {_COLUMNS} from storage.files where job_id = $1 and key = $2", job_id, key)  # noqa: S608 - a constant
+    row = await conn.fetchrow(f"select {_COLUMNS} from storage.files where job_id = $1 and key = $2", job_id, key)
     return StoredFile(**row) if row else None
 
 
 async def by_id(conn: Connection, file_id: UUID) -> StoredFile | None:
-    row = await conn.fetchrow(f"select {_COLUMNS} from storage.files where file_id = $1", file_id)  # noqa: S608 - a constant
+    row = await conn.fetchrow(f"select {_COLUMNS} from storage.files where file_id = $1", file_id)
     return StoredFile(**row) if row else None
 
 
@@ -43,5 +52,8 @@ async def twins(conn: Connection, location: PurePosixPath) -> int:
     stem = str(location.with_suffix(""))
     found = await conn.fetchval(
         "select count(*) from storage.files where location = $1 or (starts_with(location, $2) and location ~ $3)",
-        str(location), f"{stem} (", r" \(\d+\)(\.[^./]*)?$")
+        str(location),
+        f"{stem} (",
+        r" \(\d+\)(\.[^./]*)?$",
+    )
     return int(found)

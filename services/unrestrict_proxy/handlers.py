@@ -34,8 +34,17 @@ async def add_account(command: AddHostAccount, call: Call, store: EventStore, se
     event = HostAccountAdded(account_id=command.account_id, platform=command.platform, username=command.username, at=at)
     try:
         async with store.transaction() as tx:
-            places = await tx.append([Write(stream_id=command.account_id, kind="account", expected=NoStream(),
-                                            events=[event], meta=call.meta)])
+            places = await tx.append(
+                [
+                    Write(
+                        stream_id=command.account_id,
+                        kind="account",
+                        expected=NoStream(),
+                        events=[event],
+                        meta=call.meta,
+                    )
+                ]
+            )
             await views.add_account(tx.conn, command.account_id, command.platform, command.username, sealed, at)
     except WrongVersion:
         return Answer()
@@ -49,8 +58,9 @@ async def remove_account(command: RemoveHostAccount, call: Call, pool: asyncpg.P
         raise Refused(AccountNotFound(message="no such account", account_id=command.account_id))
     event = HostAccountRemoved(account_id=command.account_id, platform=platform, at=datetime.now(UTC))
     async with store.transaction() as tx:
-        places = await tx.append([Write(stream_id=command.account_id, kind="account", expected=AnyVersion(),
-                                        events=[event], meta=call.meta)])
+        places = await tx.append(
+            [Write(stream_id=command.account_id, kind="account", expected=AnyVersion(), events=[event], meta=call.meta)]
+        )
         await views.remove_account(tx.conn, command.account_id)
     return Answer(position=places[-1])
 
@@ -63,10 +73,14 @@ async def list_platforms(query: ListPlatforms, pool: asyncpg.Pool) -> Answer:
     del query  # it has no fields
     async with pool.acquire() as conn:
         accounts = await views.accounts_by_platform(conn)
-    return Answer([
-        PlatformInfo(platform=one.platform, name=one.name, domains=one.domains, accounts=accounts.get(one.platform, 0))
-        for one in adapters.PLATFORMS
-    ])
+    return Answer(
+        [
+            PlatformInfo(
+                platform=one.platform, name=one.name, domains=one.domains, accounts=accounts.get(one.platform, 0)
+            )
+            for one in adapters.PLATFORMS
+        ]
+    )
 
 
 HANDLERS = (add_account, remove_account, classify_links, list_platforms)

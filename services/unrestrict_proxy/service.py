@@ -15,8 +15,12 @@ from services.unrestrict_proxy.handlers import HANDLERS
 @asynccontextmanager
 async def start(settings: ServiceSettings, resources: Resources) -> AsyncIterator[None]:
     pool, bus, store = await resources.event_source(settings, "unrestrict_proxy", REGISTRY)
-    await serve(bus, "unrestrict_proxy", HANDLERS, REGISTRY, {
-        "pool": pool, "store": store, "sealer": Sealer(settings.secret_key, "host-account")})
+    await serve(
+        bus,
+        "unrestrict_proxy",
+        HANDLERS,
+        {"pool": pool, "store": store, "sealer": Sealer(settings.secret_key, "host-account")},
+    )
     yield
 
 

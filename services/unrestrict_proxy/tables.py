@@ -8,7 +8,8 @@ from sqlalchemy.dialects.postgresql import BYTEA, TIMESTAMP, UUID
 metadata = sa.MetaData(schema="unrestrict_proxy")
 
 accounts = sa.Table(
-    "accounts", metadata,
+    "accounts",
+    metadata,
     sa.Column("account_id", UUID(as_uuid=True), primary_key=True),
     sa.Column("platform", sa.Text, nullable=False, index=True),
     sa.Column("username", sa.Text, nullable=False),

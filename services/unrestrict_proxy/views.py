@@ -8,16 +8,19 @@ from uuid import UUID
 from libs.database import Connection
 
 
-async def add_account(conn: Connection, account_id: UUID, platform: str, username: str, sealed: bytes,
-                      at: datetime) -> None:
+async def add_account(
+    conn: Connection, account_id: UUID, platform: str, username: str, sealed: bytes, at: datetime
+) -> None:
     """Raises asyncpg.UniqueViolationError for an id that is known."""
-    await conn.execute("insert into unrestrict_proxy.accounts values ($1, $2, $3, $4, $5)",
-                       account_id, platform, username, sealed, at)
+    await conn.execute(
+        "insert into unrestrict_proxy.accounts values ($1, $2, $3, $4, $5)", account_id, platform, username, sealed, at
+    )
 
 
 async def platform_of(conn: Connection, account_id: UUID) -> str | None:
     found: str | None = await conn.fetchval(
-        "select platform from unrestrict_proxy.accounts where account_id = $1", account_id)
+        "select platform from unrestrict_proxy.accounts where account_id = $1", account_id
+    )
     return found
 
 

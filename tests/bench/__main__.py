@@ -42,7 +42,9 @@ async def memory(_: object) -> None:
     """Idle, a while after the start, when pools have given back what the start needed."""
     async with system() as one:
         await asyncio.sleep(45)
-        report("idle memory of all processes (PSS), MB", f"{one.pss():.0f}", "220", "MeTube 63, one process, no database")
+        report(
+            "idle memory of all processes (PSS), MB", f"{one.pss():.0f}", "220", "MeTube 63, one process, no database"
+        )
         for process in one.processes():
             print(f"    {process.memory_full_info().pss / 1e6:6.1f} {' '.join(process.cmdline())[:90]}")
 
@@ -52,17 +54,35 @@ async def accept(site: SiteProcess) -> None:
     async with system() as one:
         key = await one.key("jobs")
         link = site.file(1000, "small.bin")
-        for connections, count, bar, peer in ((1, 1500, "400", "758 (not durable)"),
-                                              (16, 5000, "1400", "1355 (not durable)")):
-            done = await load(host="127.0.0.1", port=one.port, path="/jobs", headers={"x-api-key": key},
-                              bodies=[json.dumps({"url": link})] * count, connections=connections)
-            report(f"accepted jobs/s, {connections} connections (p50 {done['p50'] * 1e3:.1f} ms)",
-                   f"{done['rate']:.0f}", bar, f"best peer {peer}")
+        for connections, count, bar, peer in (
+            (1, 1500, "400", "758 (not durable)"),
+            (16, 5000, "1400", "1355 (not durable)"),
+        ):
+            done = await load(
+                host="127.0.0.1",
+                port=one.port,
+                path="/jobs",
+                headers={"x-api-key": key},
+                bodies=[json.dumps({"url": link})] * count,
+                connections=connections,
+            )
+            report(
+                f"accepted jobs/s, {connections} connections (p50 {done['p50'] * 1e3:.1f} ms)",
+                f"{done['rate']:.0f}",
+                bar,
+                f"best peer {peer}",
+            )
     async with system() as one:
         key = await one.key("gdluxx")
         body = json.dumps({"urls": [link] * 100})
-        done = await load(host="127.0.0.1", port=one.port, path="/api/extension/external",
-                          headers={"Authorization": f"Bearer {key}"}, bodies=[body] * 200, connections=4)
+        done = await load(
+            host="127.0.0.1",
+            port=one.port,
+            path="/api/extension/external",
+            headers={"Authorization": f"Bearer {key}"},
+            bodies=[body] * 200,
+            connections=4,
+        )
         report("jobs/s through calls of 100 links", f"{done['rate'] * 100:.0f}", "8000")
 
 
@@ -71,25 +91,36 @@ async def complete(site: SiteProcess) -> None:
     async with system() as one, aiohttp.ClientSession() as session:
         key, token = await one.key("jobs"), await one.token()
         async with session.ws_connect(f"{one.url}/ws/downloads?token={token}") as socket:
-            for name, link, bar in (("direct", site.file(100_000, "a.bin"), "40"),
-                                    ("through yt-dlp", site.url("/watch/embed"), "180")):
+            for name, link, bar in (
+                ("direct", site.file(100_000, "a.bin"), "40"),
+                ("through yt-dlp", site.url("/watch/embed"), "180"),
+            ):
                 times, tails = [], []
                 for index in range(25):
                     target = link if name != "direct" else site.file(100_000, f"{index}.bin")
                     began = time.time()
-                    async with session.post(f"{one.url}/jobs", json={"url": target},
-                                            headers={"x-api-key": key}) as answer:
+                    async with session.post(
+                        f"{one.url}/jobs", json={"url": target}, headers={"x-api-key": key}
+                    ) as answer:
                         await answer.json()
                     await _until(socket, "download_completed")
                     ended = time.time()
                     if index >= 5:
                         times.append(ended - began)
                         tails.append(ended - max(hit.at for hit in site.log[-3:]))
-                report(f"submit to completed, 100 kB, {name}, p50 ms", f"{statistics.median(times) * 1e3:.0f}", bar,
-                       "MeTube 154")
+                report(
+                    f"submit to completed, 100 kB, {name}, p50 ms",
+                    f"{statistics.median(times) * 1e3:.0f}",
+                    bar,
+                    "MeTube 154",
+                )
                 if name == "direct":
-                    report("origin asked to socket event, p50 ms", f"{statistics.median(tails) * 1e3:.0f}",
-                           "30", "MeTube 85; counted from the request at the origin")
+                    report(
+                        "origin asked to socket event, p50 ms",
+                        f"{statistics.median(tails) * 1e3:.0f}",
+                        "30",
+                        "MeTube 85; counted from the request at the origin",
+                    )
 
 
 async def _until(socket: aiohttp.ClientWebSocketResponse, kind: str) -> None:
@@ -111,13 +142,15 @@ async def many(site: SiteProcess) -> None:
                 await _submit(session, one, key, [site.url("") + link.format(n) for n in range(200)])
                 for _ in range(200):
                     await _until(socket, "download_completed")
-                report(f"200 small files, {name}, jobs/s", f"{200 / (time.perf_counter() - began):.1f}", bar,
-                       "MeTube 8")
+                report(
+                    f"200 small files, {name}, jobs/s", f"{200 / (time.perf_counter() - began):.1f}", bar, "MeTube 8"
+                )
 
 
 async def _submit(session: aiohttp.ClientSession, one: System, key: str, links: list[str]) -> None:
-    async with session.post(f"{one.url}/api/extension/external", json={"urls": links},
-                            headers={"Authorization": f"Bearer {key}"}) as answer:
+    async with session.post(
+        f"{one.url}/api/extension/external", json={"urls": links}, headers={"Authorization": f"Bearer {key}"}
+    ) as answer:
         assert (await answer.json())["success"]
 
 
@@ -141,7 +174,9 @@ async def big(site: SiteProcess) -> None:
                 ratios.append(theirs / ours)
                 print(f"    1 GiB: {1024 / ours:.0f} MiB/s, curl {1024 / theirs:.0f} MiB/s", flush=True)
                 shutil.rmtree(one.folder / "files", ignore_errors=True)
-    report("1 GiB with sha256 against curl, median ratio", f"{statistics.median(ratios):.2f}", "0.9", "aria2 0.98, no hash")
+    report(
+        "1 GiB with sha256 against curl, median ratio", f"{statistics.median(ratios):.2f}", "0.9", "aria2 0.98, no hash"
+    )
 
 
 async def rebuild(site: SiteProcess) -> None:
@@ -154,12 +189,20 @@ async def rebuild(site: SiteProcess) -> None:
 
 
 BENCHES: dict[str, Callable[[Any], Awaitable[None]]] = {
-    "start": start, "memory": memory, "accept": accept, "complete": complete, "many": many, "big": big,
-    "rebuild": rebuild}
+    "start": start,
+    "memory": memory,
+    "accept": accept,
+    "complete": complete,
+    "many": many,
+    "big": big,
+    "rebuild": rebuild,
+}
 
 
 async def main(names: list[str]) -> None:
-    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {time.strftime('%Y-%m-%d')}")
+    print(
+        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {time.strftime('%Y-%m-%d')}"
+    )
     with tempfile.TemporaryDirectory() as folder:
         async with SiteProcess.start(Path(folder)) as site:
             for name in names or list(BENCHES):

@@ -30,8 +30,10 @@ async def connection(host: str, port: int, requests: list[bytes], latencies: lis
 
 def build(host: str, path: str, headers: dict[str, str], body: bytes) -> bytes:
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    return (f"POST {path} HTTP/1.1\r\nHost: {host}\r\n{lines}Content-Type: application/json\r\n"
-            f"Content-Length: {len(body)}\r\n\r\n").encode() + body
+    return (
+        f"POST {path} HTTP/1.1\r\nHost: {host}\r\n{lines}Content-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    ).encode() + body
 
 
 async def main() -> None:
@@ -45,8 +47,15 @@ async def main() -> None:
             tasks.create_task(connection(task["host"], task["port"], requests, latencies))
     elapsed = time.perf_counter() - started
     latencies.sort()
-    print(json.dumps({"rate": len(latencies) / elapsed, "p50": statistics.median(latencies),
-                      "p99": latencies[int(len(latencies) * 0.99)]}))
+    print(
+        json.dumps(
+            {
+                "rate": len(latencies) / elapsed,
+                "p50": statistics.median(latencies),
+                "p99": latencies[int(len(latencies) * 0.99)],
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -27,13 +27,26 @@ def life() -> tuple[p.JobSubmitted, tuple[object, ...]]:
     life.number += 1  # type: ignore[attr-defined]
     common = {"job_id": job_id, "owner": owner, "attempt": 1, "at": at}
     item = p.StoredItem(file_id=new_id(), key="http", name="a.bin", size=100_000, sha256="0" * 64)
-    submitted = p.JobSubmitted(job_id=job_id, number=life.number, owner=owner, dialect="jobs",  # type: ignore[attr-defined]
-                               url="https://files.test/a/file.bin", options=p.Options(), priority=5, held=False, at=at)
+    submitted = p.JobSubmitted(
+        job_id=job_id,
+        number=life.number,
+        owner=owner,
+        dialect="jobs",  # type: ignore[attr-defined]
+        url="https://files.test/a/file.bin",
+        options=p.Options(),
+        priority=5,
+        held=False,
+        at=at,
+    )
     return submitted, (
-        submitted, p.JobAdmitted(**common), p.JobStarted(**common, worker_id=owner),
+        submitted,
+        p.JobAdmitted(**common),
+        p.JobStarted(**common, worker_id=owner),
         p.JobStageEntered(**common, stage="downloading", engine="http", title="a.bin", total_bytes=100_000),
-        p.JobStageEntered(**common, stage="storing"), p.JobItemCompleted(**common, item=item),
-        p.JobCompleted(**common, engine="http", items_done=1, items_skipped=0, items_failed=0, size=100_000))
+        p.JobStageEntered(**common, stage="storing"),
+        p.JobItemCompleted(**common, item=item),
+        p.JobCompleted(**common, engine="http", items_done=1, items_skipped=0, items_failed=0, size=100_000),
+    )
 
 
 life.number = 0  # type: ignore[attr-defined]
@@ -56,17 +69,34 @@ async def rate(wanted: int) -> tuple[int, float]:
                 store = EventStore(pool, "job", REGISTRY, wake.set)
                 bus = await buses.open(servers.nats_url, user="job", seed=servers.nats_seeds["job"])
                 relay = asyncio.create_task(
-                    Relay(store, bus.stream("EV_JOB"), url=servers.database_urls["job"], wake=wake).run())
+                    Relay(store, bus.stream("EV_JOB"), url=servers.database_urls["job"], wake=wake).run()
+                )
                 for _ in range(wanted // 700):
                     async with store.transaction() as tx:
-                        await tx.append([
-                            Write(stream_id=opened.job_id, kind="job", expected=NoStream(), events=events,
-                                  meta=Meta(correlation=new_id()))
-                            for opened, events in (life() for _ in range(100))])
+                        await tx.append(
+                            [
+                                Write(
+                                    stream_id=opened.job_id,
+                                    kind="job",
+                                    expected=NoStream(),
+                                    events=events,
+                                    meta=Meta(correlation=new_id()),
+                                )
+                                for opened, events in (life() for _ in range(100))
+                            ]
+                        )
                 gateway = await buses.open(servers.nats_url, user="gateway", seed=servers.nats_seeds["gateway"])
                 reading = await open_pool(servers.database_urls["gateway"], "gateway")
-                follower = Follower("gateway.jobs", reading, "gateway", lambda after: gateway.follow("EV_JOB", after),
-                                    REGISTRY, domain.WANTED, views.apply, commit=views.commit)
+                follower = Follower(
+                    "gateway.jobs",
+                    reading,
+                    "gateway",
+                    lambda after: gateway.follow("EV_JOB", after),
+                    REGISTRY,
+                    domain.WANTED,
+                    views.apply,
+                    commit=views.commit,
+                )
                 events = wanted // 700 * 700
                 running = asyncio.create_task(follower.run())
                 await follower.passed(events)

@@ -19,7 +19,7 @@ import aiohttp
 import psutil
 
 ROOT = Path(__file__).parents[2]
-PASSWORD = "bench-password"  # noqa: S105 - of an installation that lives for a minute
+PASSWORD = "bench-password"
 
 
 class System:
@@ -31,13 +31,16 @@ class System:
         self.url = f"http://127.0.0.1:{port}"
 
     async def key(self, dialect: str) -> str:
-        out = await run(sys.executable, "-m", "services", "key", "create", "--dialect", dialect, "--data",
-                        str(self.folder))
+        out = await run(
+            sys.executable, "-m", "services", "key", "create", "--dialect", dialect, "--data", str(self.folder)
+        )
         return out.strip()
 
     async def token(self) -> str:
-        async with aiohttp.ClientSession() as session, session.post(
-                f"{self.url}/api/v1/auth/login", json={"username": "admin", "password": PASSWORD}) as answer:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(f"{self.url}/api/v1/auth/login", json={"username": "admin", "password": PASSWORD}) as answer,
+        ):
             return str((await answer.json())["access_token"])
 
     def processes(self) -> list[psutil.Process]:
@@ -51,7 +54,8 @@ class System:
 
 async def run(*argv: str, stdin: bytes | None = None) -> str:
     process = await asyncio.create_subprocess_exec(
-        *argv, stdin=asyncio.subprocess.PIPE if stdin else None, stdout=asyncio.subprocess.PIPE, cwd=ROOT)
+        *argv, stdin=asyncio.subprocess.PIPE if stdin else None, stdout=asyncio.subprocess.PIPE, cwd=ROOT
+    )
     out, _ = await process.communicate(stdin)
     if process.returncode:
         raise SystemExit(f"{' '.join(argv[:4])} ended with status {process.returncode}")
@@ -60,24 +64,43 @@ async def run(*argv: str, stdin: bytes | None = None) -> str:
 
 async def load(**task: Any) -> dict[str, float]:
     answer: dict[str, float] = json.loads(
-        await run(sys.executable, "-m", "tests.bench.load", stdin=json.dumps(task).encode()))
+        await run(sys.executable, "-m", "tests.bench.load", stdin=json.dumps(task).encode())
+    )
     return answer
 
 
 @asynccontextmanager
-async def system(*, workers: int = 1, folder: Path | None = None, allow: str = "127.0.0.0/8",
-                 slots: int = 4) -> AsyncIterator[System]:
+async def system(
+    *, workers: int = 1, folder: Path | None = None, allow: str = "127.0.0.0/8", slots: int = 4
+) -> AsyncIterator[System]:
     with tempfile.TemporaryDirectory(prefix="longshore-bench-") as made:
         folder = folder or Path(made) / "data"
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        env = {**os.environ, "LONGSHORE_EGRESS_ALLOW": allow, "LONGSHORE_ADMIN_PASSWORD": PASSWORD,
-               "LONGSHORE_WORKER_SLOTS": str(slots)}
+        env = {
+            **os.environ,
+            "LONGSHORE_EGRESS_ALLOW": allow,
+            "LONGSHORE_ADMIN_PASSWORD": PASSWORD,
+            "LONGSHORE_WORKER_SLOTS": str(slots),
+        }
         began = time.perf_counter()
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "services", "up", "--data", str(folder), "--port", str(port), "--workers",
-            str(workers), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL, env=env, cwd=ROOT)
+            sys.executable,
+            "-m",
+            "services",
+            "up",
+            "--data",
+            str(folder),
+            "--port",
+            str(port),
+            "--workers",
+            str(workers),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            env=env,
+            cwd=ROOT,
+        )
         assert process.stdout is not None
         async with asyncio.timeout(60):
             while line := await process.stdout.readline():

@@ -1,5 +1,5 @@
 """Who may say and hear what on the bus, and who may look into which schema."""
-# ruff: noqa: S608 - the names in these statements are the services'
+
 
 from __future__ import annotations
 

@@ -333,4 +333,4 @@ async def test_a_path_too_long_for_a_socket_is_no_obstacle(tmp_path):
             await write(servers, "reached")
             assert await notes(servers) == ["reached"]
             elsewhere = Path(servers.database_urls["job"].partition("?host=")[2])
-        assert not os.path.exists(elsewhere)  # noqa: ASYNC240, PTH110 - a look, after everything has ended
+        assert not os.path.exists(elsewhere)  # noqa: PTH110 - a look, after everything has ended

@@ -19,8 +19,17 @@ AT = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 ITEM = p.StoredItem(file_id=UUID(int=9), key="a", name="a.bin", size=10, sha256="0" * 64)
 FAILURE = p.Failure(kind="transient", code="http_503", message="the server is busy")
 
-SUBMITTED = p.JobSubmitted(job_id=JOB, number=7, owner=OWNER, dialect="jobs", url="https://files.test/a.bin",
-                           options=p.Options(), priority=5, held=False, at=AT)
+SUBMITTED = p.JobSubmitted(
+    job_id=JOB,
+    number=7,
+    owner=OWNER,
+    dialect="jobs",
+    url="https://files.test/a.bin",
+    options=p.Options(),
+    priority=5,
+    held=False,
+    at=AT,
+)
 
 
 def admitted(attempt: int = 1) -> p.JobAdmitted:
@@ -41,8 +50,9 @@ def failed_attempt(attempt: int = 1) -> p.JobAttemptFailed:
 
 PAUSED = p.JobPaused(job_id=JOB, owner=OWNER, at=AT)
 CANCELLED = p.JobCancelled(job_id=JOB, owner=OWNER, at=AT)
-COMPLETED = p.JobCompleted(job_id=JOB, owner=OWNER, attempt=1, engine="http", items_done=1, items_skipped=0,
-                           items_failed=0, size=10, at=AT)
+COMPLETED = p.JobCompleted(
+    job_id=JOB, owner=OWNER, attempt=1, engine="http", items_done=1, items_skipped=0, items_failed=0, size=10, at=AT
+)
 FAILED = p.JobFailed(job_id=JOB, owner=OWNER, attempt=1, failure=FAILURE, at=AT)
 
 RUNNING = (SUBMITTED, admitted(), started())
@@ -168,7 +178,8 @@ def test_completion_counts_items_of_earlier_attempts_once():
     job = state_after((*RUNNING, done))
 
     decision = domain.report_completed(
-        job, p.ReportCompleted(job_id=JOB, attempt=1, engine="http", items=(ITEM, second)), AT)
+        job, p.ReportCompleted(job_id=JOB, attempt=1, engine="http", items=(ITEM, second)), AT
+    )
 
     assert isinstance(decision, list)
     completed = decision[-1]

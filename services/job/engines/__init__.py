@@ -53,8 +53,17 @@ class Observer(Protocol):
     """What the worker wants to know while an engine runs. Calls are cheap and never block the engine;
     throttling is the observer's business. `finished` returns after the file is stored."""
 
-    def progress(self, *, done: int, total: int | None, speed: int = 0, eta: int | None = None,
-                 items_done: int = 0, items_total: int | None = None, current: str | None = None) -> None: ...
+    def progress(
+        self,
+        *,
+        done: int,
+        total: int | None,
+        speed: int = 0,
+        eta: int | None = None,
+        items_done: int = 0,
+        items_total: int | None = None,
+        current: str | None = None,
+    ) -> None: ...
 
     async def resolved(self, *, title: str | None, total: int | None, items_total: int | None) -> None: ...
 

@@ -51,9 +51,19 @@ class GalleryDlEngine:
         folder = fetch.work / "gallery"
         await asyncio.to_thread(self._prepare, fetch, folder)
         process = await sandbox.spawn(
-            [sys.executable, "-m", "gallery_dl", "--config-ignore", "-c", str(fetch.work / "gallery.json"),
-             "--", fetch.url],
-            cwd=fetch.work, env=sandbox.environment(fetch.work, {"PYTHONUNBUFFERED": "1"}))
+            [
+                sys.executable,
+                "-m",
+                "gallery_dl",
+                "--config-ignore",
+                "-c",
+                str(fetch.work / "gallery.json"),
+                "--",
+                fetch.url,
+            ],
+            cwd=fetch.work,
+            env=sandbox.environment(fetch.work, {"PYTHONUNBUFFERED": "1"}),
+        )
         ended = asyncio.Event()
         errors: list[str] = []
         reading = asyncio.create_task(_errors(process, errors))
@@ -86,27 +96,48 @@ class GalleryDlEngine:
 
     def _configuration(self, fetch: Fetch, folder: Path) -> dict[str, Any]:
         extractor: dict[str, Any] = {
-            "base-directory": str(folder), "directory": [], "proxy": fetch.proxy, "timeout": 30, "retries": 3,
-            "sleep-429": 5, "path-restrict": "ascii", "path-replace": "_", "path-remove": "\x00-\x1f\x7f",
-            "skip": True, "ytdl": {"enabled": False}, "archive": None, "cookies": None, "netrc": False,
+            "base-directory": str(folder),
+            "directory": [],
+            "proxy": fetch.proxy,
+            "timeout": 30,
+            "retries": 3,
+            "sleep-429": 5,
+            "path-restrict": "ascii",
+            "path-replace": "_",
+            "path-remove": "\x00-\x1f\x7f",
+            "skip": True,
+            "ytdl": {"enabled": False},
+            "archive": None,
+            "cookies": None,
+            "netrc": False,
             "cache": {"file": str(fetch.work / "cache.sqlite3")},
         }
         if fetch.options.max_items:
             extractor["file-range"] = f"1-{fetch.options.max_items}"
         for software, roots in self.instances.items():
             extractor[software] = {f"local{index}": {"root": root} for index, root in enumerate(roots)}
-        downloader: dict[str, Any] = {"part": True, "retries": 2, "timeout": 30, "progress": None,
-                                      "ytdl": {"enabled": False}}
+        downloader: dict[str, Any] = {
+            "part": True,
+            "retries": 2,
+            "timeout": 30,
+            "progress": None,
+            "ytdl": {"enabled": False},
+        }
         if fetch.rate:
             downloader["rate"] = str(fetch.rate)
         return {
-            "extractor": extractor, "downloader": downloader, "cache": {"file": None},
-            "output": {"mode": {"start": "", "success": FILE + "{}\n", "skip": SKIP + "{}\n"}, "shorten": False,
-                       "log": {"level": "error", "format": "{message}"}, "progress": False},
+            "extractor": extractor,
+            "downloader": downloader,
+            "cache": {"file": None},
+            "output": {
+                "mode": {"start": "", "success": FILE + "{}\n", "skip": SKIP + "{}\n"},
+                "shorten": False,
+                "log": {"level": "error", "format": "{message}"},
+                "progress": False,
+            },
         }
 
-    async def _listen(self, process: asyncio.subprocess.Process, fetch: Fetch, folder: Path,
-                      observer: Observer) -> int:
+    async def _listen(self, process: asyncio.subprocess.Process, fetch: Fetch, folder: Path, observer: Observer) -> int:
         """How many files there were, new and passed over."""
         assert process.stdout is not None
         done = passed = 0
@@ -116,8 +147,9 @@ class GalleryDlEngine:
                 async with asyncio.timeout(SILENT_SECONDS):
                     line = (await process.stdout.readline()).decode(errors="replace").rstrip("\n")
             except TimeoutError as error:
-                raise EngineFailed(Failure(kind="transient", code="stalled",
-                                           message="the downloader fell silent")) from error
+                raise EngineFailed(
+                    Failure(kind="transient", code="stalled", message="the downloader fell silent")
+                ) from error
             if not line:
                 return done + passed
             if not line.startswith((FILE, SKIP)):
@@ -125,7 +157,7 @@ class GalleryDlEngine:
             if not resolved:
                 resolved = True
                 await observer.resolved(title=None, total=None, items_total=None)
-            path = Path(line[len(FILE):]).resolve()
+            path = Path(line[len(FILE) :]).resolve()
             if not path.is_relative_to(folder.resolve()):
                 continue
             if line.startswith(SKIP) or path.name in fetch.known:
@@ -133,9 +165,15 @@ class GalleryDlEngine:
                 await observer.skipped(path.name)
                 continue
             done += 1
-            await observer.finished(FetchedFile(
-                key=path.name, path=path, name=path.name, size=path.stat().st_size,
-                media_type=mimetypes.guess_type(path.name)[0] or "application/octet-stream"))
+            await observer.finished(
+                FetchedFile(
+                    key=path.name,
+                    path=path,
+                    name=path.name,
+                    size=path.stat().st_size,
+                    media_type=mimetypes.guess_type(path.name)[0] or "application/octet-stream",
+                )
+            )
             observer.progress(done=done, total=None, items_done=done, current=path.name)
 
 

@@ -17,13 +17,73 @@ from services.job.engines.ytdlp import YtdlpEngine
 
 LIST_SECONDS = 30.0
 _EXAMPLE = re.compile(r"^Example : https?://([^/\s]+)", re.MULTILINE)
-_PLAIN = frozenset("""
-7z aac apk avi bin bz2 csv dmg doc docx epub exe flac gif gz img iso jpeg jpg json m4a m4v mkv mov mp3 mp4 mpg odt ogg
-opus pdf png rar rpm tar tgz txt wav webm webp wmv xls xlsx xz zip zst
-""".split())
+_PLAIN = frozenset(
+    [
+        "7z",
+        "aac",
+        "apk",
+        "avi",
+        "bin",
+        "bz2",
+        "csv",
+        "dmg",
+        "doc",
+        "docx",
+        "epub",
+        "exe",
+        "flac",
+        "gif",
+        "gz",
+        "img",
+        "iso",
+        "jpeg",
+        "jpg",
+        "json",
+        "m4a",
+        "m4v",
+        "mkv",
+        "mov",
+        "mp3",
+        "mp4",
+        "mpg",
+        "odt",
+        "ogg",
+        "opus",
+        "pdf",
+        "png",
+        "rar",
+        "rpm",
+        "tar",
+        "tgz",
+        "txt",
+        "wav",
+        "webm",
+        "webp",
+        "wmv",
+        "xls",
+        "xlsx",
+        "xz",
+        "zip",
+        "zst",
+    ]
+)
 """Endings that mean a file; anything may still turn out to be a page, then the next engine has its turn."""
-_VIDEO_SITES = frozenset({"twitter.com", "x.com", "reddit.com", "tiktok.com", "vimeo.com", "youtube.com", "youtu.be",
-                          "twitch.tv", "dailymotion.com", "soundcloud.com", "bandcamp.com", "bilibili.com"})
+_VIDEO_SITES = frozenset(
+    {
+        "twitter.com",
+        "x.com",
+        "reddit.com",
+        "tiktok.com",
+        "vimeo.com",
+        "youtube.com",
+        "youtu.be",
+        "twitch.tv",
+        "dailymotion.com",
+        "soundcloud.com",
+        "bandcamp.com",
+        "bilibili.com",
+    }
+)
 """Sites that both foreign engines know and whose links mostly mean a video."""
 
 
@@ -64,16 +124,24 @@ class Router:
             return None
 
     async def _ask(self) -> frozenset[str]:
-        process = await sandbox.spawn([sys.executable, "-m", "gallery_dl", "--config-ignore", "--list-extractors"],
-                                      cwd=self._cache.parent, env=sandbox.environment(self._cache.parent))
+        process = await sandbox.spawn(
+            [sys.executable, "-m", "gallery_dl", "--config-ignore", "--list-extractors"],
+            cwd=self._cache.parent,
+            env=sandbox.environment(self._cache.parent),
+        )
         try:
             async with asyncio.timeout(LIST_SECONDS):
                 output, _ = await process.communicate()
         except TimeoutError:
             process.kill()
             return frozenset()
-        hosts = sorted({host.removeprefix("www.").lower() for host in _EXAMPLE.findall(output.decode(errors="replace"))
-                        if "." in host and "example" not in host})
+        hosts = sorted(
+            {
+                host.removeprefix("www.").lower()
+                for host in _EXAMPLE.findall(output.decode(errors="replace"))
+                if "." in host and "example" not in host
+            }
+        )
         fresh = self._cache.with_suffix(".new")
         await asyncio.to_thread(fresh.write_text, json.dumps(hosts))
         await asyncio.to_thread(fresh.replace, self._cache)

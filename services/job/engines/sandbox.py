@@ -1,4 +1,4 @@
-"""How a program that is not ours runs: in a group of its own, with limits, without our environment, and never past us."""
+"""How a program that is not ours runs: in a group of its own, with limits, without our environment, never past us."""
 
 from __future__ import annotations
 
@@ -37,8 +37,16 @@ def environment(home: Path, extra: Mapping[str, str] | None = None) -> dict[str,
 async def spawn(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> asyncio.subprocess.Process:
     """Never a shell. Both outputs are pipes."""
     return await asyncio.create_subprocess_exec(
-        *argv, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-        cwd=str(cwd), env=dict(env), start_new_session=True, preexec_fn=confine, limit=1 << 20)
+        *argv,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        cwd=str(cwd),
+        env=dict(env),
+        start_new_session=True,
+        preexec_fn=confine,
+        limit=1 << 20,
+    )
 
 
 def kill_group(pid: int, how: signal.Signals) -> bool:

@@ -100,8 +100,15 @@ class YtdlpEngine:
             writer.close()
 
     def _request(self, fetch: Fetch) -> dict[str, Any]:
-        return {"url": fetch.url, "proxy": fetch.proxy, "work": str(fetch.work), "known": sorted(fetch.known),
-                "options": msgspec.to_builtins(fetch.options), "ffmpeg": self._ffmpeg, "rate": fetch.rate}
+        return {
+            "url": fetch.url,
+            "proxy": fetch.proxy,
+            "work": str(fetch.work),
+            "known": sorted(fetch.known),
+            "options": msgspec.to_builtins(fetch.options),
+            "ffmpeg": self._ffmpeg,
+            "rate": fetch.rate,
+        }
 
     async def _listen(self, reader: asyncio.StreamReader, fetch: Fetch, observer: Observer, pid: list[int]) -> None:
         while True:
@@ -142,11 +149,20 @@ class YtdlpEngine:
         root = str(Path(__file__).parents[3])
         with theirs:
             self._zygote = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "services.job.engines.zygote", str(theirs.fileno()), str(self._cache),
-                stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.DEVNULL, pass_fds=(theirs.fileno(),), start_new_session=True,
-                preexec_fn=sandbox.confine, cwd=str(self._cache),
-                env=sandbox.environment(self._cache, {"YTDLP_NO_PLUGINS": "1", "PYTHONPATH": root}))
+                sys.executable,
+                "-m",
+                "services.job.engines.zygote",
+                str(theirs.fileno()),
+                str(self._cache),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.DEVNULL,
+                pass_fds=(theirs.fileno(),),
+                start_new_session=True,
+                preexec_fn=sandbox.confine,
+                cwd=str(self._cache),
+                env=sandbox.environment(self._cache, {"YTDLP_NO_PLUGINS": "1", "PYTHONPATH": root}),
+            )
         self._control = ours
         return ours
 
@@ -173,8 +189,7 @@ def _file(told: dict[str, Any], fetch: Fetch) -> FetchedFile:
     path = Path(told["path"]).resolve()
     if not path.is_relative_to(fetch.work.resolve()):
         raise _failed("permanent", "outside", "the downloader wrote outside its folder")
-    return FetchedFile(key=told["key"], path=path, name=told["name"], size=told["size"],
-                       media_type=told["media_type"])
+    return FetchedFile(key=told["key"], path=path, name=told["name"], size=told["size"], media_type=told["media_type"])
 
 
 async def _until_end(reader: asyncio.StreamReader, ended: asyncio.Event) -> None:

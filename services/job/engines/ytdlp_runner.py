@@ -38,7 +38,7 @@ def warm(cache: str) -> None:
         _extractors.extend(yt_dlp.extractor.gen_extractor_classes())
         suitable("https://files.test/warm/up")
         ydl.get_info_extractor("Generic")
-        _ = ydl._request_director
+        _ = ydl._request_director  # noqa: SLF001 - built on first use, which must be before the forks
 
 
 def suitable(url: str) -> bool:
@@ -138,17 +138,41 @@ class Runner:
             "format": "ba/b" if audio else f"bv*{limit}+ba/b{limit}/bv*+ba/b",
             "outtmpl": {"default": "%(extractor_key)s-%(id)s.%(ext)s"},
             "paths": {"home": self._request["work"], "temp": self._request["work"]},
-            "restrictfilenames": True, "windowsfilenames": True, "trim_file_name": 150, "overwrites": False,
-            "continuedl": resume, "quiet": True, "noprogress": True, "no_color": True, "no_warnings": True,
-            "logger": _Silent(), "cachedir": False, "socket_timeout": 20, "retries": 3, "fragment_retries": 5,
-            "extractor_retries": 1, "file_access_retries": 1, "skip_unavailable_fragments": False,
-            "concurrent_fragment_downloads": 4, "proxy": self._request["proxy"], "usenetrc": False,
-            "enable_file_urls": False, "default_search": "error", "warn_when_outdated": False,
-            "noplaylist": False, "ignoreerrors": False, "allow_playlist_files": False,
-            "download_archive": _Known(self._request["known"], self.tell), "match_filter": self._match,
-            "progress_hooks": [self._progress], "postprocessor_hooks": [self._processing],
-            "ffmpeg_location": self._request["ffmpeg"], "playlistend": options.get("max_items"),
-            "nocheckcertificate": False, "hls_prefer_native": True, "fixup": "detect_or_warn",
+            "restrictfilenames": True,
+            "windowsfilenames": True,
+            "trim_file_name": 150,
+            "overwrites": False,
+            "continuedl": resume,
+            "quiet": True,
+            "noprogress": True,
+            "no_color": True,
+            "no_warnings": True,
+            "logger": _Silent(),
+            "cachedir": False,
+            "socket_timeout": 20,
+            "retries": 3,
+            "fragment_retries": 5,
+            "extractor_retries": 1,
+            "file_access_retries": 1,
+            "skip_unavailable_fragments": False,
+            "concurrent_fragment_downloads": 4,
+            "proxy": self._request["proxy"],
+            "usenetrc": False,
+            "enable_file_urls": False,
+            "default_search": "error",
+            "warn_when_outdated": False,
+            "noplaylist": False,
+            "ignoreerrors": False,
+            "allow_playlist_files": False,
+            "download_archive": _Known(self._request["known"], self.tell),
+            "match_filter": self._match,
+            "progress_hooks": [self._progress],
+            "postprocessor_hooks": [self._processing],
+            "ffmpeg_location": self._request["ffmpeg"],
+            "playlistend": options.get("max_items"),
+            "nocheckcertificate": False,
+            "hls_prefer_native": True,
+            "fixup": "detect_or_warn",
             "source_address": None,
         }
         if audio:
@@ -167,8 +191,14 @@ class Runner:
             self._resolved = True
             several = self._items_total > 1
             total = None if several else info.get("filesize") or info.get("filesize_approx")
-            self.tell({"t": "resolved", "title": info.get("playlist_title") if several else info.get("title"),
-                       "total": int(total) if total else None, "items_total": self._items_total})
+            self.tell(
+                {
+                    "t": "resolved",
+                    "title": info.get("playlist_title") if several else info.get("title"),
+                    "total": int(total) if total else None,
+                    "items_total": self._items_total,
+                }
+            )
         return None
 
     def _progress(self, status: dict[str, Any]) -> None:
@@ -176,14 +206,25 @@ class Runner:
         if status["status"] != "downloading" or now - self._told < PROGRESS_SECONDS:
             return
         self._told = now
-        done, total = status.get("downloaded_bytes") or 0, status.get("total_bytes") or status.get("total_bytes_estimate")
+        done, total = (
+            status.get("downloaded_bytes") or 0,
+            status.get("total_bytes") or status.get("total_bytes_estimate"),
+        )
         name = str(status.get("filename"))
         # A total that is only estimated wobbles; what is shown never goes back.
         done = self._percent[name] = max(self._percent.get(name, 0), int(done))
-        self.tell({"t": "progress", "done": done, "total": int(total) if total else None,
-                   "speed": int(status.get("speed") or 0), "eta": int(status["eta"]) if status.get("eta") else None,
-                   "items_done": self._done, "items_total": self._items_total,
-                   "current": (status.get("info_dict") or {}).get("title")})
+        self.tell(
+            {
+                "t": "progress",
+                "done": done,
+                "total": int(total) if total else None,
+                "speed": int(status.get("speed") or 0),
+                "eta": int(status["eta"]) if status.get("eta") else None,
+                "items_done": self._done,
+                "items_total": self._items_total,
+                "current": (status.get("info_dict") or {}).get("title"),
+            }
+        )
 
     def _processing(self, status: dict[str, Any]) -> None:
         if status["status"] == "started" and status["postprocessor"] not in ("MoveFiles", "_Finished"):
@@ -193,10 +234,16 @@ class Runner:
         path = Path(info["filepath"])
         self._done += 1
         title = str(info.get("title") or info.get("id") or "download")
-        self.tell({
-            "t": "file", "key": f"{info['extractor_key'].lower()} {info['id']}", "path": str(path),
-            "name": f"{title}{path.suffix}", "size": path.stat().st_size,
-            "media_type": mimetypes.guess_type(path.name)[0] or "application/octet-stream"})
+        self.tell(
+            {
+                "t": "file",
+                "key": f"{info['extractor_key'].lower()} {info['id']}",
+                "path": str(path),
+                "name": f"{title}{path.suffix}",
+                "size": path.stat().st_size,
+                "media_type": mimetypes.guess_type(path.name)[0] or "application/octet-stream",
+            }
+        )
 
     def _fail(self, error: DownloadError) -> None:
         kind, code, message = classify(error)
@@ -212,8 +259,11 @@ def classify(error: DownloadError) -> tuple[str, str, str]:
             return _by_status(cause.status)
     if any(isinstance(cause, ProxyError) for cause in causes) or "egress refused" in text:
         refused = "403" in text or "egress refused" in text
-        return ("permanent", "egress_refused", "this address may not be reached") if refused else (
-            "host_down", "unreachable", "the server can not be reached")
+        return (
+            ("permanent", "egress_refused", "this address may not be reached")
+            if refused
+            else ("host_down", "unreachable", "the server can not be reached")
+        )
     for cause in causes:
         if isinstance(cause, UnsupportedError):
             return "content", "unsupported_url", "nothing that can be downloaded was found behind this link"

@@ -57,7 +57,7 @@ def _receive(control: socket.socket) -> tuple[bytes, socket.socket | None]:
     message, ancillary, _, _ = control.recvmsg(REQUEST_LIMIT, socket.CMSG_SPACE(handles.itemsize))
     for level, kind, data in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            handles.frombytes(data[:handles.itemsize])
+            handles.frombytes(data[: handles.itemsize])
             return message, socket.socket(fileno=handles[0])
     return message, None
 

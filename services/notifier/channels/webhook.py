@@ -34,7 +34,9 @@ class Webhooks:
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
             connector=self._policy.connector(limit=32, limit_per_host=4),
-            timeout=aiohttp.ClientTimeout(total=SECONDS), cookie_jar=aiohttp.DummyCookieJar())
+            timeout=aiohttp.ClientTimeout(total=SECONDS),
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -50,8 +52,12 @@ class Webhooks:
         assert self._session is not None
         try:
             check_link(url, self._policy)
-            async with self._session.post(url, data=raw, allow_redirects=False, headers={
-                    "Content-Type": "application/json", "User-Agent": "Longshore", SIGNATURE: signature}) as response:
+            async with self._session.post(
+                url,
+                data=raw,
+                allow_redirects=False,
+                headers={"Content-Type": "application/json", "User-Agent": "Longshore", SIGNATURE: signature},
+            ) as response:
                 status = response.status
                 return answered(status, None if 200 <= status < 300 else f"the receiver answered {status}")
         except BadLink as bad:

@@ -20,24 +20,60 @@ class Platform(Struct, frozen=True, kw_only=True):
 
 
 PLATFORMS: tuple[Platform, ...] = (
-    Platform(platform="rapidgator", name="RapidGator", domains=("rapidgator.net", "rapidgator.asia", "rg.to"),
-             file=r"^/file/(?P<id>[0-9a-f]{32}|\d+)"),
-    Platform(platform="keep2share", name="Keep2Share",
-             domains=("keep2share.cc", "k2s.cc", "k2share.cc", "fboom.me", "fileboom.me", "tezfiles.com"),
-             file=r"^/(?:file/)?(?P<id>[0-9a-f]{13,})"),
-    Platform(platform="1fichier", name="1fichier",
-             domains=("1fichier.com", "alterupload.com", "cjoint.net", "desfichiers.com", "dfichiers.com",
-                      "megadl.fr", "mesfichiers.org", "piecejointe.net", "pjointe.com", "tenvoi.com", "dl4free.com"),
-             file=r"^/?\?(?P<id>[0-9a-z]{5,20})"),
-    Platform(platform="nitroflare", name="Nitroflare", domains=("nitroflare.com", "nitro.download", "nitroflare.net"),
-             file=r"^/(?:view|watch)/(?P<id>[0-9A-Z]+)"),
-    Platform(platform="ddownload", name="DDownload", domains=("ddownload.com", "ddl.to"),
-             file=r"^/(?P<id>[0-9a-z]{12})(?:/|$)"),
-    Platform(platform="katfile", name="Katfile",
-             domains=("katfile.com", "katfile.online", "katfile.cloud", "katfile.vip"),
-             file=r"^/(?P<id>[0-9a-z]{12})(?:/|$)"),
-    Platform(platform="turbobit", name="Turbobit", domains=("turbobit.net", "trbt.cc"),
-             file=r"^/(?P<id>[0-9a-z]{12})(?:\.html|/|$)"),
+    Platform(
+        platform="rapidgator",
+        name="RapidGator",
+        domains=("rapidgator.net", "rapidgator.asia", "rg.to"),
+        file=r"^/file/(?P<id>[0-9a-f]{32}|\d+)",
+    ),
+    Platform(
+        platform="keep2share",
+        name="Keep2Share",
+        domains=("keep2share.cc", "k2s.cc", "k2share.cc", "fboom.me", "fileboom.me", "tezfiles.com"),
+        file=r"^/(?:file/)?(?P<id>[0-9a-f]{13,})",
+    ),
+    Platform(
+        platform="1fichier",
+        name="1fichier",
+        domains=(
+            "1fichier.com",
+            "alterupload.com",
+            "cjoint.net",
+            "desfichiers.com",
+            "dfichiers.com",
+            "megadl.fr",
+            "mesfichiers.org",
+            "piecejointe.net",
+            "pjointe.com",
+            "tenvoi.com",
+            "dl4free.com",
+        ),
+        file=r"^/?\?(?P<id>[0-9a-z]{5,20})",
+    ),
+    Platform(
+        platform="nitroflare",
+        name="Nitroflare",
+        domains=("nitroflare.com", "nitro.download", "nitroflare.net"),
+        file=r"^/(?:view|watch)/(?P<id>[0-9A-Z]+)",
+    ),
+    Platform(
+        platform="ddownload",
+        name="DDownload",
+        domains=("ddownload.com", "ddl.to"),
+        file=r"^/(?P<id>[0-9a-z]{12})(?:/|$)",
+    ),
+    Platform(
+        platform="katfile",
+        name="Katfile",
+        domains=("katfile.com", "katfile.online", "katfile.cloud", "katfile.vip"),
+        file=r"^/(?P<id>[0-9a-z]{12})(?:/|$)",
+    ),
+    Platform(
+        platform="turbobit",
+        name="Turbobit",
+        domains=("turbobit.net", "trbt.cc"),
+        file=r"^/(?P<id>[0-9a-z]{12})(?:\.html|/|$)",
+    ),
 )
 
 _BY_DOMAIN = {domain: platform for platform in PLATFORMS for domain in platform.domains}

@@ -44,10 +44,12 @@ def cors(request: AnyRequest) -> dict[str, str]:
     """On errors too, or the extension reports a network error. Reflecting any origin is safe because nothing but the
     key in a header lets anyone in."""
     return {
-        "Access-Control-Allow-Origin": request.headers.get("origin") or "*", "Vary": "Origin",
+        "Access-Control-Allow-Origin": request.headers.get("origin") or "*",
+        "Vary": "Origin",
         "Access-Control-Allow-Methods": "GET, POST, PUT, DELETE, OPTIONS",
         "Access-Control-Allow-Headers": "Content-Type, Authorization, Idempotency-Key",
-        "Access-Control-Allow-Private-Network": "true", "Access-Control-Max-Age": "600",
+        "Access-Control-Allow-Private-Network": "true",
+        "Access-Control-Max-Age": "600",
     }
 
 
@@ -102,10 +104,18 @@ def routes(edge: Edge) -> list[HTTPRouteHandler]:
             key = await holder(request)
         except Unauthorized as error:
             return problem(request, error.status, str(error))
-        return success(request, {
-            "message": "Connection successful!", "keyId": str(key.key_id), "keyName": key.key_name,
-            "maxBatchUrls": translate.MAX_URLS, "serverVersion": edge.version,
-            "protocolVersion": translate.PROTOCOL_VERSION, "capabilities": translate.CAPABILITIES})
+        return success(
+            request,
+            {
+                "message": "Connection successful!",
+                "keyId": str(key.key_id),
+                "keyName": key.key_name,
+                "maxBatchUrls": translate.MAX_URLS,
+                "serverVersion": edge.version,
+                "protocolVersion": translate.PROTOCOL_VERSION,
+                "capabilities": translate.CAPABILITIES,
+            },
+        )
 
     @route(PATHS[2], http_method=["GET", "OPTIONS"], status_code=200)
     async def jobs(request: AnyRequest) -> Response[bytes]:

@@ -18,8 +18,13 @@ MAX_URLS = 200
 MAX_IDS = 100
 MAX_FALLBACKS = 20
 PROTOCOL_VERSION = 1
-CAPABILITIES = {"cookies.sync": False, "jobs.polling": True, "extraction.directorySource": True,
-                "extraction.accumulate": False, "external.fallbackUrls": True}
+CAPABILITIES = {
+    "cookies.sync": False,
+    "jobs.polling": True,
+    "extraction.directorySource": True,
+    "extraction.accumulate": False,
+    "external.fallbackUrls": True,
+}
 """Honest: the extension hides what is not offered."""
 
 _URL = re.compile(r"https?://.+", re.DOTALL)
@@ -66,9 +71,14 @@ def urls(body: wire.External) -> list[str]:
 
 
 def options(body: wire.External, primary: list[str]) -> Options:
-    directory = [_checked(part, pattern, name) for part, pattern, name in (
-        (body.site_directory, _SITE, "siteDirectory"), (body.custom_directory, _DIRECTORY, "customDirectory"))
-        if part not in (None, "")]
+    directory = [
+        _checked(part, pattern, name)
+        for part, pattern, name in (
+            (body.site_directory, _SITE, "siteDirectory"),
+            (body.custom_directory, _DIRECTORY, "customDirectory"),
+        )
+        if part not in (None, "")
+    ]
     return Options(directory=tuple(directory), fallback_urls=_fallbacks(body.fallback_urls, primary))
 
 
@@ -88,15 +98,19 @@ def _fallbacks(given: object, primary: list[str]) -> tuple[str, ...]:
 
 def command(owner: UUID, links: list[str], chosen: Options, new_id: Callable[[], UUID]) -> SubmitJobs:
     return SubmitJobs(
-        owner=owner, dialect="gdluxx", batch_id=new_id() if len(links) > 1 else None,
-        requests=tuple(Request(job_id=new_id(), url=link, options=chosen) for link in links))
+        owner=owner,
+        dialect="gdluxx",
+        batch_id=new_id() if len(links) > 1 else None,
+        requests=tuple(Request(job_id=new_id(), url=link, options=chosen) for link in links),
+    )
 
 
 def accepted(links: list[str], job_ids: Mapping[int, UUID], errors: Mapping[int, str]) -> wire.Submission:
     """One result per link, in their order, duplicates included."""
     results = [
         wire.Result(url=link, success=True, job_id=str(job_ids[index]), message="Job started successfully")
-        if index in job_ids else wire.Result(url=link, success=False, error=errors.get(index, "Not accepted"))
+        if index in job_ids
+        else wire.Result(url=link, success=False, error=errors.get(index, "Not accepted"))
         for index, link in enumerate(links)
     ]
     return wire.Submission(overall_success=not errors, results=results)
@@ -119,10 +133,15 @@ def job_ids(text: str | None) -> list[UUID]:
 def job(view: JobView) -> wire.Job:
     """They have no word for waiting: whatever has not ended is running."""
     return wire.Job(
-        id=str(view.job_id), url=view.url, status=status(view), start_time=_millis(view.submitted_at),
+        id=str(view.job_id),
+        url=view.url,
+        status=status(view),
+        start_time=_millis(view.submitted_at),
         end_time=_millis(view.finished_at) if view.finished_at else None,
         exit_code=None if view.finished_at is None else 0 if view.state == "completed" else 1,
-        download_count=len(view.items), skip_count=view.skipped)
+        download_count=len(view.items),
+        skip_count=view.skipped,
+    )
 
 
 def status(view: JobView) -> str:
@@ -131,8 +150,14 @@ def status(view: JobView) -> str:
     return "error" if view.state in ("failed", "cancelled") else "running"
 
 
-STATUS: dict[str, int] = {"job.not_found": 404, "gateway.no_such_job": 404, "storage.file_not_found": 404,
-                          "job.wrong_state": 409, "job.idempotency_mismatch": 409, "auth.locked_out": 429}
+STATUS: dict[str, int] = {
+    "job.not_found": 404,
+    "gateway.no_such_job": 404,
+    "storage.file_not_found": 404,
+    "job.wrong_state": 409,
+    "job.idempotency_mismatch": 409,
+    "auth.locked_out": 429,
+}
 """HTTP status of our refusals; any other is 400."""
 
 

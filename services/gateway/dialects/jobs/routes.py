@@ -59,8 +59,9 @@ def routes(edge: Edge) -> list[HTTPRouteHandler]:
         key = await holder(request)
         body = translate.decode(await request.body())
         job_id, command_id = translate.identities(key.key_id, request.headers.get("x-idempotency-key"), new_id)
-        submitted = await edge.ask.submit(translate.command(key.owner, body, job_id), actor=f"key:{key.key_id}",
-                                          command_id=command_id)
+        submitted = await edge.ask.submit(
+            translate.command(key.owner, body, job_id), actor=f"key:{key.key_id}", command_id=command_id
+        )
         answer: dict[str, object] = {"job_id": str(submitted.job_ids[0])}
         if submitted.replayed:
             answer["cached"] = True
@@ -70,8 +71,9 @@ def routes(edge: Edge) -> list[HTTPRouteHandler]:
         key = await holder(request)
         limit, offset, states = translate.listing(*(request.query_params.get(n) for n in ("limit", "offset", "status")))
         views, total = await edge.ask.jobs.page(key.owner, states, limit, offset)
-        return reply({"jobs": [translate.job(view, None) for view in views], "total": total, "limit": limit,
-                      "offset": offset})
+        return reply(
+            {"jobs": [translate.job(view, None) for view in views], "total": total, "limit": limit, "offset": offset}
+        )
 
     async def show(request: AnyRequest) -> Response[bytes]:
         return reply(translate.job(await mine(request, await holder(request)), link))
@@ -94,8 +96,9 @@ def routes(edge: Edge) -> list[HTTPRouteHandler]:
             raise Invalid(translate.NO_RETRY)
         job_id = new_id()
         await edge.ask.submit(translate.again(view, key.owner, job_id), actor=f"key:{key.key_id}")
-        return reply({"job_id": str(job_id), "original_job_id": str(view.job_id),
-                      "message": "Job re-queued successfully"}, 201)
+        return reply(
+            {"job_id": str(job_id), "original_job_id": str(view.job_id), "message": "Job re-queued successfully"}, 201
+        )
 
     def told(handler: Any) -> Any:
         """Their shape for what is wrong with a request."""
@@ -114,8 +117,14 @@ def routes(edge: Edge) -> list[HTTPRouteHandler]:
         return answered
 
     table: tuple[tuple[Literal["GET", "POST", "DELETE"], str, Any], ...] = (
-        ("POST", "/jobs", create), ("GET", "/jobs", listing), ("GET", "/jobs/{job_id:str}", show),
-        ("DELETE", "/jobs/{job_id:str}", cancel), ("POST", "/jobs/{job_id:str}/retry", retry))
+        ("POST", "/jobs", create),
+        ("GET", "/jobs", listing),
+        ("GET", "/jobs/{job_id:str}", show),
+        ("DELETE", "/jobs/{job_id:str}", cancel),
+        ("POST", "/jobs/{job_id:str}/retry", retry),
+    )
     # The answer carries its own status; DELETE would otherwise be 204, which has no body.
-    return [route([root + path for root in ROOTS], http_method=[method], status_code=200)(told(handler))
-            for method, path, handler in table]
+    return [
+        route([root + path for root in ROOTS], http_method=[method], status_code=200)(told(handler))
+        for method, path, handler in table
+    ]

@@ -25,22 +25,47 @@ CANCELLED = "Job cancelled by user"
 
 _RESOLUTIONS = {"best": None, "2160": 2160, "1440": 1440, "1080": 1080, "720": 720, "480": 480, "360": 360}
 _FORMATS = frozenset({"mp4", "m4a"})
-_NOT_YET = ("video_codec", "audio_codec", "audio_bitrate", "video_quality", "quality_preset", "download_subtitles",
-            "download_thumbnail", "clip_start", "clip_end", "live_recording", "live_from_start", "wait_for_video",
-            "max_duration", "enable_progress_webhook", "storage", "paused")
+_NOT_YET = (
+    "video_codec",
+    "audio_codec",
+    "audio_bitrate",
+    "video_quality",
+    "quality_preset",
+    "download_subtitles",
+    "download_thumbnail",
+    "clip_start",
+    "clip_end",
+    "live_recording",
+    "live_from_start",
+    "wait_for_video",
+    "max_duration",
+    "enable_progress_webhook",
+    "storage",
+    "paused",
+)
 """Options of theirs that nothing behind us does: saying so is better than a file that is not what was asked for."""
 
 STATUS = {
-    "held": ("Pending", "Queued"), "queued": ("Pending", "Queued"), "admitted": ("Pending", "Queued"),
-    "paused": ("Pending", "Queued"), "resolving": ("Processing", "Downloading"),
-    "downloading": ("Processing", "Downloading"), "processing": ("Processing", "Muxing"),
-    "storing": ("Processing", "Uploading"), "completed": ("Completed", "Finished"), "failed": ("Failed", "Finished"),
+    "held": ("Pending", "Queued"),
+    "queued": ("Pending", "Queued"),
+    "admitted": ("Pending", "Queued"),
+    "paused": ("Pending", "Queued"),
+    "resolving": ("Processing", "Downloading"),
+    "downloading": ("Processing", "Downloading"),
+    "processing": ("Processing", "Muxing"),
+    "storing": ("Processing", "Uploading"),
+    "completed": ("Completed", "Finished"),
+    "failed": ("Failed", "Finished"),
     "cancelled": ("Failed", "Cancelled"),
 }
 FILTERS = {
     "pending": ("held", "queued", "admitted", "paused"),
-    "processing": ("resolving", "downloading", "processing", "storing"), "completed": ("completed",),
-    "failed": ("failed", "cancelled"), "cancelled": ("cancelled",), "warning": (), "skipped": (),
+    "processing": ("resolving", "downloading", "processing", "storing"),
+    "completed": ("completed",),
+    "failed": ("failed", "cancelled"),
+    "cancelled": ("cancelled",),
+    "warning": (),
+    "skipped": (),
 }
 
 
@@ -71,8 +96,13 @@ def options(body: wire.Create) -> Options:
     resolution = body.max_resolution or "best"
     if resolution not in _RESOLUTIONS:
         raise Invalid("max_resolution must be best, 2160, 1440, 1080, 720, 480 or 360")
-    return Options(audio_only=body.audio_only, max_height=_RESOLUTIONS[resolution], webhook_url=body.webhook_url,
-                   filename=_filename(body.filename), directory=_folder(body.folder))
+    return Options(
+        audio_only=body.audio_only,
+        max_height=_RESOLUTIONS[resolution],
+        webhook_url=body.webhook_url,
+        filename=_filename(body.filename),
+        directory=_folder(body.folder),
+    )
 
 
 def _filename(name: str | None) -> str | None:
@@ -97,8 +127,9 @@ def _folder(folder: str | None) -> tuple[str, ...]:
 
 
 def command(owner: UUID, body: wire.Create, job_id: UUID) -> SubmitJobs:
-    return SubmitJobs(owner=owner, dialect="jobs",
-                      requests=(Request(job_id=job_id, url=body.url, options=options(body)),))
+    return SubmitJobs(
+        owner=owner, dialect="jobs", requests=(Request(job_id=job_id, url=body.url, options=options(body)),)
+    )
 
 
 def identities(key_id: UUID, idempotency_key: str | None, new_id: Callable[[], UUID]) -> tuple[UUID, UUID | None]:
@@ -113,8 +144,13 @@ def identities(key_id: UUID, idempotency_key: str | None, new_id: Callable[[], U
 
 def again(view: JobView, owner: UUID, job_id: UUID) -> SubmitJobs:
     """Their retry is a new job that names the old one."""
-    return SubmitJobs(owner=owner, dialect="jobs", requests=(Request(
-        job_id=job_id, url=view.url, options=view.options, priority=view.priority, retry_of=view.job_id),))
+    return SubmitJobs(
+        owner=owner,
+        dialect="jobs",
+        requests=(
+            Request(job_id=job_id, url=view.url, options=view.options, priority=view.priority, retry_of=view.job_id),
+        ),
+    )
 
 
 def listing(limit: str | None, offset: str | None, status: str | None) -> tuple[int, int, tuple[str, ...] | None]:
@@ -136,11 +172,18 @@ def job(view: JobView, link: Callable[[UUID, str], str] | None) -> wire.Job:
     if failure is not None:
         error = failure.message
     return wire.Job(
-        id=str(view.job_id), url=view.url, status=status, step=step, error=error,
+        id=str(view.job_id),
+        url=view.url,
+        status=status,
+        step=step,
+        error=error,
         error_type=None if failure is None else "warning" if failure.kind == "content" else "error",
-        title=view.title, folder="/".join(view.options.directory) or None, filename=view.options.filename,
+        title=view.title,
+        folder="/".join(view.options.directory) or None,
+        filename=view.options.filename,
         batch_id=str(view.batch_id) if view.batch_id else None,
-        file_size=view.size if view.items else None, s3_key=item.name if item else None,
+        file_size=view.size if view.items else None,
+        s3_key=item.name if item else None,
         s3_url=link(item.file_id, item.name) if item and link else None,
         storage_provider="local" if item else None,
         queue_wait_ms=_between(view.submitted_at, view.started_at),
@@ -149,13 +192,21 @@ def job(view: JobView, link: Callable[[UUID, str], str] | None) -> wire.Job:
         mux_duration_ms=_between(view.processing_at, view.storing_at),
         upload_duration_ms=_between(view.storing_at, view.finished_at),
         total_duration_ms=_between(view.submitted_at, view.finished_at),
-        download_retries=view.retries, audio_only=view.options.audio_only,
-        created_at=_millis(view.submitted_at), finished_at=_millis(view.finished_at) if view.finished_at else None)
+        download_retries=view.retries,
+        audio_only=view.options.audio_only,
+        created_at=_millis(view.submitted_at),
+        finished_at=_millis(view.finished_at) if view.finished_at else None,
+    )
 
 
 STATUS_OF_REFUSAL: dict[str, int] = {
-    "job.not_found": 404, "gateway.no_such_job": 404, "storage.file_not_found": 404, "job.wrong_state": 400,
-    "job.idempotency_mismatch": 409, "auth.locked_out": 429}
+    "job.not_found": 404,
+    "gateway.no_such_job": 404,
+    "storage.file_not_found": 404,
+    "job.wrong_state": 400,
+    "job.idempotency_mismatch": 409,
+    "auth.locked_out": 429,
+}
 """HTTP status of our refusals; any other is 400."""
 
 

@@ -49,17 +49,29 @@ class Limits:
         while len(self._counts) > COUNTED:
             self._counts.popitem(last=False)
         reset = (window + 1) * WINDOW
-        headers = {"X-RateLimit-Limit": str(limit), "X-RateLimit-Remaining": str(max(0, limit - used)),
-                   "X-RateLimit-Reset": str(reset)}
+        headers = {
+            "X-RateLimit-Limit": str(limit),
+            "X-RateLimit-Remaining": str(max(0, limit - used)),
+            "X-RateLimit-Reset": str(reset),
+        }
         if used > limit:
             headers["Retry-After"] = str(reset - int(time.time()))
         return used <= limit, headers
 
 
-def problem(_: AnyRequest, status: int, text: str, headers: dict[str, str] | None = None,
-            code: str | None = None) -> Response[bytes]:
-    return reply({"detail": text, "error_code": code or translate.CODES.get(status, "ERROR"),
-                  "timestamp": translate.iso(datetime.now(UTC)), "request_id": str(new_id())}, status, headers)
+def problem(
+    _: AnyRequest, status: int, text: str, headers: dict[str, str] | None = None, code: str | None = None
+) -> Response[bytes]:
+    return reply(
+        {
+            "detail": text,
+            "error_code": code or translate.CODES.get(status, "ERROR"),
+            "timestamp": translate.iso(datetime.now(UTC)),
+            "request_id": str(new_id()),
+        },
+        status,
+        headers,
+    )
 
 
 def routes(edge: Edge, hub: Hub) -> list[HTTPRouteHandler | WebsocketRouteHandler]:

@@ -24,20 +24,52 @@ from proto.job import (
 )
 from services.gateway.domain import JobView
 
-STATUS = {"held": "paused", "paused": "paused", "queued": "pending", "admitted": "pending", "resolving": "pending",
-          "downloading": "downloading", "processing": "downloading", "storing": "downloading",
-          "completed": "completed", "failed": "failed", "cancelled": "failed"}
+STATUS = {
+    "held": "paused",
+    "paused": "paused",
+    "queued": "pending",
+    "admitted": "pending",
+    "resolving": "pending",
+    "downloading": "downloading",
+    "processing": "downloading",
+    "storing": "downloading",
+    "completed": "completed",
+    "failed": "failed",
+    "cancelled": "failed",
+}
 
-CODES = {400: "BAD_REQUEST", 401: "INVALID_CREDENTIALS", 403: "FORBIDDEN", 404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED",
-         409: "INVALID_STATE", 413: "PAYLOAD_TOO_LARGE", 422: "VALIDATION_ERROR", 429: "RATE_LIMITED",
-         500: "INTERNAL_ERROR", 503: "SERVICE_UNAVAILABLE"}
+CODES = {
+    400: "BAD_REQUEST",
+    401: "INVALID_CREDENTIALS",
+    403: "FORBIDDEN",
+    404: "NOT_FOUND",
+    405: "METHOD_NOT_ALLOWED",
+    409: "INVALID_STATE",
+    413: "PAYLOAD_TOO_LARGE",
+    422: "VALIDATION_ERROR",
+    429: "RATE_LIMITED",
+    500: "INTERNAL_ERROR",
+    503: "SERVICE_UNAVAILABLE",
+}
 
 STATUS_OF_REFUSAL: dict[str, int] = {
-    "auth.bad_credentials": 401, "auth.bad_token": 401, "auth.locked_out": 429, "auth.user_not_found": 404,
-    "auth.key_not_found": 404, "auth.username_taken": 409, "auth.weak_password": 422, "job.not_found": 404,
-    "gateway.no_such_job": 404, "job.wrong_state": 409, "job.stale_attempt": 409, "job.bad_request": 422,
-    "job.idempotency_mismatch": 409, "storage.file_not_found": 404, "scheduler.not_found": 404,
-    "scheduler.bad_cron": 422}
+    "auth.bad_credentials": 401,
+    "auth.bad_token": 401,
+    "auth.locked_out": 429,
+    "auth.user_not_found": 404,
+    "auth.key_not_found": 404,
+    "auth.username_taken": 409,
+    "auth.weak_password": 422,
+    "job.not_found": 404,
+    "gateway.no_such_job": 404,
+    "job.wrong_state": 409,
+    "job.stale_attempt": 409,
+    "job.bad_request": 422,
+    "job.idempotency_mismatch": 409,
+    "storage.file_not_found": 404,
+    "scheduler.not_found": 404,
+    "scheduler.bad_cron": 422,
+}
 """HTTP status of our refusals; any other is 400."""
 
 T = TypeVar("T")
@@ -77,19 +109,31 @@ def _decode(body: bytes, kind: type[T]) -> T:
 
 
 def session(one: Session) -> dict[str, Any]:
-    return {"access_token": one.access_token, "refresh_token": one.refresh_token, "token_type": "bearer",
-            "expires_in": one.expires_in, "user": _user(one.user)}
+    return {
+        "access_token": one.access_token,
+        "refresh_token": one.refresh_token,
+        "token_type": "bearer",
+        "expires_in": one.expires_in,
+        "user": _user(one.user),
+    }
 
 
 def refreshed(one: Session) -> dict[str, Any]:
     """The newer refresh token is ours to add: a client that knows only the first goes on with that."""
-    return {"access_token": one.access_token, "token_type": "bearer", "expires_in": one.expires_in,
-            "refresh_token": one.refresh_token}
+    return {
+        "access_token": one.access_token,
+        "token_type": "bearer",
+        "expires_in": one.expires_in,
+        "refresh_token": one.refresh_token,
+    }
 
 
 def me(user: User) -> dict[str, Any]:
-    return {**_user(user), "created_at": iso(user.created_at),
-            "last_login": iso(user.last_login) if user.last_login else None}
+    return {
+        **_user(user),
+        "created_at": iso(user.created_at),
+        "last_login": iso(user.last_login) if user.last_login else None,
+    }
 
 
 def _user(user: User) -> dict[str, Any]:
@@ -107,9 +151,17 @@ def iso(at: datetime) -> str:
 
 def item(view: JobView) -> dict[str, Any]:
     """A queue item as the socket shows it."""
-    return {"id": view.number, "url": view.url, "platform": platform(view), "source": source(view),
-            "status": STATUS[view.state], "priority": view.priority, "attempts": view.attempt, "title": view.title,
-            "error_message": view.failure.message if view.failure and view.state == "failed" else None}
+    return {
+        "id": view.number,
+        "url": view.url,
+        "platform": platform(view),
+        "source": source(view),
+        "status": STATUS[view.state],
+        "priority": view.priority,
+        "attempts": view.attempt,
+        "title": view.title,
+        "error_message": view.failure.message if view.failure and view.state == "failed" else None,
+    }
 
 
 def platform(view: JobView) -> str:
@@ -129,17 +181,25 @@ def frames(event: Event, view: JobView) -> list[Frame]:
         case JobCancelled():
             return [("queue_updated", {"action": "removed", "item": item(view)})]
         case JobStarted():
-            return [("queue_updated", {"action": "updated", "item": item(view)}),
-                    _log("INFO", f"Started downloading {name}")]
+            return [
+                ("queue_updated", {"action": "updated", "item": item(view)}),
+                _log("INFO", f"Started downloading {name}"),
+            ]
         case JobAttemptFailed():
-            return [("queue_updated", {"action": "updated", "item": item(view)}),
-                    _log("WARNING", f"{event.failure.message}; trying again: {name}")]
+            return [
+                ("queue_updated", {"action": "updated", "item": item(view)}),
+                _log("WARNING", f"{event.failure.message}; trying again: {name}"),
+            ]
         case JobCompleted():
-            return [("download_completed", _completed(view, event)),
-                    ("notification", _notice("success", "Download complete", name))]
+            return [
+                ("download_completed", _completed(view, event)),
+                ("notification", _notice("success", "Download complete", name)),
+            ]
         case JobFailed():
-            return [("queue_updated", {"action": "updated", "item": item(view)}),
-                    ("notification", _notice("error", "Download failed", f"{event.failure.message}: {name}"))]
+            return [
+                ("queue_updated", {"action": "updated", "item": item(view)}),
+                ("notification", _notice("error", "Download failed", f"{event.failure.message}: {name}")),
+            ]
         case JobItemCompleted() | JobItemSkipped() | JobItemFailed():
             return []
         case _:
@@ -148,9 +208,15 @@ def frames(event: Event, view: JobView) -> list[Frame]:
 
 def _completed(view: JobView, event: JobCompleted) -> dict[str, Any]:
     began = view.started_at or view.submitted_at
-    return {"queue_id": view.number, "url": view.url, "platform": platform(view), "source": source(view),
-            "items_downloaded": event.items_done, "duration_seconds": round((event.at - began).total_seconds(), 3),
-            "status": "completed"}
+    return {
+        "queue_id": view.number,
+        "url": view.url,
+        "platform": platform(view),
+        "source": source(view),
+        "items_downloaded": event.items_done,
+        "duration_seconds": round((event.at - began).total_seconds(), 3),
+        "status": "completed",
+    }
 
 
 def _log(level: str, message: str) -> Frame:
@@ -168,7 +234,15 @@ def progress(signal: Progress, view: JobView) -> Frame:
     elif signal.items_total:
         share = signal.items_done / signal.items_total
     return "download_progress", {
-        "queue_id": view.number, "url": view.url, "platform": platform(view), "source": source(view),
-        "status": "downloading", "progress": min(100, int(share * 100)), "items_downloaded": signal.items_done,
-        "items_total": signal.items_total, "current_item": signal.current_item,
-        "speed_mbps": round(signal.speed / 1_000_000, 2), "eta_seconds": signal.eta}
+        "queue_id": view.number,
+        "url": view.url,
+        "platform": platform(view),
+        "source": source(view),
+        "status": "downloading",
+        "progress": min(100, int(share * 100)),
+        "items_downloaded": signal.items_done,
+        "items_total": signal.items_total,
+        "current_item": signal.current_item,
+        "speed_mbps": round(signal.speed / 1_000_000, 2),
+        "eta_seconds": signal.eta,
+    }
