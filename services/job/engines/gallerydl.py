@@ -5,28 +5,24 @@ from __future__ import annotations
 import asyncio
 import json
 import mimetypes
+import re
 import sys
+from collections import deque
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import urlsplit
 
-from proto.job import EngineName, Failure, FailureKind
+from proto.job import EngineName, Failure
 from services.job.engines import EngineFailed, Fetch, FetchedFile, Observer, sandbox
+from services.job.engines.gallery_failures import exit_failure, failure_in
+from services.job.engines.gallery_settings import FILE_MARK, PROGRESS_MARK, prepare
 
 SILENT_SECONDS = 600.0
-FILE, SKIP = "\x1eF ", "\x1eS "
-"""Before the path of a finished and of a passed-over file; no path begins so."""
-ERRORS_KEPT = 200
-
-_BITS: tuple[tuple[int, FailureKind, str, str], ...] = (
-    (64, "content", "unsupported_url", "nothing that can be downloaded was found behind this link"),
-    (16, "auth_required", "auth_required", "the site asks for a login"),
-    (8, "content", "challenge", "the site wants to see a person first"),
-    (128, "transient", "disk_error", "the files could not be written"),
-    (32, "permanent", "bad_options", "the options do not fit this site"),
-    (4, "transient", "extraction_failed", "the site's answer could not be used"),
-    (1, "transient", "engine_error", "the download failed"),
-)
-"""Exit status bits, the most telling first."""
+"""Without a word. Sites with slow limits make it wait between requests."""
+WORDS_KEPT = 50
+WORD_LENGTH = 500
+_SCALE = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+_AMOUNT = re.compile(r"([\d.]+)([kMGT]?)")
 
 
 class BadInstances(ValueError):
@@ -37,6 +33,8 @@ class GalleryDlEngine:
     name: EngineName = "gallerydl"
 
     def __init__(self, cache: Path, instances: str = "") -> None:
+        """`instances`: `software=https://host,...`, sites that it can read but does not know by name.
+        Raises BadInstances."""
         self._cache = cache
         self.instances = parse_instances(instances)
 
@@ -48,167 +46,133 @@ class GalleryDlEngine:
         """Nothing outlives a fetch."""
 
     async def fetch(self, fetch: Fetch, observer: Observer) -> None:
-        folder = fetch.work / "gallery"
-        await asyncio.to_thread(self._prepare, fetch, folder)
-        process = await sandbox.spawn(
-            [
-                sys.executable,
-                "-m",
-                "gallery_dl",
-                "--config-ignore",
-                "-c",
-                str(fetch.work / "gallery.json"),
-                "--",
-                fetch.url,
-            ],
-            cwd=fetch.work,
-            env=sandbox.environment(fetch.work, {"PYTHONUNBUFFERED": "1"}),
-        )
-        ended = asyncio.Event()
-        errors: list[str] = []
-        reading = asyncio.create_task(_errors(process, errors))
-        try:
-            found = await self._listen(process, fetch, folder, observer)
+        """A link that it does not know raises EngineFailed with code `not_mine`, unless it was asked for by name."""
+        settings = await asyncio.to_thread(prepare, fetch, self.instances)
+        argv = [sys.executable, "-m", "gallery_dl", "--config-ignore", "-c", str(settings), "--", fetch.url]
+        run = _Run(fetch, observer)
+        async with sandbox.program(
+            argv, cwd=fetch.work, env=sandbox.environment(fetch.work, {"PYTHONUNBUFFERED": "1"})
+        ) as process:
+            words = sandbox.lines(process)
+            while True:
+                try:
+                    async with asyncio.timeout(SILENT_SECONDS):
+                        word = await anext(words, None)
+                except TimeoutError as error:
+                    raise EngineFailed(
+                        Failure(kind="transient", code="stalled", message="the downloader fell silent")
+                    ) from error
+                if word is None:
+                    break
+                await run.hear(word)
             status = await process.wait()
-            await reading
-            ended.set()
-        finally:
-            if process.returncode is None:
-                waiting = asyncio.create_task(_ended(process, ended))
-                await sandbox.end_group(process.pid, ended)
-                await waiting
-            reading.cancel()
-        if status:
-            raise _failure(status, errors)
-        if not found:
-            raise EngineFailed(Failure(kind="content", code="empty", message="there is nothing behind this link"))
+        await run.conclude(status)
 
-    def _prepare(self, fetch: Fetch, folder: Path) -> None:
-        folder.mkdir(exist_ok=True)
-        for key in fetch.known:
-            # What was stored has left the folder; an empty file of its name makes the program pass over it.
-            path = (folder / key).resolve()
-            if path.is_relative_to(folder.resolve()) and not path.exists():
-                path.touch()
-        config = fetch.work / "gallery.json"
-        config.touch(mode=0o600)  # it holds the proxy's password
-        config.write_text(json.dumps(self._configuration(fetch, folder)))
 
-    def _configuration(self, fetch: Fetch, folder: Path) -> dict[str, Any]:
-        extractor: dict[str, Any] = {
-            "base-directory": str(folder),
-            "directory": [],
-            "proxy": fetch.proxy,
-            "timeout": 30,
-            "retries": 3,
-            "sleep-429": 5,
-            "path-restrict": "ascii",
-            "path-replace": "_",
-            "path-remove": "\x00-\x1f\x7f",
-            "skip": True,
-            "ytdl": {"enabled": False},
-            "archive": None,
-            "cookies": None,
-            "netrc": False,
-            "cache": {"file": str(fetch.work / "cache.sqlite3")},
-        }
-        if fetch.options.max_items:
-            extractor["file-range"] = f"1-{fetch.options.max_items}"
-        for software, roots in self.instances.items():
-            extractor[software] = {f"local{index}": {"root": root} for index, root in enumerate(roots)}
-        downloader: dict[str, Any] = {
-            "part": True,
-            "retries": 2,
-            "timeout": 30,
-            "progress": None,
-            "ytdl": {"enabled": False},
-        }
-        if fetch.rate:
-            downloader["rate"] = str(fetch.rate)
-        return {
-            "extractor": extractor,
-            "downloader": downloader,
-            "cache": {"file": None},
-            "output": {
-                "mode": {"start": "", "success": FILE + "{}\n", "skip": SKIP + "{}\n"},
-                "shorten": False,
-                "log": {"level": "error", "format": "{message}"},
-                "progress": False,
-            },
-        }
+class _Run:
+    """What one run said so far."""
 
-    async def _listen(self, process: asyncio.subprocess.Process, fetch: Fetch, folder: Path, observer: Observer) -> int:
-        """How many files there were, new and passed over."""
-        assert process.stdout is not None
-        done = passed = 0
-        resolved = False
-        while True:
-            try:
-                async with asyncio.timeout(SILENT_SECONDS):
-                    line = (await process.stdout.readline()).decode(errors="replace").rstrip("\n")
-            except TimeoutError as error:
-                raise EngineFailed(
-                    Failure(kind="transient", code="stalled", message="the downloader fell silent")
-                ) from error
-            if not line:
-                return done + passed
-            if not line.startswith((FILE, SKIP)):
-                continue
-            if not resolved:
-                resolved = True
-                await observer.resolved(title=None, total=None, items_total=None)
-            path = Path(line[len(FILE) :]).resolve()
-            if not path.is_relative_to(folder.resolve()):
-                continue
-            if line.startswith(SKIP) or path.name in fetch.known:
-                passed += 1
-                await observer.skipped(path.name)
-                continue
-            done += 1
-            await observer.finished(
-                FetchedFile(
-                    key=path.name,
-                    path=path,
-                    name=path.name,
-                    size=path.stat().st_size,
-                    media_type=mimetypes.guess_type(path.name)[0] or "application/octet-stream",
-                )
+    def __init__(self, fetch: Fetch, observer: Observer) -> None:
+        self._fetch = fetch
+        self._observer = observer
+        self._folder = (fetch.work / "gallery").resolve()
+        self._told: set[str] = set()
+        self._stored = 0
+        self._bytes = 0
+        self._warnings: deque[str] = deque(maxlen=WORDS_KEPT)
+        self._errors: deque[str] = deque(maxlen=WORDS_KEPT)
+        self._held_back: list[Failure] = []
+        self._refused: list[Failure] = []
+        self._resolved = False
+
+    async def hear(self, word: str) -> None:
+        if word.startswith(FILE_MARK):
+            if not self._resolved:
+                self._resolved = True
+                await self._observer.resolved(title=None, total=None, items_total=None)
+            event: dict[str, Any] = json.loads(word[len(FILE_MARK) :])
+            if event["key"] not in self._told:
+                await self._happened(event["t"], event["key"], Path(event["path"]))
+        elif word.startswith(PROGRESS_MARK):
+            done, speed = (_amount(part) for part in word[len(PROGRESS_MARK) :].split())
+            self._observer.progress(done=self._bytes + done, total=None, speed=speed, items_done=self._stored)
+        elif word.startswith("error ") and "Failed to download" not in word:
+            self._errors.append(word[:WORD_LENGTH])
+        else:
+            self._warnings.append(word[:WORD_LENGTH])
+
+    async def _happened(self, what: str, key: str, path: Path) -> None:
+        self._told.add(key)
+        if key in self._fetch.known:
+            await self._observer.skipped(key)
+        elif what == "failed":
+            await self._failed(key)
+        else:  # also a file that was found on disk: an earlier attempt fetched it and did not get to store it
+            await self._finished(key, *await asyncio.to_thread(_measured, path))
+        self._warnings.clear()
+
+    async def _finished(self, key: str, path: Path, size: int) -> None:
+        if not path.is_relative_to(self._folder):
+            raise EngineFailed(
+                Failure(kind="permanent", code="outside", message="the downloader wrote outside its folder")
             )
-            observer.progress(done=done, total=None, items_done=done, current=path.name)
+        self._stored += 1
+        self._bytes += size
+        await self._observer.finished(
+            FetchedFile(
+                key=key,
+                path=path,
+                name=path.name,
+                size=size,
+                media_type=mimetypes.guess_type(path.name)[0] or "application/octet-stream",
+            )
+        )
+        self._observer.progress(done=self._bytes, total=None, items_done=self._stored, current=path.name)
+
+    async def _failed(self, key: str) -> None:
+        failure = failure_in(self._warnings)
+        if failure.kind in ("content", "permanent"):
+            self._refused.append(failure)
+            await self._observer.item_failed(key, failure)
+        else:
+            self._held_back.append(failure)
+
+    async def conclude(self, status: int) -> None:
+        """Raises EngineFailed."""
+        got = len(self._told) - len(self._refused) - len(self._held_back)
+        if status and (self._errors or not self._told):
+            failure = exit_failure(status, self._errors, asked_for=self._fetch.options.engine == "gallerydl")
+            if failure.kind != "content" or not got:
+                raise EngineFailed(failure)
+            await self._observer.item_failed("part", failure)
+        if self._held_back:
+            raise EngineFailed(self._held_back[0])
+        if not got:
+            raise EngineFailed(
+                self._refused[0]
+                if self._refused
+                else Failure(kind="content", code="empty", message="there is nothing behind this link")
+            )
 
 
 def parse_instances(text: str) -> dict[str, list[str]]:
-    """Raises BadInstances."""
+    """Roots by software. Raises BadInstances."""
     found: dict[str, list[str]] = {}
     for part in filter(None, (piece.strip() for piece in text.split(","))):
         software, equals, root = part.partition("=")
-        if not equals or not software.isidentifier() or not root.startswith(("http://", "https://")):
+        parts = urlsplit(root)
+        if not equals or not software.isidentifier() or parts.scheme not in ("http", "https") or not parts.hostname:
             raise BadInstances(f"LONGSHORE_GALLERY_INSTANCES: {part!r} is not software=https://host")
         found.setdefault(software, []).append(root.rstrip("/"))
     return found
 
 
-async def _errors(process: asyncio.subprocess.Process, kept: list[str]) -> None:
-    assert process.stderr is not None
-    while line := await process.stderr.readline():
-        kept.append(line.decode(errors="replace").strip())
-        del kept[:-ERRORS_KEPT]
+def _measured(path: Path) -> tuple[Path, int]:
+    path = path.resolve()
+    return path, path.stat().st_size
 
 
-async def _ended(process: asyncio.subprocess.Process, ended: asyncio.Event) -> None:
-    await process.wait()
-    ended.set()
-
-
-def _failure(status: int, errors: list[str]) -> EngineFailed:
-    text = " ".join(errors)
-    if "egress refused" in text or "Tunnel connection failed: 403" in text:
-        return EngineFailed(Failure(kind="permanent", code="egress_refused", message="this address may not be reached"))
-    if "429" in text:
-        return EngineFailed(Failure(kind="rate_limited", code="http_429", message="the server asks to wait"))
-    if status & 4 and any(code in text for code in ("404", "410", "could not be found")):
-        return EngineFailed(Failure(kind="content", code="gone", message="there is nothing behind this link"))
-    for bit, kind, code, message in _BITS:
-        if status & bit:
-            return EngineFailed(Failure(kind=kind, code=code, message=message))
-    return EngineFailed(Failure(kind="transient", code="engine_error", message="the download failed"))
+def _amount(text: str) -> int:
+    """Of bytes, as the program writes them: `117.52k`."""
+    match = _AMOUNT.fullmatch(text)
+    return int(float(match[1]) * _SCALE[match[2]]) if match else 0

@@ -1,4 +1,4 @@
-"""Which engines are tried for a link, in order. An engine that finds the link is not its own passes it on."""
+"""Which engines are tried for a link, in order. One that finds the link is not its own passes it on (`not_mine`)."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from services.job.engines import sandbox
 from services.job.engines.gallerydl import GalleryDlEngine
 from services.job.engines.ytdlp import YtdlpEngine
 
-LIST_SECONDS = 30.0
+LIST_SECONDS = 60.0
 _EXAMPLE = re.compile(r"^Example : https?://([^/\s]+)", re.MULTILINE)
 _PLAIN = frozenset(
-    [
+    {
         "7z",
         "aac",
         "apk",
@@ -26,12 +26,14 @@ _PLAIN = frozenset(
         "bin",
         "bz2",
         "csv",
+        "deb",
         "dmg",
         "doc",
         "docx",
         "epub",
         "exe",
         "flac",
+        "flv",
         "gif",
         "gz",
         "img",
@@ -45,7 +47,9 @@ _PLAIN = frozenset(
         "mov",
         "mp3",
         "mp4",
+        "mpeg",
         "mpg",
+        "msi",
         "odt",
         "ogg",
         "opus",
@@ -55,6 +59,8 @@ _PLAIN = frozenset(
         "rpm",
         "tar",
         "tgz",
+        "tif",
+        "tiff",
         "txt",
         "wav",
         "webm",
@@ -65,7 +71,7 @@ _PLAIN = frozenset(
         "xz",
         "zip",
         "zst",
-    ]
+    }
 )
 """Endings that mean a file; anything may still turn out to be a page, then the next engine has its turn."""
 _VIDEO_SITES = frozenset(
@@ -82,70 +88,80 @@ _VIDEO_SITES = frozenset(
         "soundcloud.com",
         "bandcamp.com",
         "bilibili.com",
+        "newgrounds.com",
     }
 )
-"""Sites that both foreign engines know and whose links mostly mean a video."""
+"""Sites that both foreign engines know and whose links mostly mean a video or a sound."""
 
 
 class Router:
     def __init__(self, ytdlp: YtdlpEngine, gallerydl: GalleryDlEngine, cache: Path) -> None:
+        """`cache` keeps the list of sites of each version of gallery-dl."""
         self._ytdlp = ytdlp
         self._instances = {urlsplit(root).netloc.lower() for roots in gallerydl.instances.values() for root in roots}
         self._cache = cache / f"gallery-sites-{version('gallery-dl')}.json"
         self._sites: frozenset[str] | None = None
-        self._lock = asyncio.Lock()
+        self._asking = asyncio.Lock()
 
     async def route(self, url: str, options: Options) -> list[EngineName]:
+        """A link to a file starts nothing: neither the list of sites is made for it nor yt-dlp loaded."""
+        parts = urlsplit(url)
         if options.engine is not None:
             return [options.engine]
-        parts = urlsplit(url)
-        if parts.netloc.lower() in self._instances:
-            return ["gallerydl"]
-        if parts.path.rpartition(".")[2].lower() in _PLAIN:
-            return ["http", "ytdlp"]
+        if options.audio_only or parts.netloc.lower() in self._instances:
+            return ["ytdlp"] if options.audio_only else ["gallerydl"]
         host = (parts.hostname or "").removeprefix("www.")
-        if host not in _VIDEO_SITES and _within(host, await self._gallery_sites()):
-            return ["gallerydl", "ytdlp"]
-        if await self._ytdlp.suitable(url):
-            return ["ytdlp"]
-        return ["http", "ytdlp"]
+        if parts.path.rpartition(".")[2].lower() in _PLAIN:
+            # A page may be named like a picture. Where the list is not at hand the program itself says what it knows.
+            known = await self._remembered()
+            return ["http", "gallerydl", "ytdlp"] if known is None or _within(host, known) else ["http", "ytdlp"]
+        if _within(host, await self._gallery_sites()):
+            return ["ytdlp", "gallerydl"] if _within(host, _VIDEO_SITES) else ["gallerydl", "ytdlp"]
+        return ["ytdlp"] if await self._ytdlp.suitable(url) else ["http", "ytdlp"]
 
     async def _gallery_sites(self) -> frozenset[str]:
         """Hosts of gallery-dl's own examples, asked of the program once per version and kept."""
-        async with self._lock:
-            if self._sites is None:
-                self._sites = await asyncio.to_thread(self._known) or await self._ask()
+        async with self._asking:
+            known = await self._remembered()
+            if known is None:
+                known = self._sites = await self._ask()
+        return known
+
+    async def _remembered(self) -> frozenset[str] | None:
+        if self._sites is None:
+            self._sites = await asyncio.to_thread(_read, self._cache)
         return self._sites
 
-    def _known(self) -> frozenset[str] | None:
-        try:
-            return frozenset(json.loads(self._cache.read_bytes()))
-        except (FileNotFoundError, ValueError):
-            return None
-
     async def _ask(self) -> frozenset[str]:
-        process = await sandbox.spawn(
-            [sys.executable, "-m", "gallery_dl", "--config-ignore", "--list-extractors"],
-            cwd=self._cache.parent,
-            env=sandbox.environment(self._cache.parent),
-        )
-        try:
-            async with asyncio.timeout(LIST_SECONDS):
-                output, _ = await process.communicate()
-        except TimeoutError:
-            process.kill()
-            return frozenset()
-        hosts = sorted(
-            {
-                host.removeprefix("www.").lower()
-                for host in _EXAMPLE.findall(output.decode(errors="replace"))
-                if "." in host and "example" not in host
-            }
-        )
-        fresh = self._cache.with_suffix(".new")
-        await asyncio.to_thread(fresh.write_text, json.dumps(hosts))
-        await asyncio.to_thread(fresh.replace, self._cache)
-        return frozenset(hosts)
+        """Empty when the program does not answer: then its links go the way of those that nobody knows."""
+        folder = self._cache.parent
+        hosts: set[str] = set()
+        argv = [sys.executable, "-m", "gallery_dl", "--config-ignore", "--list-extractors"]
+        async with sandbox.program(argv, cwd=folder, env=sandbox.environment(folder)) as process:
+            try:
+                async with asyncio.timeout(LIST_SECONDS):
+                    async for line in sandbox.lines(process):
+                        if found := _EXAMPLE.match(line):
+                            hosts.add(found[1].lower().removeprefix("www."))
+                    await process.wait()
+            except TimeoutError:
+                return frozenset()
+        sites = frozenset(host for host in hosts if "." in host and "example" not in host)
+        await asyncio.to_thread(_write, self._cache, sites)
+        return sites
+
+
+def _read(cache: Path) -> frozenset[str] | None:
+    try:
+        return frozenset(json.loads(cache.read_bytes()))
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def _write(cache: Path, sites: frozenset[str]) -> None:
+    fresh = cache.with_suffix(".new")
+    fresh.write_text(json.dumps(sorted(sites)))
+    fresh.replace(cache)
 
 
 def _within(host: str, sites: frozenset[str]) -> bool:

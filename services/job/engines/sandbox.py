@@ -1,85 +1,107 @@
-"""How a program that is not ours runs: in a group of its own, with limits, without our environment, never past us."""
+"""How a program that is not ours runs: in a group of its own, with limits, without our environment."""
 
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import os
-import resource
 import shutil
 import signal
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-FILE_LIMIT = 1 << 40
-"""Bytes of one file; the quota proper is the owner's, this stops a runaway."""
-MEMORY_LIMIT = 4 << 30
-"""Bytes of address space."""
+from services.job.engines import confine
+
 PATIENCE = 5.0
 """Seconds between asking a group to end and ending it."""
-PR_SET_PDEATHSIG = 1
-_libc = ctypes.CDLL(None)
-
-
-def confine() -> None:
-    """In the child, before it becomes the program: limits, and death when the one that made it dies."""
-    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (FILE_LIMIT, FILE_LIMIT))
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
+REAP_SECONDS = 10.0
+LINE_LIMIT = 1 << 20
 
 
 def environment(home: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """All that a foreign program is told. Nothing of ours is inherited."""
-    return {"PATH": os.defpath, "LANG": "C.UTF-8", "HOME": str(home), "TMPDIR": str(home), **(extra or {})}
+    path = os.environ.get("PATH", os.defpath)
+    return {"PATH": path, "LANG": "C.UTF-8", "HOME": str(home), "TMPDIR": str(home), **(extra or {})}
 
 
-async def spawn(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> asyncio.subprocess.Process:
-    """Never a shell. Both outputs are pipes."""
-    return await asyncio.create_subprocess_exec(
+@asynccontextmanager
+async def program(
+    argv: Sequence[str], *, cwd: Path, env: Mapping[str, str]
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Both outputs are one pipe, in the order they were written. The whole group is gone when the block is left: asked
+    first, so that the program can leave its files in order."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-I",
+        "-S",
+        confine.__file__,
+        str(os.getpid()),
         *argv,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
         cwd=str(cwd),
         env=dict(env),
         start_new_session=True,
-        preexec_fn=confine,
-        limit=1 << 20,
+        limit=LINE_LIMIT,
     )
-
-
-def kill_group(pid: int, how: signal.Signals) -> bool:
-    """Whether there was anything left to signal."""
     try:
-        os.killpg(pid, how)
-    except (ProcessLookupError, PermissionError):
-        return False
-    return True
+        yield process
+    finally:
+        try:
+            if process.returncode is None:
+                signal_group(process.pid, signal.SIGINT)
+                await _ended(process)
+        finally:
+            signal_group(process.pid, signal.SIGKILL)
+        async with asyncio.timeout(REAP_SECONDS):
+            await process.wait()
 
 
-async def end_group(pid: int, ended: asyncio.Event) -> None:
-    """Ask the whole group to end, then end it: children of a child included."""
-    kill_group(pid, signal.SIGINT)
-    try:
+async def _ended(process: asyncio.subprocess.Process) -> None:
+    assert process.stdout is not None
+    with suppress(TimeoutError):
         async with asyncio.timeout(PATIENCE):
-            await ended.wait()
-    except TimeoutError:
-        pass
-    kill_group(pid, signal.SIGKILL)
+            while await process.stdout.read(LINE_LIMIT):
+                """A full pipe must not keep it from ending."""
+            await process.wait()
+
+
+async def lines(process: asyncio.subprocess.Process) -> AsyncIterator[str]:
+    """Lines until the output ends; one that is longer than LINE_LIMIT is left out."""
+    assert process.stdout is not None
+    while True:
+        try:
+            line = await process.stdout.readline()
+        except ValueError:
+            continue
+        if not line:
+            return
+        yield line.decode(errors="replace").rstrip("\n")
+
+
+def signal_group(pid: int, how: signal.Signals) -> None:
+    """A group that is gone is fine."""
+    with suppress(ProcessLookupError):
+        os.killpg(pid, how)
 
 
 def ffmpeg(cache: Path) -> Path | None:
-    """The system's ffmpeg, else the wheel's under the name that programs look for."""
+    """The system's, else the wheel's under its proper name: foreign programs look for `ffmpeg`, not for
+    `ffmpeg-linux-x86_64-v9`. None on a machine for which the wheel has none."""
     found = shutil.which("ffmpeg")
-    if found:
+    if found is not None:
         return Path(found)
-    import imageio_ffmpeg  # noqa: PLC0415 - only where the system has none
+    import imageio_ffmpeg  # noqa: PLC0415  # only where the system has none
 
-    binary = Path(imageio_ffmpeg.get_ffmpeg_exe())
+    try:
+        binary = Path(imageio_ffmpeg.get_ffmpeg_exe())
+    except RuntimeError:
+        return None
     link = cache / "bin" / "ffmpeg"
     link.parent.mkdir(parents=True, exist_ok=True)
-    if not link.exists():
+    if not link.is_symlink() or link.readlink() != binary:
         fresh = link.with_name(f"ffmpeg.{os.getpid()}")
         fresh.unlink(missing_ok=True)
         fresh.symlink_to(binary)

@@ -1,0 +1,96 @@
+"""What gallery-dl's exit status and log lines mean for a job."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from proto.job import Failure, FailureKind
+
+_Verdict = tuple[FailureKind, str, str]
+
+UNSUPPORTED = 64
+_BITS: tuple[tuple[int, _Verdict], ...] = (
+    (16, ("auth_required", "auth_required", "the site asks for a login")),
+    (8, ("content", "challenge", "the site wants to see a person first")),
+    (128, ("transient", "disk_error", "the files could not be written")),
+    (32, ("permanent", "bad_options", "the options do not fit this site")),
+    (4, ("transient", "extraction_failed", "the site's answer could not be used")),
+)
+"""Of the exit status, the most telling first."""
+_STATUS = re.compile(r"'(\d{3}) ")
+_SAID: tuple[tuple[str, _Verdict], ...] = (
+    (
+        r"egress refused|Tunnel connection failed: 403",
+        ("permanent", "egress_refused", "this address may not be reached"),
+    ),
+    (r"Tunnel connection failed: 407", ("transient", "egress_lost", "the way out was closed")),
+    (
+        r"Tunnel connection failed|NewConnectionError|NameResolutionError",
+        ("host_down", "unreachable", "the server can not be reached"),
+    ),
+    (r"No space left|Disk quota|File too large", ("transient", "disk_full", "there is no room for this file")),
+    (r"NotFoundError|could not be found", ("content", "gone", "there is nothing behind this link")),
+    (r"HTML response|Invalid response|Empty file|signature", ("content", "not_a_file", "there is no file behind it")),
+    (r"not supported/enabled", ("content", "unsupported_part", "this part of the page can not be downloaded")),
+    (
+        r"[Tt]imed? ?out|Connection(Reset|Aborted)?|RemoteDisconnected|IncompleteRead|ProtocolError",
+        ("transient", "connection_lost", "the connection was lost"),
+    ),
+)
+"""Patterns of log lines, the most telling first."""
+
+
+def exit_failure(status: int, errors: Iterable[str], *, asked_for: bool) -> Failure:
+    if status & UNSUPPORTED:
+        return _failure(
+            (
+                "content",
+                "unsupported_url" if asked_for else "not_mine",
+                "nothing that can be downloaded was found behind this link",
+            )
+        )
+    said = _said(errors)
+    if said is not None:
+        return said
+    for bit, verdict in _BITS:
+        if status & bit:
+            return _failure(verdict)
+    return _failure(("transient", "engine_error", "the download failed"))
+
+
+def failure_in(warnings: Iterable[str]) -> Failure:
+    """Of one file, by what was logged about it."""
+    return _said(warnings) or _failure(("transient", "download_failed", "this file could not be downloaded"))
+
+
+def _said(lines: Iterable[str]) -> Failure | None:
+    text = "\n".join(lines)
+    for pattern, verdict in _SAID[:1]:
+        if re.search(pattern, text):
+            return _failure(verdict)
+    if statuses := _STATUS.findall(text):
+        return _failure(_by_status(int(statuses[-1])))
+    for pattern, verdict in _SAID[1:]:
+        if re.search(pattern, text):
+            return _failure(verdict)
+    return None
+
+
+def _by_status(status: int) -> _Verdict:
+    if status == 429:
+        return "rate_limited", "http_429", "the server asks to wait"
+    if status in (404, 410, 451):
+        return "content", "gone", "there is nothing behind this link"
+    if status == 401:
+        return "auth_required", "auth_required", "the server asks for a login"
+    if status == 403:
+        return "content", "forbidden", "the server refuses this link"
+    if status >= 500:
+        return "transient", f"http_{status}", f"the server answers with error {status}"
+    return "content", f"http_{status}", f"the server answers with status {status}"
+
+
+def _failure(verdict: _Verdict) -> Failure:
+    kind, code, message = verdict
+    return Failure(kind=kind, code=code, message=message)

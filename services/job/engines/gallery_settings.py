@@ -1,0 +1,99 @@
+"""What gallery-dl is told for one job. The file is written by us alone; a user's choice never becomes text in it."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from services.job.engines import Fetch
+
+FILE_MARK, PROGRESS_MARK = "\x1eF", "\x1eP"
+"""Begin a line that is ours: no path and no log line begins with a record separator."""
+PROGRESS_SECONDS = 0.25
+
+
+def prepare(fetch: Fetch, instances: Mapping[str, Sequence[str]]) -> Path:
+    """The settings file, with what it refers to. It holds the proxy's password, for as long as the job has one."""
+    (fetch.work / "gallery").mkdir(exist_ok=True)
+    archive = fetch.work / "gallery.sqlite3"
+    # Made anew for each attempt: what counts is what was stored, not what was fetched.
+    archive.unlink(missing_ok=True)
+    with closing(sqlite3.connect(archive)) as connection, connection:
+        connection.execute("CREATE TABLE archive (entry TEXT PRIMARY KEY) WITHOUT ROWID")
+        connection.executemany("INSERT INTO archive VALUES (?)", [(key,) for key in fetch.known])
+    settings = fetch.work / "gallery.json"
+    settings.touch(mode=0o600)
+    settings.write_text(json.dumps(_settings(fetch, archive, instances)))
+    return settings
+
+
+def _settings(fetch: Fetch, archive: Path, instances: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    extractor: dict[str, Any] = {
+        "base-directory": str(fetch.work / "gallery"),
+        "archive": str(archive),
+        "archive-event": [],
+        "skip": True,
+        "proxy": fetch.proxy,
+        "timeout": 30,
+        "retries": 3,
+        "sleep-429": 5,
+        "cookies": None,
+        "netrc": False,
+        "metadata-path": "_path",
+        "metadata-extractor": None,
+        "path-remove": "\x00-\x1f\x7f",
+        "ytdl": {"enabled": False},
+        "recursive": {"enabled": False},
+        "postprocessors": [
+            _telling(event, said) for event, said in (("after", "finished"), ("skip", "skipped"), ("error", "failed"))
+        ],
+        **_configured(instances),
+    }
+    if fetch.options.max_items:
+        extractor["file-range"] = f"1-{fetch.options.max_items}"
+    downloader: dict[str, Any] = {
+        "part": True,
+        "retries": 3,
+        "timeout": 30,
+        "progress": PROGRESS_SECONDS,
+        "ytdl": {"enabled": False},
+    }
+    if fetch.rate:
+        downloader["rate"] = str(fetch.rate)
+    amounts = PROGRESS_MARK + " {0} {1}\n"
+    return {
+        "extractor": extractor,
+        "downloader": downloader,
+        "cache": {"file": None},
+        "output": {
+            "mode": {"start": "", "success": "", "skip": "", "progress": amounts, "progress-total": amounts},
+            "shorten": False,
+            "colors": {},
+            "progress": False,
+            "log": {"level": "warning", "format": "{levelname} {name}: {message}"},
+        },
+    }
+
+
+def _telling(event: str, said: str) -> dict[str, Any]:
+    """A line of JSON at this event. `!j` writes a value as JSON, whatever is in it."""
+    return {
+        "name": "metadata",
+        "mode": "print",
+        "event": event,
+        "format": FILE_MARK + f'{{{{"t":"{said}","key":{{_archive_key!j}},"path":{{_path.path!j}}}}}}',
+    }
+
+
+def _configured(instances: Mapping[str, Sequence[str]]) -> dict[str, dict[str, dict[str, str]]]:
+    """Named after their host, because the name begins every key of their items."""
+    return {
+        software: {re.sub(r"\W", "_", urlsplit(root).netloc.lower()): {"root": root} for root in roots}
+        for software, roots in instances.items()
+    }

@@ -1,0 +1,163 @@
+"""What yt-dlp's errors mean for a job: the classes of `proto.job.Failure`, in words without names of tools."""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+
+from yt_dlp.networking.exceptions import HTTPError, IncompleteRead, ProxyError, SSLError, TransportError
+from yt_dlp.utils import (
+    ContentTooShortError,
+    ExtractorError,
+    GeoRestrictedError,
+    PostProcessingError,
+    UnsupportedError,
+    UserNotLive,
+)
+
+Verdict = dict[str, str]
+"""kind, code, message and, if the server said so, retry_at: the fields of `proto.job.Failure`."""
+
+_STATUS: dict[int, tuple[str, str, str]] = {
+    401: ("auth_required", "auth_required", "the server asks for a login"),
+    403: ("content", "forbidden", "the server refuses this link"),
+    404: ("content", "gone", "there is nothing behind this link"),
+    407: ("transient", "egress_lost", "the way out was closed"),
+    408: ("transient", "http_408", "the server was too slow"),
+    410: ("content", "gone", "what was behind this link is gone"),
+    416: ("transient", "wrong_range", "the server refused to go on where we were"),
+    425: ("transient", "http_425", "the server is not ready"),
+    451: ("content", "gone", "what was behind this link was taken down"),
+}
+_SAID: tuple[tuple[re.Pattern[str], tuple[str, str, str]], ...] = tuple(
+    (re.compile(pattern, re.IGNORECASE), verdict)
+    for pattern, verdict in (
+        (r"\bdrm\b", ("content", "drm", "this is protected against copying")),
+        (
+            r"log ?in|sign ?in|cookies|members.only|registered users|subscribers? only|password",
+            ("auth_required", "auth_required", "the site asks for a login"),
+        ),
+        (
+            r"geo.?restrict|your (country|region|location)",
+            ("content", "geo_restricted", "this is not available in the server's country"),
+        ),
+        (r"unusual and will be skipped", ("content", "unsafe_type", "a file of this type is not taken")),
+        (r"private", ("content", "private", "this is private")),
+        (
+            r"removed|deleted|no longer|does not exist|not found|terminated",
+            ("content", "gone", "there is nothing behind this link"),
+        ),
+        (
+            r"no video formats|no formats|no video could be found|requested format is not available",
+            ("content", "no_media", "there is no video or sound behind this link"),
+        ),
+    )
+)
+_TYPES: tuple[tuple[type | tuple[type, ...], tuple[str, str, str]], ...] = (
+    (UnsupportedError, ("content", "unsupported_url", "nothing that can be downloaded was found behind this link")),
+    (GeoRestrictedError, ("content", "geo_restricted", "this is not available in the server's country")),
+    (UserNotLive, ("content", "live", "this is a live stream, and it is not on")),
+    (SSLError, ("content", "bad_certificate", "the server's certificate is not valid")),
+    (
+        (IncompleteRead, ContentTooShortError, TransportError),
+        ("transient", "connection_lost", "the connection was lost"),
+    ),
+    (PostProcessingError, ("transient", "processing_failed", "the file could not be processed")),
+)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+_PATH = re.compile(r"(?<![\w:/.])/(?:[\w.+-]+/)+[\w.+-]*")
+_WHERE = re.compile(r"^(ERROR:\s*)?(\[[\w:.+-]+\]\s*)?")
+_ADVICE = re.compile(
+    r"[;.,]?\s*(please report|confirm you are on|you might want to|use --|see\s+https://git|\(caused by).*",
+    re.IGNORECASE | re.DOTALL,
+)
+_TOOL = re.compile(r"yt[-_]dlp|youtube[-_]dlc?|ffmpeg|ffprobe", re.IGNORECASE)
+
+
+def classify(error: BaseException) -> Verdict:
+    causes = list(_chain(error))
+    for cause in causes:
+        verdict = _by_type(cause)
+        if verdict is not None:
+            return verdict
+    text = str(error)
+    for pattern, found in _SAID:
+        if pattern.search(text):
+            return _verdict(*found)
+    if any(isinstance(cause, ExtractorError) and cause.expected for cause in causes):
+        return _verdict("content", "unavailable", clean(text))
+    return _verdict("transient", "engine_error", clean(text))
+
+
+def _by_type(cause: BaseException) -> Verdict | None:
+    if isinstance(cause, HTTPError):
+        return _by_status(cause)
+    if isinstance(cause, ProxyError):
+        return _by_proxy(str(cause))
+    full = isinstance(cause, OSError) and cause.errno in _FULL
+    if full or (isinstance(cause, PostProcessingError) and "no space left" in str(cause).lower()):
+        return _verdict("transient", "disk_full", "there is no room for this file")
+    return next((_verdict(*verdict) for kinds, verdict in _TYPES if isinstance(cause, kinds)), None)
+
+
+def _by_status(error: HTTPError) -> Verdict:
+    status, headers = error.status, error.response.headers
+    if headers.get("X-Longshore-Egress"):
+        return _by_proxy(str(status))
+    if status == 429 or (status == 503 and headers.get("Retry-After")):
+        verdict = _verdict("rate_limited", f"http_{status}", "the server asks to wait")
+        at = _retry_at(headers.get("Retry-After"))
+        return {**verdict, "retry_at": at.isoformat()} if at else verdict
+    if status >= 500:
+        return _verdict("transient", f"http_{status}", f"the server answers with error {status}")
+    return _verdict(*_STATUS.get(status, ("content", f"http_{status}", f"the server answers with status {status}")))
+
+
+def _by_proxy(text: str) -> Verdict:
+    """The proxy's own answer, not the origin's."""
+    if "407" in text:
+        return _verdict(*_STATUS[407])
+    if "403" in text:
+        return _verdict("permanent", "egress_refused", "this address may not be reached")
+    return _verdict("host_down", "unreachable", "the server can not be reached")
+
+
+def _retry_at(value: str | None) -> datetime | None:
+    """Seconds or an HTTP date; None for anything else."""
+    if value is None:
+        return None
+    if value.strip().isdecimal():
+        return datetime.now(UTC) + timedelta(seconds=min(int(value), 10_000_000))
+    try:
+        at = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error and all that is behind it, nearest first."""
+    seen: set[int] = set()
+    waiting: list[object] = [error]
+    while waiting:
+        one = waiting.pop(0)
+        if not isinstance(one, BaseException) or id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        info = getattr(one, "exc_info", None)
+        waiting += [getattr(one, "cause", None), info[1] if info else None, one.__cause__, one.__context__]
+
+
+def clean(text: str) -> str:
+    """For people: no colours, no paths of this machine, no names of tools, no advice for a command line."""
+    text = _ADVICE.sub("", _WHERE.sub("", _ANSI.sub("", text)))
+    return _TOOL.sub("the downloader", _PATH.sub("a file", text)).strip()[:300] or "the download failed"
+
+
+def _verdict(kind: str, code: str, message: str) -> Verdict:
+    return {"kind": kind, "code": code, "message": message}

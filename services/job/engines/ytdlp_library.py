@@ -1,0 +1,181 @@
+"""The only door to yt-dlp's interface: one instance loaded before the forks, the fixed parameters, and the hooks."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import yt_dlp
+from yt_dlp.postprocessor.common import PostProcessor
+from yt_dlp.postprocessor.ffmpeg import FFmpegExtractAudioPP
+from yt_dlp.utils import DownloadCancelled, Popen, YoutubeDLError
+
+from services.job.engines.confine import die_with_parent
+
+GENERIC = "generic "
+LONGEST_KEY = 300
+
+
+class Listener(Protocol):
+    def is_known(self, key: str) -> bool: ...
+
+    def choose(self, info: Any, *, incomplete: bool) -> str | None: ...
+
+    def progress(self, status: dict[str, Any]) -> None: ...
+
+    def processing(self, status: dict[str, Any]) -> None: ...
+
+    def finished(self, info: dict[str, Any]) -> None: ...
+
+    def entry_failed(self, entry: dict[str, Any], error: Exception) -> None: ...
+
+
+def bind_children() -> None:
+    """What yt-dlp starts (ffmpeg, a JavaScript engine) dies with the runner, else it would go on writing into a folder
+    that the next attempt works in."""
+    original = Popen.__init__
+
+    def bound(self: Any, *arguments: Any, **options: Any) -> None:
+        original(self, *arguments, preexec_fn=die_with_parent, **options)
+
+    Popen.__init__ = bound
+
+
+def item_key(info: Mapping[str, Any]) -> str:
+    """As yt-dlp's archive has it. The generic extractor's ids are last parts of paths, and several entries of one page
+    may share one: there the address tells them apart."""
+    key = f"{(info.get('extractor_key') or info.get('ie_key') or 'link').lower()} {info.get('id') or info.get('url')}"
+    if key.startswith(GENERIC) and info.get("playlist_index"):
+        address = str(info.get("webpage_url") or info.get("url"))
+        key = f"{key} {hashlib.sha256(address.encode()).hexdigest()[:8]}"
+    return key if len(key) <= LONGEST_KEY else f"{key[:LONGEST_KEY]} {file_name(key)}"
+
+
+def file_name(key: str) -> str:
+    """Of what is written for this item, without its ending. Nothing from outside gets into a path."""
+    return hashlib.sha256(key.encode()).hexdigest()[:24]
+
+
+class Downloader(yt_dlp.YoutubeDL):  # type: ignore[misc]  # yt-dlp has no types
+    """Made once and inherited by every runner, which attaches it to a job."""
+
+    def __init__(self, ffmpeg: str) -> None:
+        self._listener: Listener | None = None
+        super().__init__({**_FIXED, "logger": _Silent(), "ffmpeg_location": ffmpeg or None})
+        self._sites = [one for one in self._ies.values() if one.IE_NAME != "generic"]
+
+    def claims(self, url: str) -> bool:
+        """Whether an extractor other than the generic one is made for this link."""
+        return any(one.suitable(url) for one in self._sites)
+
+    def attach(self, listener: Listener, request: Mapping[str, Any]) -> None:
+        """The options are the closed vocabulary of `proto.job.Options`; nothing else of a request gets in here."""
+        options = request["options"]
+        self._listener = listener
+        self.archive = _Known(listener)
+        self.params.update(
+            {
+                "proxy": request["proxy"],
+                "ratelimit": request["rate"],
+                "playlistend": options.get("max_items"),
+                "noplaylist": options.get("max_items") is None,
+                "match_filter": listener.choose,
+            }
+        )
+        if options.get("max_height"):
+            self.params["format_sort"] = [f"res:{options['max_height']}"]
+        if options.get("audio_only"):
+            self.format_selector = self.build_format_selector("ba/b")
+            self.add_post_processor(FFmpegExtractAudioPP(self, preferredcodec="m4a"))
+        self.add_post_processor(_Finished(listener), when="after_move")
+        self.add_progress_hook(listener.progress)
+        self.add_postprocessor_hook(listener.processing)
+        for handler in self._request_director.handlers.values():
+            handler.proxies = {"all": request["proxy"]}
+        self.proxies = {"all": request["proxy"]}
+
+    def fetch(self, url: str, *, resume: bool) -> None:
+        self.params["continuedl"] = resume
+        self.extract_info(url, download=True)
+
+    def process_ie_result(
+        self,
+        ie_result: Any,
+        download: bool = True,  # noqa: FBT002  # yt-dlp's signature
+        extra_info: Any = None,
+    ) -> Any:
+        """An entry of a playlist that fails does not take the others along."""
+        try:
+            return super().process_ie_result(ie_result, download, extra_info)
+        except DownloadCancelled:
+            raise
+        except (YoutubeDLError, OSError) as error:
+            if self._listener is None or not (extra_info and extra_info.get("playlist_index")):
+                raise
+            self._listener.entry_failed({**extra_info, **ie_result}, error)
+            return None
+
+
+class _Known:
+    """The archive of this job. Nothing is recorded in it: an item is known when it is stored, not when it came."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+
+    def __contains__(self, key: str) -> bool:
+        # What identifies a generic entry besides its id is known later, and then asked again.
+        return not key.startswith(GENERIC) and self._listener.is_known(key)
+
+    def add(self, key: str) -> None: ...
+
+
+class _Finished(PostProcessor):  # type: ignore[misc]  # yt-dlp has no types
+    def __init__(self, listener: Listener) -> None:
+        super().__init__()
+        self._listener = listener
+
+    def run(self, information: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
+        self._listener.finished(information)
+        return [], information
+
+
+class _Silent:
+    """yt-dlp's own words go nowhere: what matters comes as data."""
+
+    def debug(self, _: str) -> None: ...
+
+    def info(self, _: str) -> None: ...
+
+    def warning(self, _: str) -> None: ...
+
+    def error(self, _: str) -> None: ...
+
+
+_FIXED: dict[str, Any] = {
+    "format": "bv*+ba/b",
+    "outtmpl": {"default": "%(longshore)s.%(ext)s"},
+    "restrictfilenames": True,
+    "windowsfilenames": True,
+    "overwrites": False,
+    "quiet": True,
+    "noprogress": True,
+    "no_color": True,
+    "no_warnings": True,
+    "cachedir": False,
+    "socket_timeout": 20,
+    "retries": 5,
+    "fragment_retries": 10,
+    "extractor_retries": 2,
+    "file_access_retries": 1,
+    "skip_unavailable_fragments": False,
+    "concurrent_fragment_downloads": 4,
+    "usenetrc": False,
+    "enable_file_urls": False,
+    "nocheckcertificate": False,
+    "default_search": "error",
+    "warn_when_outdated": False,
+    "allow_playlist_files": False,
+    "hls_prefer_native": True,
+    "ignoreerrors": False,
+}
