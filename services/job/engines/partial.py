@@ -8,15 +8,27 @@ import fcntl
 import hashlib
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
 
 import msgspec
 
+BLOCK = 1024 * 1024
+DEPTH = 4
+"""Blocks under way at once."""
 SYNC_BYTES = 64 * 1024 * 1024
 SYNC_SECONDS = 5.0
+LEAST_SECONDS = 1.0
+"""Between two syncs, however fast the bytes come."""
 LOCK_SECONDS = 30.0
-PREFIX_CHUNK = 4 * 1024 * 1024
+CATCH_UP = 16 * BLOCK
+"""Bytes of a backlog that are hashed beside each block, so that it shrinks while the download goes on."""
+RESERVE = 256 * 1024 * 1024
+"""Bytes of the disk that no download may take: the database lives there too."""
+
+Extent = tuple[int, int]
+"""Start and stop of bytes that are there."""
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,6 +38,8 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     size: int | None
     etag: str | None
     last_modified: str | None
+    name: str = "download"
+    media_type: str = "application/octet-stream"
 
     @property
     def validator(self) -> str | None:
@@ -36,49 +50,115 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
 
 class _Manifest(msgspec.Struct, frozen=True, kw_only=True):
     identity: Identity
-    synced: int
     boot: str
+    linear: bool
+    """The file grew from its start, so within one boot its length says what is there, even after a kill."""
+    written: tuple[Extent, ...]
+    """Counts within one boot: the page cache keeps what was written."""
+    synced: tuple[Extent, ...]
+    """Counts always."""
+
+
+class _Flight(msgspec.Struct, frozen=True):
+    """A block that is being written and hashed."""
+
+    block: bytearray
+    at: int
+    count: int
+    writing: asyncio.Future[None]
+    hashing: asyncio.Future[None]
 
 
 class LockedByAnother(Exception):
     """Another attempt still writes this file."""
 
 
+class NoRoom(Exception):
+    """There is no room for this file."""
+
+
 class Partial:
-    """Appends, hashes and remembers. Blocking work runs in threads; one buffer may be under way while the next fills."""
+    """Writes, hashes and remembers. Blocking work runs in threads: while one block is written and hashed, the next
+    one fills."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.offset = 0
         self.identity: Identity | None = None
         self._manifest = path.with_name(path.name + ".manifest")
-        self._hash = hashlib.sha256()
-        self._synced = 0
-        self._synced_at = time.monotonic()
         self._handle = -1
-        self._writing: asyncio.Future[None] | None = None
+        self._linear = True
+        self._extents: tuple[Extent, ...] = ()
+        self._synced: tuple[Extent, ...] = ()
+        self._synced_at = time.monotonic()
+        self._hash = hashlib.sha256()
+        self._hashed = 0
+        self._turn = asyncio.Lock()
+        self._flying: list[_Flight] = []
+        self._writer = ThreadPoolExecutor(1, "partial-write")
+        self._hasher = ThreadPoolExecutor(1, "partial-hash")
+        self._syncing: asyncio.Task[None] | None = None
+        self._blocks: list[bytearray] = []
+
+    # -- what is there ------------------------------------------------------------------------------------------------
+
+    @property
+    def done(self) -> int:
+        return sum(stop - start for start, stop in self._extents)
+
+    @property
+    def whole(self) -> bool:
+        size = self.identity.size if self.identity is not None else None
+        return size is not None and (not size or self._extents == ((0, size),))
+
+    def gaps(self) -> list[tuple[int, int | None]]:
+        """What is missing; the last has no stop while the size is unknown."""
+        size = self.identity.size if self.identity is not None else None
+        found: list[tuple[int, int | None]] = []
+        at = 0
+        for start, stop in self._extents:
+            if at < start:
+                found.append((at, start))
+            at = stop
+        if size is None or at < size:
+            found.append((at, size))
+        return found
+
+    # -- its life -----------------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
         """Raises LockedByAnother when the writer before us does not let go within LOCK_SECONDS."""
         self._handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            await self._lock()
+            await asyncio.to_thread(self._recover)
+        except BaseException:
+            os.close(self._handle)
+            raise
+        return self
+
+    async def _lock(self) -> None:
         deadline = time.monotonic() + LOCK_SECONDS
         while True:
             try:
                 fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
             except BlockingIOError as error:
                 if time.monotonic() > deadline:
-                    os.close(self._handle)
                     raise LockedByAnother(str(self.path)) from error
-                await asyncio.sleep(0.05)  # flock has no wait that can be cancelled
-        await asyncio.to_thread(self._recover)
-        return self
+            else:
+                return
+            await asyncio.sleep(0.05)  # flock has no wait that can be cancelled
 
     async def __aexit__(self, *_: object) -> None:
+        under_way: set[asyncio.Future[None]] = {one.writing for one in self._flying}
+        under_way |= {one.hashing for one in self._flying} | ({self._syncing} if self._syncing is not None else set())
         try:
-            if self._writing is not None:
-                await asyncio.wait({self._writing})
+            if under_way:
+                await asyncio.wait(under_way)
+            if not self._linear:
+                self._remember(self._synced, durable=False)
         finally:
+            self._writer.shutdown(wait=False)
+            self._hasher.shutdown(wait=False)
             os.close(self._handle)
 
     def _recover(self) -> None:
@@ -87,70 +167,175 @@ class Partial:
         except (FileNotFoundError, msgspec.DecodeError):
             os.ftruncate(self._handle, 0)
             return
-        # Within one boot the page cache keeps all that was written; after a loss of power only what was synced counts.
         length = os.fstat(self._handle).st_size
-        self.offset = length if known.boot == _boot() else min(length, known.synced)
-        os.ftruncate(self._handle, self.offset)
+        same_boot = known.boot == _boot()
+        size = known.identity.size
+        if size is not None and length > size:
+            length = 0  # this is not ours
+        if known.linear and same_boot:
+            kept: tuple[Extent, ...] = ((0, length),) if length else ()
+        else:
+            kept = known.written if same_boot else known.synced
+        self._extents = tuple((start, min(stop, length)) for start, stop in kept if start < length)
+        self._synced = known.synced
+        self._linear = known.linear
         self.identity = known.identity
-        self._synced = min(known.synced, self.offset)
-        done = 0
-        while done < self.offset:
-            chunk = os.pread(self._handle, min(PREFIX_CHUNK, self.offset - done), done)
-            self._hash.update(chunk)
-            done += len(chunk)
+        if self._linear:
+            os.ftruncate(self._handle, self.done)
 
     async def begin(self, identity: Identity) -> None:
         """From the first byte of this version, whatever was here."""
-        await self._settled()
+        await self.settle()
         await asyncio.to_thread(self._begin, identity)
 
     def _begin(self, identity: Identity) -> None:
+        if self.identity is not None:
+            # Before the bytes: after a loss of power an old manifest must not vouch for new ones.
+            self._manifest.unlink(missing_ok=True)
+            _sync_folder(self._manifest.parent)
         os.ftruncate(self._handle, 0)
-        self.offset = self._synced = 0
-        self._hash = hashlib.sha256()
+        self._hash, self._hashed = hashlib.sha256(), 0
+        self._extents, self._synced, self._linear = (), (), True
         self.identity = identity
-        self._remember()
+        self._remember((), durable=False)
 
-    async def append(self, buffer: bytes | bytearray) -> None:
-        """Returns when the buffer before this one is written; the caller must not touch `buffer` again."""
-        await self._settled()
-        start, self.offset = self.offset, self.offset + len(buffer)
-        self._writing = asyncio.ensure_future(asyncio.to_thread(self._append, buffer, start))
+    async def sized(self, size: int) -> None:
+        """What the server says only on the way, or by ending."""
+        await self.settle()
+        assert self.identity is not None
+        self.identity = msgspec.structs.replace(self.identity, size=size)
 
-    def _append(self, buffer: bytes | bytearray, start: int) -> None:
-        view = memoryview(buffer)
-        while view:
-            written = os.pwrite(self._handle, view, start)
-            start += written
-            self._hash.update(view[:written])
-            view = view[written:]
-        now = time.monotonic()
-        if start - self._synced >= SYNC_BYTES or now - self._synced_at >= SYNC_SECONDS:
-            os.fdatasync(self._handle)
-            self._synced, self._synced_at = start, now
-            self._remember()
+    async def spread(self) -> None:
+        """From now on bytes come in at several places. Nothing may be under way."""
+        await self.settle()
+        assert self.identity is not None
+        assert self.identity.size is not None
+        self._linear = False
+        self._remember(self._synced, durable=False)
+        await asyncio.to_thread(_allocate, self._handle, self.identity.size)
 
-    async def _settled(self) -> None:
-        if self._writing is not None:
-            writing, self._writing = self._writing, None
-            await writing
+    def check_room(self, size: int | None) -> None:
+        """Raises NoRoom, before the disk is full for everybody."""
+        disk = os.fstatvfs(self._handle)
+        missing = 0 if size is None else max(0, size - os.fstat(self._handle).st_size)
+        if disk.f_bavail * disk.f_frsize - missing < RESERVE:
+            raise NoRoom
+
+    # -- bytes --------------------------------------------------------------------------------------------------------
+
+    def block(self) -> bytearray:
+        """To fill and give to `write`. Blocks go round, because memory that is warm costs a fraction of fresh one."""
+        return self._blocks.pop() if self._blocks else bytearray(BLOCK)
+
+    async def write(self, at: int, block: bytearray, count: int) -> None:
+        """Returns when few enough blocks are under way; the caller must not touch `block` again."""
+        loop = asyncio.get_running_loop()
+        async with self._turn:
+            while len(self._flying) >= DEPTH:
+                await self._land()
+            view = memoryview(block)[:count]
+            writing = loop.run_in_executor(self._writer, _pwrite, self._handle, view, at)
+            hashing = loop.run_in_executor(self._hasher, self._feed, view, at)
+            self._flying.append(_Flight(block, at, count, writing, hashing))
+
+    async def settle(self) -> None:
+        """Until everything that was written counts as there."""
+        async with self._turn:
+            while self._flying:
+                await self._land()
+
+    async def _land(self) -> None:
+        """The oldest block under way. Raises OSError, NoRoom."""
+        flight = self._flying[0]
+        await asyncio.wait({flight.writing, flight.hashing})
+        del self._flying[0]
+        flight.writing.result()
+        flight.hashing.result()
+        self._blocks.append(flight.block)
+        self._extents = joined(self._extents, (flight.at, flight.at + flight.count))
+        quiet = time.monotonic() - self._synced_at
+        fresh = self.done - sum(stop - start for start, stop in self._synced)
+        if quiet >= SYNC_SECONDS or (fresh >= SYNC_BYTES and quiet >= LEAST_SECONDS):
+            self.check_room(None)
+            if self._syncing is None or self._syncing.done():
+                self._synced_at = time.monotonic()
+                self._syncing = asyncio.create_task(asyncio.to_thread(self._sync, self._extents))
+
+    def _sync(self, extents: tuple[Extent, ...]) -> None:
+        os.fdatasync(self._handle)
+        self._remember(extents, durable=True)
+        self._synced = extents
+
+    def _feed(self, view: memoryview, at: int) -> None:
+        if at == self._hashed:
+            self._hash.update(view)
+            self._hashed += len(view)
+        else:
+            self._catch_up(self._hashed + CATCH_UP)
+
+    def _catch_up(self, limit: int) -> None:
+        """Hashes what is there from disk, in order."""
+        prefix = self._extents[0][1] if self._extents and self._extents[0][0] == 0 else 0
+        while self._hashed < min(prefix, limit):
+            piece = os.pread(self._handle, min(BLOCK, prefix - self._hashed), self._hashed)
+            if not piece:
+                raise OSError(f"{self.path} is shorter than it was")
+            self._hash.update(piece)
+            self._hashed += len(piece)
 
     async def digest(self) -> str:
-        await self._settled()
+        """Hex sha256 of the whole file."""
+        await self.settle()
+        await asyncio.to_thread(self._catch_up, self.done)
         return self._hash.hexdigest()
 
-    def _remember(self) -> None:
+    def _remember(self, synced: tuple[Extent, ...], *, durable: bool) -> None:
         assert self.identity is not None
-        content = msgspec.json.encode(_Manifest(identity=self.identity, synced=self._synced, boot=_boot()))
+        content = msgspec.json.encode(
+            _Manifest(identity=self.identity, boot=_boot(), linear=self._linear, written=self._extents, synced=synced)
+        )
         fresh = self._manifest.with_name(self._manifest.name + ".new")
         handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
             os.write(handle, content)
-            if self._synced:
+            if durable:
                 os.fsync(handle)
         finally:
             os.close(handle)
         fresh.replace(self._manifest)
+
+
+def joined(extents: tuple[Extent, ...], fresh: Extent) -> tuple[Extent, ...]:
+    """In order, with neighbours and overlaps made one."""
+    found: list[Extent] = []
+    for start, stop in sorted((*extents, fresh)):
+        if found and start <= found[-1][1]:
+            found[-1] = (found[-1][0], max(stop, found[-1][1]))
+        else:
+            found.append((start, stop))
+    return tuple(found)
+
+
+def _pwrite(handle: int, view: memoryview, at: int) -> None:
+    while view:
+        written = os.pwrite(handle, view, at)
+        at += written
+        view = view[written:]
+
+
+def _allocate(handle: int, size: int) -> None:
+    try:
+        os.posix_fallocate(handle, 0, size)
+    except OSError:
+        os.ftruncate(handle, size)  # a filesystem that can not: a hole does as well, and no room is noticed later
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _boot() -> str:
