@@ -1,0 +1,324 @@
+"""One download: from the first answer to the last byte, over as many connections as it takes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+import aiohttp
+from msgspec import Struct
+
+from libs.egress.rate import Rate
+from services.job.engines import EngineFailed, Fetch, Observer
+from services.job.engines.answers import LOST, classified, failed, identity, part, raise_for, same_version, unsatisfied
+from services.job.engines.partial import BLOCK, Partial
+
+RESUMES = 5
+"""Connections that may break in a row while each brings new bytes; one that brought REFILL gives all of them back."""
+REFILL = 64 * BLOCK
+RESTARTS = 3
+"""Times the file may turn out to be another one while it is fetched."""
+PROGRESS_SECONDS = 0.1
+NOT_MINE = "not_mine"
+
+_PAGES = frozenset(
+    {
+        "text/html",
+        "application/xhtml+xml",
+        "application/vnd.apple.mpegurl",
+        "application/x-mpegurl",
+        "audio/mpegurl",
+        "audio/x-mpegurl",
+        "application/dash+xml",
+        "application/rss+xml",
+        "application/atom+xml",
+    }
+)
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """`largest` is in bytes. A file is fetched over several connections when it has `split_from` bytes, and after
+    `patience` seconds more than `worth` seconds are left: a server that is fast enough alone is not asked for more."""
+
+    largest: int | None = None
+    connections: int = 4
+    split_from: int = 64 * BLOCK
+    patience: float = 1.5
+    worth: float = 5.0
+    piece: int = 8 * BLOCK
+    """What is left of a range is shared only above twice this."""
+
+
+class Source(Protocol):
+    def open(self, url: str, headers: dict[str, str]) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        """Raises EngineFailed."""
+
+
+class _Changed(Exception):
+    """What the server has now is not what we have a part of."""
+
+
+class _Range:
+    """Bytes that one connection is fetching. `stop` comes nearer when another takes over the rest."""
+
+    def __init__(self, start: int, stop: int | None) -> None:
+        self.start = start
+        self.at = start
+        self.stop = stop
+
+    def left(self) -> int:
+        return 0 if self.stop is None else self.stop - self.at
+
+
+class Download:
+    def __init__(self, source: Source, fetch: Fetch, observer: Observer, partial: Partial, limits: Limits) -> None:
+        self._source = source
+        self._fetch = fetch
+        self._observer = observer
+        self._partial = partial
+        self._limits = limits
+        self._rate = Rate(fetch.rate) if fetch.rate else None
+        self._ranges: list[_Range] = []
+        self._told = False
+        self._speed = _Speed(partial.done)
+
+    async def run(self) -> None:
+        """Until the file is whole. Raises EngineFailed, NoRoom, OSError."""
+        left, restarts = RESUMES, RESTARTS
+        known = self._partial.identity
+        afresh = known is not None and known.url != self._fetch.url
+        while not self._partial.whole or afresh:
+            before = self._partial.done
+            lost = failed("transient", "incomplete", "the file ended before its announced length")
+            try:
+                await self._connection(afresh=afresh)
+            except _Changed:
+                if not restarts:
+                    raise failed("transient", "keeps_changing", "the file changes faster than it comes") from None
+                restarts -= 1
+                afresh = True
+                continue
+            except EngineFailed as error:
+                if error.failure.code != LOST:
+                    raise
+                lost = error
+            afresh = False
+            if self._partial.whole:
+                break
+            gained = self._partial.done - before
+            if gained <= 0 or not left or not self._resumable():
+                raise lost
+            left = RESUMES if gained >= REFILL else left - 1
+        if not self._told:
+            await self._tell()
+
+    def _resumable(self) -> bool:
+        known = self._partial.identity
+        return known is not None and known.validator is not None
+
+    async def _connection(self, *, afresh: bool) -> None:
+        """One answer and what it brings; helped by others when it is slow."""
+        partial, headers = self._partial, {}
+        start, stop = (0, None) if afresh else partial.gaps()[0]
+        known = partial.identity
+        if start and known is not None and known.validator and not afresh:
+            headers = {"Range": f"bytes={start}-", "If-Range": known.validator}
+        async with self._source.open(self._fetch.url, headers) as response:
+            if response.status == 416 and headers:
+                if unsatisfied(response) != start or stop is not None:
+                    raise _Changed
+                await partial.sized(start)
+                return
+            raise_for(response)
+            if response.status == 206:
+                stop = await self._continued(response, start, stop, asked=bool(headers))
+            else:
+                self._refuse_pages(response)
+                await partial.begin(identity(self._fetch.url, response))
+                start, stop = 0, response.content_length
+                self._speed = _Speed(0)
+            self._check_size(stop)
+            if not self._told:
+                await self._tell()
+            await self._share(response, _Range(start, stop))
+        if stop is None:
+            await partial.sized(partial.done)
+
+    async def _continued(self, response: aiohttp.ClientResponse, start: int, stop: int | None, *, asked: bool) -> int:
+        found, known = part(response), self._partial.identity
+        if not asked or found is None or found.start != start or known is None:
+            raise failed("transient", "wrong_range", "the server sent another part than was asked for")
+        if not same_version(known, response) or (known.size and found.total and known.size != found.total):
+            raise _Changed
+        if known.size is None and found.total is not None:
+            await self._partial.sized(found.total)
+        return min(found.stop, stop or found.stop)
+
+    def _refuse_pages(self, response: aiohttp.ClientResponse) -> None:
+        attached = response.headers.get("Content-Disposition", "").lower().startswith("attachment")
+        if self._fetch.options.engine != "http" and not attached and response.content_type.lower() in _PAGES:
+            raise failed("content", NOT_MINE, "the link leads to a page, not to a file")
+
+    def _check_size(self, size: int | None) -> None:
+        largest = self._limits.largest
+        if largest is not None and size is not None and size > largest:
+            raise failed("permanent", "too_large", f"a file may have {largest} bytes")
+        known = self._partial.identity
+        self._partial.check_room(known.size if known else None)
+
+    async def _tell(self) -> None:
+        self._told = True
+        known = self._partial.identity
+        assert known is not None
+        await self._observer.resolved(title=known.name, total=known.size, items_total=1)
+
+    # -- bytes --------------------------------------------------------------------------------------------------------
+
+    async def _share(self, response: aiohttp.ClientResponse, mine: _Range) -> None:
+        """The answer's bytes, and beside it those that helpers fetch."""
+        self._ranges = [mine]
+        if not self._splittable(response):
+            await self._receive(response, mine)
+            return
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                watching = tasks.create_task(self._call_for_help(tasks, mine))
+                await self._receive(response, mine)
+                watching.cancel()
+        except BaseExceptionGroup as group:
+            raise group.exceptions[0] from None
+
+    def _splittable(self, response: aiohttp.ClientResponse) -> bool:
+        known = self._partial.identity
+        return (
+            known is not None
+            and known.size is not None
+            and known.size >= self._limits.split_from
+            and known.etag is not None
+            and known.etag == known.validator
+            and (response.status == 206 or response.headers.get("Accept-Ranges", "").lower() == "bytes")
+        )
+
+    async def _call_for_help(self, tasks: asyncio.TaskGroup, first: _Range) -> None:
+        await asyncio.sleep(self._limits.patience)  # how long the server may show what it can do alone
+        known = self._partial.identity
+        assert known is not None
+        assert known.size is not None
+        brought, missing = first.at - first.start, known.size - self._partial.done
+        if self._rate is not None or missing * self._limits.patience < self._limits.worth * max(1, brought):
+            return
+        await self._partial.spread()
+        for _ in range(self._limits.connections - 1):
+            tasks.create_task(self._help())
+
+    async def _help(self) -> None:
+        """Takes ranges until there is none worth a request. Whatever goes wrong here is no failure: the bytes are
+        missing then, and the first connection or the one after it brings them."""
+        known = self._partial.identity
+        assert known is not None
+        while (mine := self._take()) is not None:
+            headers = {"Range": f"bytes={mine.at}-{(mine.stop or 0) - 1}", "If-Range": known.validator or ""}
+            try:
+                async with self._source.open(self._fetch.url, headers) as response:
+                    found = part(response) if response.status == 206 else None
+                    if found is None or found.start != mine.at or not same_version(known, response):
+                        return
+                    await self._receive(response, mine)
+            except EngineFailed:
+                return
+            finally:
+                self._ranges.remove(mine)
+
+    def _take(self) -> _Range | None:
+        """A gap that nobody fetches, or the second half of the longest range under way."""
+        for start, stop in self._partial.gaps():
+            if stop is not None and not any(one.start < stop and (one.stop or stop) > start for one in self._ranges):
+                taken = _Range(start, stop)
+                self._ranges.append(taken)
+                return taken
+        longest = max(self._ranges, key=_Range.left)
+        if longest.left() < 2 * self._limits.piece:
+            return None
+        middle = longest.at + longest.left() // 2
+        taken = _Range(middle, longest.stop)
+        longest.stop = middle
+        self._ranges.append(taken)
+        return taken
+
+    async def _receive(self, response: aiohttp.ClientResponse, mine: _Range) -> None:
+        """Until the range is there. Raises EngineFailed, OSError, NoRoom."""
+        block, filled = self._partial.block(), 0
+        try:
+            async for chunk in response.content.iter_any():
+                view = memoryview(chunk)
+                if mine.stop is not None:
+                    view = view[: mine.left()]
+                mine.at += len(view)
+                wait = self._rate.passed(len(view)) if self._rate is not None else 0.0
+                while view:
+                    count = min(len(view), BLOCK - filled)
+                    block[filled : filled + count] = view[:count]
+                    filled, view = filled + count, view[count:]
+                    if filled == BLOCK:
+                        full, block, filled = block, self._partial.block(), 0
+                        await self._partial.write(mine.at - len(view) - BLOCK, full, BLOCK)
+                        self._check_limit(mine)
+                        self._report()
+                if mine.stop is not None and mine.at >= mine.stop:
+                    break
+                if wait:
+                    await asyncio.sleep(wait)  # the rate that was asked for
+        except (aiohttp.ClientError, aiohttp.http.HttpProcessingError, TimeoutError, ConnectionError) as error:
+            raise classified(error) from error
+        finally:
+            # Also when cancelled: what came is kept for the attempt after this one.
+            if filled:
+                await asyncio.shield(self._partial.write(mine.at - filled, block, filled))
+            await asyncio.shield(self._partial.settle())
+        self._report(last=True)
+
+    def _check_limit(self, mine: _Range) -> None:
+        if mine.stop is None:
+            self._check_size(mine.at)
+
+    def _report(self, *, last: bool = False) -> None:
+        if not last and not self._speed.due():
+            return
+        known, done = self._partial.identity, self._partial.done
+        total = known.size if known is not None else None
+        speed = self._speed.at(done)
+        left = None if total is None or not speed else max(0, total - done) // speed
+        self._observer.progress(
+            done=done,
+            total=total,
+            speed=speed,
+            eta=left,
+            items_total=1,
+            current=known.name if known is not None else None,
+        )
+
+
+class _Speed:
+    """Bytes per second over about the last second."""
+
+    def __init__(self, done: int) -> None:
+        self._mark = (time.monotonic(), done)
+        self._told = 0.0
+        self._value = 0
+
+    def due(self) -> bool:
+        now = time.monotonic()
+        if now - self._told < PROGRESS_SECONDS:
+            return False
+        self._told = now
+        return True
+
+    def at(self, done: int) -> int:
+        now = time.monotonic()
+        elapsed = now - self._mark[0]
+        if elapsed >= 1.0 or not self._value:
+            self._value = int((done - self._mark[1]) / elapsed) if elapsed > 0 else 0
+            self._mark = (now, done)
+        return self._value
