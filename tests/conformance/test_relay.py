@@ -1,0 +1,251 @@
+"""The relay and its followers, against a real Postgres and a real NATS."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import pytest
+
+from libs import bus as buses
+from libs.eventstore.projection import Applied, Follower, rebuild
+from libs.eventstore.relay import Relay
+from libs.message import ORIGIN
+from proto import REGISTRY
+from services.gateway import domain, views
+from tests.support.events import opening, prioritised, submitted, write
+
+STREAM = "EV_JOB"
+
+
+async def stored(store):
+    return [str(one.event_id) for one in await store.read(ORIGIN, 10_000)]
+
+
+async def published(bus, count):
+    """Event ids by their sequence, as soon as there are `count`."""
+    found = {}
+    async with asyncio.timeout(20), bus.follow(STREAM) as batches:
+        async for batch in batches:
+            found |= {one.sequence: one.headers["ce-id"] for one in batch}
+            if len(found) >= count:
+                return found
+    raise AssertionError("unreachable")
+
+
+async def append(store, count):
+    for _ in range(count):
+        async with store.transaction() as tx:
+            await tx.append([opening()])
+
+
+@asynccontextmanager
+async def relaying(installation, store, sink):
+    relay = Relay(store, sink, url=installation.servers.database_urls["job"], wake=installation.wake, poll_seconds=0.1)
+    task = asyncio.create_task(relay.run())
+    try:
+        yield relay
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+
+
+async def test_the_stream_is_the_feed_in_its_order(installation):
+    store, bus = await installation.store(), await installation.bus("job")
+    gateway = await installation.bus("gateway")
+    async with relaying(installation, store, bus.stream(STREAM)):
+        await append(store, 30)
+        async with store.transaction() as tx:
+            await tx.append([opening() for _ in range(700)])
+
+        found = await published(gateway, 730)
+
+    assert list(found.values()) == await stored(store)
+    assert list(found) == list(range(1, 731))
+
+
+async def test_two_relays_at_once_publish_everything_once(installation):
+    store, bus = await installation.store(), await installation.bus("job")
+    other, gateway = await installation.bus("job"), await installation.bus("gateway")
+    async with (
+        relaying(installation, store, bus.stream(STREAM)),
+        relaying(installation, store, other.stream(STREAM)),
+    ):
+        await append(store, 60)
+        found = await published(gateway, 60)
+
+    assert list(found.values()) == await stored(store)
+    assert await bus.stream(STREAM).last_sequence() == 60
+
+
+class Dying:
+    """A sink whose relay is killed at its n-th await: before the call reaches the stream, or after it did."""
+
+    def __init__(self, stream, at: int, *, after: bool) -> None:
+        self._stream = stream
+        self._at = at
+        self._after = after
+        self._calls = 0
+        self.victim: asyncio.Task | None = None
+        self.died = asyncio.Event()
+
+    async def last(self):
+        return await self._step(lambda: self._stream.last())
+
+    async def publish(self, batch, expected_last):
+        return await self._step(lambda: self._stream.publish(batch, expected_last))
+
+    async def _step(self, call):
+        self._calls += 1
+        if self._calls != self._at:
+            return await call()
+        if self._after:
+            await call()
+        self.died.set()
+        assert self.victim is not None
+        self.victim.cancel()
+        await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("at", [1, 2, 3, 4])
+async def test_a_relay_killed_at_any_await_loses_and_doubles_nothing(installation, at, after):
+    store, bus = await installation.store(), await installation.bus("job")
+    gateway = await installation.bus("gateway")
+    sink = Dying(bus.stream(STREAM), at, after=after)
+    relay = Relay(store, sink, url=installation.servers.database_urls["job"], wake=installation.wake, poll_seconds=0.1)
+    sink.victim = asyncio.create_task(relay.run())
+    for _ in range(4):
+        await append(store, 3)
+        installation.wake.set()
+        if sink.died.is_set():
+            break
+        await asyncio.wait({sink.victim}, timeout=0.2)
+    async with asyncio.timeout(10):
+        while not sink.died.is_set():
+            await append(store, 1)
+            await asyncio.wait({sink.victim}, timeout=0.2)
+    await asyncio.wait({sink.victim})
+
+    ids = await stored(store)
+    async with relaying(installation, store, bus.stream(STREAM)):
+        found = await published(gateway, len(ids))
+
+    assert list(found.values()) == ids
+    assert list(found) == list(range(1, len(ids) + 1))
+
+
+async def test_a_stream_deleted_under_the_relay_comes_back_with_the_same_event_at_each_sequence(installation):
+    store, bus = await installation.store(), await installation.bus("job")
+    gateway = await installation.bus("gateway")
+    async with relaying(installation, store, bus.stream(STREAM)):
+        await append(store, 40)
+        before = await published(gateway, 40)
+        topology = await installation.bus("topology")
+        await topology.api(f"STREAM.DELETE.{STREAM}")
+        await append(store, 5)
+        await installation.topology()
+        after = await published(gateway, 45)
+
+    assert {sequence: after[sequence] for sequence in before} == before
+    assert list(after.values()) == await stored(store)
+
+
+async def test_a_relay_that_was_replaced_is_refused_by_the_stream(installation):
+    store, bus = await installation.store(), await installation.bus("job")
+    async with relaying(installation, store, bus.stream(STREAM)):
+        await append(store, 3)
+        await published(await installation.bus("gateway"), 3)
+    zombie = Relay(store, bus.stream(STREAM), url="", wake=installation.wake)
+    rows = await store.rows(ORIGIN, 10)
+
+    for expected in (0, 1, 2):
+        with pytest.raises((buses.BusError, Exception)) as refused:
+            await bus.stream(STREAM).publish(zombie._outgoing(rows[2:]), expected)
+        assert type(refused.value).__name__ == "WrongSequence"
+
+
+@asynccontextmanager
+async def projecting(installation, **options):
+    pool, bus = await installation.pool("gateway"), await installation.bus("gateway")
+    follower = Follower(
+        "gateway.jobs", pool, "gateway", lambda after: bus.follow(STREAM, after), REGISTRY, domain.WANTED,
+        options.pop("apply", views.apply), **options,
+    )  # fmt: skip
+    task = asyncio.create_task(follower.run())
+    try:
+        yield follower, pool
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+
+
+@pytest.mark.parametrize("commit", [None, views.commit], ids=["two steps", "one statement"])
+async def test_a_rebuilt_view_equals_the_live_one(installation, commit):
+    store, bus = await installation.store(), await installation.bus("job")
+    jobs = [submitted() for _ in range(20)]
+    async with relaying(installation, store, bus.stream(STREAM)):
+        async with projecting(installation, commit=commit) as (follower, pool):
+            for job in jobs:
+                async with store.transaction() as tx:
+                    await tx.append([write(job.job_id, job, prioritised(job.job_id, 2), prioritised(job.job_id, 7))])
+            await follower.passed(60)
+            live = await pool.fetch("select * from gateway.jobs order by number")
+        async with asyncio.timeout(20):
+            await rebuild(follower, views.TABLES, 60)
+        again = await pool.fetch("select * from gateway.jobs order by number")
+
+    assert len(live) == 20
+    assert [tuple(row) for row in again] == [tuple(row) for row in live]
+
+
+async def test_an_event_that_can_not_be_applied_is_put_aside_and_can_be_redriven(installation):
+    store, bus = await installation.store(), await installation.bus("job")
+    poison = submitted(url="https://files.test/poison")
+    broken = True
+
+    async def apply(conn, batch: list[Applied]) -> None:
+        if broken and any(one.event == poison for one in batch):
+            raise ValueError("poison")
+        await views.apply(conn, batch)
+
+    async with (
+        relaying(installation, store, bus.stream(STREAM)),
+        projecting(installation, apply=apply) as (follower, pool),
+    ):
+        async with store.transaction() as tx:
+            await tx.append([opening(), write(poison.job_id, poison), opening()])
+        async with asyncio.timeout(20):
+            await follower.passed(3)
+        letters = await pool.fetch("select sequence, error from gateway.dead_letters")
+        shown = await pool.fetchval("select count(*) from gateway.jobs")
+        broken = False
+        redriven = await follower.redrive(letters[0]["sequence"])
+
+        assert [letter["sequence"] for letter in letters] == [2]
+        assert "poison" in letters[0]["error"]
+        assert shown == 2
+        assert redriven
+        assert await pool.fetchval("select count(*) from gateway.jobs") == 3
+        assert await pool.fetchval("select count(*) from gateway.dead_letters") == 0
+
+
+async def test_two_processes_of_one_projection_apply_every_event_once(installation):
+    store, bus = await installation.store(), await installation.bus("job")
+    counted: list[object] = []
+
+    async def apply(conn, batch: list[Applied]) -> None:
+        await views.apply(conn, batch)
+        counted.extend(one.event for one in batch)
+
+    async with (
+        relaying(installation, store, bus.stream(STREAM)),
+        projecting(installation, apply=apply) as (first, pool),
+        projecting(installation, apply=apply) as (second, _),
+    ):
+        await append(store, 50)
+        async with asyncio.timeout(20):
+            await first.passed(50)
+            await second.passed(50)
+
+        assert await pool.fetchval("select count(*) from gateway.jobs") == 50

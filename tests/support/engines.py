@@ -1,0 +1,132 @@
+"""What tests of foreign engines share: an observer that keeps what it heard, a site behind a proxy, and waiting for
+processes to end."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from libs.egress.policy import EgressPolicy
+from libs.egress.proxy import EgressProxy
+from proto.job import Failure, Options
+from services.job.engines import Engine, EngineFailed, Fetch, FetchedFile
+from tests.site import MediaSite
+
+
+class Heard:
+    """An observer that keeps what it was told. `keep` false takes a finished file away, as storage does."""
+
+    def __init__(self, *, keep: bool = True) -> None:
+        self.files: list[FetchedFile] = []
+        self.hashes: list[str] = []
+        self.skips: list[str] = []
+        self.failures: dict[str, Failure] = {}
+        self.resolutions: list[tuple[str | None, int | None]] = []
+        self.marks: list[dict[str, Any]] = []
+        self.stages: list[str] = []
+        self._keep = keep
+
+    def progress(self, **mark: Any) -> None:
+        self.marks.append(mark)
+
+    async def resolved(self, *, title: str | None, total: int | None, items_total: int | None) -> None:
+        self.resolutions.append((title, items_total))
+
+    async def processing(self) -> None:
+        self.stages.append("processing")
+
+    async def finished(self, file: FetchedFile) -> None:
+        self.files.append(file)
+        assert file.path.stat().st_size == file.size
+        self.hashes.append(hashlib.sha256(file.path.read_bytes()).hexdigest())
+        if not self._keep:
+            file.path.unlink()
+
+    async def skipped(self, key: str) -> None:
+        self.skips.append(key)
+
+    async def item_failed(self, key: str, failure: Failure) -> None:
+        self.failures[key] = failure
+
+    @property
+    def keys(self) -> list[str]:
+        return [file.key for file in self.files]
+
+
+class Ground:
+    """A media site and the proxy that leads to it."""
+
+    def __init__(self, site: MediaSite, proxy: EgressProxy, work: Path) -> None:
+        self.site = site
+        self._proxy = proxy
+        self._work = work
+
+    def fetch(self, url: str, *, work: str = "job", known: frozenset[str] = frozenset(), **options: Any) -> Fetch:
+        folder = self._work / work
+        folder.mkdir(exist_ok=True)
+        return Fetch(url=url, options=Options(**options), work=folder, proxy=self._proxy.grant(work), known=known)
+
+    async def failure(self, engine: Engine, url: str, *, work: str = "job", **options: Any) -> Failure:
+        with pytest.raises(EngineFailed) as caught:
+            await engine.fetch(self.fetch(url, work=work, **options), Heard())
+        return caught.value.failure
+
+
+@asynccontextmanager
+async def ground(folder: Path, *, also: str = "") -> AsyncIterator[Ground]:
+    """`also`: more of LONGSHORE_EGRESS_ALLOW."""
+    async with MediaSite.start() as site:
+        policy = EgressPolicy.parse(",".join(filter(None, (site.egress_allow, also))))
+        async with EgressProxy(policy) as proxy:
+            yield Ground(site, proxy, folder)
+
+
+@asynccontextmanager
+async def pages(**texts: tuple[str, str]) -> AsyncIterator[str]:
+    """A site of the test's own: name to (type, text). Yields `host=address:port` for LONGSHORE_EGRESS_ALLOW."""
+
+    async def page(request: web.Request) -> web.Response:
+        found = texts.get(request.match_info["name"])
+        if found is None:
+            raise web.HTTPNotFound
+        return web.Response(text=found[1], content_type=found[0])
+
+    app = web.Application()
+    app.add_routes([web.get("/{name}", page)])
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield f"pages.test=127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+async def ended(pid: int, timeout: float = 20) -> None:
+    """Until the process is dead, whoever reaps it."""
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    loop, dead = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(handle, dead.set)
+    try:
+        async with asyncio.timeout(timeout):
+            await dead.wait()
+    finally:
+        loop.remove_reader(handle)
+        os.close(handle)
+
+
+def told(pid: int) -> dict[str, str]:
+    """The environment that a process was started with."""
+    pairs = Path(f"/proc/{pid}/environ").read_text().split("\0")
+    return dict(pair.split("=", 1) for pair in pairs if pair)
