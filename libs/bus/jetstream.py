@@ -115,7 +115,8 @@ class Bus:
         self._client = client
         self._tasks: set[asyncio.Task[None]] = set()
         self._generation = 0
-        self._reconnected = asyncio.Event()
+        self._inbox = ""
+        self._asked: dict[str, asyncio.Future[Msg]] = {}
 
     @property
     def connected(self) -> bool:
@@ -141,16 +142,38 @@ class Bus:
     ) -> Message:
         """Raises Unreachable at once when nobody listens, TimedOut after `timeout` seconds."""
         try:
-            reply = await self._client.request(
-                subject, body, timeout=timeout, headers=_sendable(headers) if headers else None
-            )
-        except nats.errors.NoRespondersError as error:
-            raise Unreachable(f"nobody answers {subject}") from error
-        except (nats.errors.TimeoutError, TimeoutError) as error:
+            reply = await self._request(subject, body, headers, timeout)
+        except TimeoutError as error:
             raise TimedOut(f"no answer to {subject} within {timeout:g} s") from error
         except (nats.errors.Error, OSError) as error:
             raise Unreachable(f"{subject}: {type(error).__name__}") from error
-        return Message(reply.subject, reply.headers or {}, reply.data)
+        answered = reply.headers or {}
+        if not reply.data and answered.get("Status") == "503":
+            raise Unreachable(f"nobody answers {subject}")
+        return Message(reply.subject, answered, reply.data)
+
+    async def _request(self, subject: str, body: bytes, headers: Mapping[str, str] | None, timeout: float) -> Msg:
+        """Not the client's own: that waits with `asyncio.wait_for`, which on Python 3.11 loses a cancellation that comes
+        together with the answer, and the task that was to end goes on for ever."""
+        if not self._inbox:
+            self._inbox = f"{self._client.new_inbox()}."
+            await self._client.subscribe(f"{self._inbox}*", cb=self._answered)
+        token = secrets.token_hex(8)
+        waiting: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
+        self._asked[token] = waiting
+        try:
+            async with asyncio.timeout(timeout):
+                await self._client.publish(
+                    subject, body, reply=self._inbox + token, headers=_sendable(headers) if headers else None
+                )
+                return await waiting
+        finally:
+            del self._asked[token]
+
+    async def _answered(self, raw: Msg) -> None:
+        waiting = self._asked.get(raw.subject.rpartition(".")[2])
+        if waiting is not None and not waiting.done():
+            waiting.set_result(raw)
 
     async def answer(self, subject: str, queue: str, handler: Handler, concurrency: int = 64) -> None:
         """Share `subject` with all of `queue`; at most `concurrency` answers are worked on at a time."""
@@ -306,17 +329,15 @@ class Stream:
                     "Nats-Msg-Id": batch[0].event_id,
                     "Nats-Expected-Last-Sequence": str(expected_last),
                 }
-                reply = await self._client.request(
-                    batch[0].subject, batch[0].body, timeout=API_SECONDS, headers=headers
-                )
-                return int(_check_ack(reply.data)["seq"])
+                reply = await self._bus.ask(batch[0].subject, batch[0].body, headers, API_SECONDS)
+                return int(_check_ack(reply.body)["seq"])
             for index, one in enumerate(batch[:-1], 1):
                 await self._client.publish(one.subject, one.body, headers=_batched(one, batch_id, index, expected_last))
             last = batch[-1]
             headers = {**_batched(last, batch_id, len(batch), expected_last), "Nats-Batch-Commit": "1"}
-            reply = await self._client.request(last.subject, last.body, timeout=API_SECONDS, headers=headers)
-            return int(_check_ack(reply.data)["seq"])
-        except (nats.errors.Error, TimeoutError, OSError, Refusing) as error:
+            reply = await self._bus.ask(last.subject, last.body, headers, API_SECONDS)
+            return int(_check_ack(reply.body)["seq"])
+        except (nats.errors.Error, TimeoutError, OSError, BusError) as error:
             # Whether the batch is in is unknown: the relay must read the end again.
             raise SinkGone(f"{self.name}: {str(error) or type(error).__name__}") from error
 
