@@ -17,7 +17,8 @@ from services.job.engines import EngineFailed, Fetch, FetchedFile
 from services.job.engines.answers import retry_after
 from services.job.engines.download import Limits
 from services.job.engines.http import KEY, HttpEngine
-from services.job.engines.partial import Partial, joined
+from services.job.engines.manifest import joined
+from services.job.engines.partial import Partial
 from tests.site import HOSTILE_NAMES, MediaSite
 
 SIZE = 3_000_000
@@ -41,6 +42,7 @@ class Watcher:
         self.marks.append((done, total))
 
     async def resolved(self, *, title, total, items_total) -> None:
+        assert items_total == 1
         self.titles.append((title, total))
 
     async def processing(self) -> None:
@@ -345,7 +347,7 @@ async def test_a_split_file_resumes_with_all_that_its_connections_brought(tmp_pa
     """Whatever holes a cancelled attempt left, the next one asks for them and for nothing else twice."""
     async with MediaSite.start() as site, engine_for(site, EAGER) as engine:
         size = 12 * MIB
-        url = site.file(size, "a.bin", "files.test", rate=2 * MIB)
+        url = site.file(size, "a.bin", "files.test", rate=4 * MIB)
         task = asyncio.create_task(engine.fetch(fetch(url, tmp_path), Watcher()))
         await site.until(lambda hits: len(hits) >= 4 and all(hit.sent > 600_000 for hit in hits[:4]))
         task.cancel()

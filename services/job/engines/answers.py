@@ -14,7 +14,7 @@ from msgspec import Struct
 from libs.egress.policy import refusal
 from proto.job import Failure, FailureKind
 from services.job.engines import EngineFailed
-from services.job.engines.partial import Identity
+from services.job.engines.manifest import Identity
 
 LOST = "connection_lost"
 """Code of the one failure after which the engine itself goes on."""

@@ -14,6 +14,7 @@ from libs.egress.rate import Rate
 from services.job.engines import EngineFailed, Fetch, Observer
 from services.job.engines.answers import LOST, classified, failed, identity, part, raise_for, same_version, unsatisfied
 from services.job.engines.partial import BLOCK, Partial
+from services.job.engines.ranges import Range, Ranges
 
 RESUMES = 5
 """Connections that may break in a row while each brings new bytes; one that brought REFILL gives all of them back."""
@@ -60,18 +61,6 @@ class _Changed(Exception):
     """What the server has now is not what we have a part of."""
 
 
-class _Range:
-    """Bytes that one connection is fetching. `stop` comes nearer when another takes over the rest."""
-
-    def __init__(self, start: int, stop: int | None) -> None:
-        self.start = start
-        self.at = start
-        self.stop = stop
-
-    def left(self) -> int:
-        return 0 if self.stop is None else self.stop - self.at
-
-
 class Download:
     def __init__(self, source: Source, fetch: Fetch, observer: Observer, partial: Partial, limits: Limits) -> None:
         self._source = source
@@ -80,7 +69,6 @@ class Download:
         self._partial = partial
         self._limits = limits
         self._rate = Rate(fetch.rate) if fetch.rate else None
-        self._ranges: list[_Range] = []
         self._told = False
         self._speed = _Speed(partial.done)
 
@@ -142,7 +130,7 @@ class Download:
             self._check_size(stop)
             if not self._told:
                 await self._tell()
-            await self._share(response, _Range(start, stop))
+            await self._share(response, Range(start, stop))
         if stop is None:
             await partial.sized(partial.done)
 
@@ -176,15 +164,14 @@ class Download:
 
     # -- bytes --------------------------------------------------------------------------------------------------------
 
-    async def _share(self, response: aiohttp.ClientResponse, mine: _Range) -> None:
+    async def _share(self, response: aiohttp.ClientResponse, mine: Range) -> None:
         """The answer's bytes, and beside it those that helpers fetch."""
-        self._ranges = [mine]
         if not self._splittable(response):
             await self._receive(response, mine)
             return
         try:
             async with asyncio.TaskGroup() as tasks:
-                watching = tasks.create_task(self._call_for_help(tasks, mine))
+                watching = tasks.create_task(self._call_for_help(tasks, mine, Ranges(mine, self._limits.piece)))
                 await self._receive(response, mine)
                 watching.cancel()
         except BaseExceptionGroup as group:
@@ -201,7 +188,7 @@ class Download:
             and (response.status == 206 or response.headers.get("Accept-Ranges", "").lower() == "bytes")
         )
 
-    async def _call_for_help(self, tasks: asyncio.TaskGroup, first: _Range) -> None:
+    async def _call_for_help(self, tasks: asyncio.TaskGroup, first: Range, ranges: Ranges) -> None:
         await asyncio.sleep(self._limits.patience)  # how long the server may show what it can do alone
         known = self._partial.identity
         assert known is not None
@@ -211,14 +198,15 @@ class Download:
             return
         await self._partial.spread()
         for _ in range(self._limits.connections - 1):
-            tasks.create_task(self._help())
+            tasks.create_task(self._help(ranges))
 
-    async def _help(self) -> None:
+    async def _help(self, ranges: Ranges) -> None:
         """Takes ranges until there is none worth a request. Whatever goes wrong here is no failure: the bytes are
         missing then, and the first connection or the one after it brings them."""
         known = self._partial.identity
         assert known is not None
-        while (mine := self._take()) is not None:
+        while (mine := ranges.take(self._partial.gaps())) is not None:
+            mine.reach = mine.stop
             headers = {"Range": f"bytes={mine.at}-{(mine.stop or 0) - 1}", "If-Range": known.validator or ""}
             try:
                 async with self._source.open(self._fetch.url, headers) as response:
@@ -229,25 +217,9 @@ class Download:
             except EngineFailed:
                 return
             finally:
-                self._ranges.remove(mine)
+                ranges.leave(mine)
 
-    def _take(self) -> _Range | None:
-        """A gap that nobody fetches, or the second half of the longest range under way."""
-        for start, stop in self._partial.gaps():
-            if stop is not None and not any(one.start < stop and (one.stop or stop) > start for one in self._ranges):
-                taken = _Range(start, stop)
-                self._ranges.append(taken)
-                return taken
-        longest = max(self._ranges, key=_Range.left)
-        if longest.left() < 2 * self._limits.piece:
-            return None
-        middle = longest.at + longest.left() // 2
-        taken = _Range(middle, longest.stop)
-        longest.stop = middle
-        self._ranges.append(taken)
-        return taken
-
-    async def _receive(self, response: aiohttp.ClientResponse, mine: _Range) -> None:
+    async def _receive(self, response: aiohttp.ClientResponse, mine: Range) -> None:
         """Until the range is there. Raises EngineFailed, OSError, NoRoom."""
         block, filled = self._partial.block(), 0
         try:
@@ -279,7 +251,7 @@ class Download:
             await asyncio.shield(self._partial.settle())
         self._report(last=True)
 
-    def _check_limit(self, mine: _Range) -> None:
+    def _check_limit(self, mine: Range) -> None:
         if mine.stop is None:
             self._check_size(mine.at)
 

@@ -76,7 +76,9 @@ class HttpEngine:
         except OSError as error:
             if error.errno in _FULL:
                 raise failed("transient", "disk_full", "there is no room for this file") from error
-            raise
+            if error.errno is None:
+                raise  # a deadline of the observer's
+            raise failed("transient", "io_error", "the file can not be written") from error
 
     @asynccontextmanager
     async def _session(self) -> AsyncIterator[Source]:

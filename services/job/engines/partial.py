@@ -14,6 +14,17 @@ from typing import Self
 
 import msgspec
 
+from services.job.engines.manifest import (
+    Extent,
+    Identity,
+    Manifest,
+    boot_id,
+    forget_manifest,
+    joined,
+    read_manifest,
+    write_manifest,
+)
+
 BLOCK = 1024 * 1024
 DEPTH = 4
 """Blocks under way at once."""
@@ -26,37 +37,6 @@ CATCH_UP = 16 * BLOCK
 """Bytes of a backlog that are hashed beside each block, so that it shrinks while the download goes on."""
 RESERVE = 256 * 1024 * 1024
 """Bytes of the disk that no download may take: the database lives there too."""
-
-Extent = tuple[int, int]
-"""Start and stop of bytes that are there."""
-
-
-class Identity(msgspec.Struct, frozen=True, kw_only=True):
-    """Which version of which resource. Only a strong ETag or a date can prove later that it is still the same."""
-
-    url: str
-    size: int | None
-    etag: str | None
-    last_modified: str | None
-    name: str = "download"
-    media_type: str = "application/octet-stream"
-
-    @property
-    def validator(self) -> str | None:
-        if self.etag and not self.etag.startswith("W/"):
-            return self.etag
-        return self.last_modified
-
-
-class _Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    identity: Identity
-    boot: str
-    linear: bool
-    """The file grew from its start, so within one boot its length says what is there, even after a kill."""
-    written: tuple[Extent, ...]
-    """Counts within one boot: the page cache keeps what was written."""
-    synced: tuple[Extent, ...]
-    """Counts always."""
 
 
 class _Flight(msgspec.Struct, frozen=True):
@@ -162,24 +142,12 @@ class Partial:
             os.close(self._handle)
 
     def _recover(self) -> None:
-        try:
-            known = msgspec.json.decode(self._manifest.read_bytes(), type=_Manifest)
-        except (FileNotFoundError, msgspec.DecodeError):
+        known = read_manifest(self._manifest)
+        if known is None:
             os.ftruncate(self._handle, 0)
             return
-        length = os.fstat(self._handle).st_size
-        same_boot = known.boot == _boot()
-        size = known.identity.size
-        if size is not None and length > size:
-            length = 0  # this is not ours
-        if known.linear and same_boot:
-            kept: tuple[Extent, ...] = ((0, length),) if length else ()
-        else:
-            kept = known.written if same_boot else known.synced
-        self._extents = tuple((start, min(stop, length)) for start, stop in kept if start < length)
-        self._synced = known.synced
-        self._linear = known.linear
-        self.identity = known.identity
+        self.identity, self._linear, self._synced = known.identity, known.linear, known.synced
+        self._extents = known.extents(os.fstat(self._handle).st_size)
         if self._linear:
             os.ftruncate(self._handle, self.done)
 
@@ -190,9 +158,7 @@ class Partial:
 
     def _begin(self, identity: Identity) -> None:
         if self.identity is not None:
-            # Before the bytes: after a loss of power an old manifest must not vouch for new ones.
-            self._manifest.unlink(missing_ok=True)
-            _sync_folder(self._manifest.parent)
+            forget_manifest(self._manifest)
         os.ftruncate(self._handle, 0)
         self._hash, self._hashed = hashlib.sha256(), 0
         self._extents, self._synced, self._linear = (), (), True
@@ -291,29 +257,10 @@ class Partial:
 
     def _remember(self, synced: tuple[Extent, ...], *, durable: bool) -> None:
         assert self.identity is not None
-        content = msgspec.json.encode(
-            _Manifest(identity=self.identity, boot=_boot(), linear=self._linear, written=self._extents, synced=synced)
+        manifest = Manifest(
+            identity=self.identity, boot=boot_id(), linear=self._linear, written=self._extents, synced=synced
         )
-        fresh = self._manifest.with_name(self._manifest.name + ".new")
-        handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            os.write(handle, content)
-            if durable:
-                os.fsync(handle)
-        finally:
-            os.close(handle)
-        fresh.replace(self._manifest)
-
-
-def joined(extents: tuple[Extent, ...], fresh: Extent) -> tuple[Extent, ...]:
-    """In order, with neighbours and overlaps made one."""
-    found: list[Extent] = []
-    for start, stop in sorted((*extents, fresh)):
-        if found and start <= found[-1][1]:
-            found[-1] = (found[-1][0], max(stop, found[-1][1]))
-        else:
-            found.append((start, stop))
-    return tuple(found)
+        write_manifest(self._manifest, manifest, durable=durable)
 
 
 def _pwrite(handle: int, view: memoryview, at: int) -> None:
@@ -328,15 +275,3 @@ def _allocate(handle: int, size: int) -> None:
         os.posix_fallocate(handle, 0, size)
     except OSError:
         os.ftruncate(handle, size)  # a filesystem that can not: a hole does as well, and no room is noticed later
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _boot() -> str:
-    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
