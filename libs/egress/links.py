@@ -53,6 +53,8 @@ def check_link(link: str, policy: EgressPolicy) -> str:
         raise BadLink("userinfo", "a link may not carry a user name or password")
     default = 443 if parts.scheme == "https" else 80
     port = _port(parts, default)
+    if "[" in parts.netloc and ":" not in (parts.hostname or ""):
+        raise BadLink("bad_host", "only an IPv6 address stands in brackets")
     host = _checked_host(parts.hostname or "", port, policy)
     rest = "".join(
         (
