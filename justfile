@@ -33,8 +33,9 @@ imports:
     {{run}} lint-imports
 
 # Write proto/schema again from the structs; it refuses a change that old messages would not survive.
-schema:
-    {{run}} python -m proto
+schema *options:
+    {{run}} python -m proto {{options}}
+    {{run}} python -m tests.contracts.record {{options}}
 
 # Measure what the README claims, beside a peer or a raw limit in the same run.
 bench *options:
