@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import signal
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -35,6 +36,17 @@ async def held(there: Ground, engine: YtdlpEngine, url: str, gate: str, heard: H
     assert engine.zygote is not None
     (runner,) = psutil.Process(engine.zygote).children()
     return task, runner
+
+
+@asynccontextmanager
+async def paged(folder: Path, **texts: tuple[str, str]):
+    """With pages of the test's own on pages.test."""
+    async with (
+        pages(**texts) as allowed,
+        ground(folder, also=allowed) as there,
+        YtdlpEngine(folder / "cache") as engine,
+    ):
+        yield there, engine
 
 
 @pytest.mark.parametrize(
@@ -132,35 +144,31 @@ async def test_a_feed_is_a_playlist(tmp_path) -> None:
 
 
 async def test_entries_with_the_same_last_part_are_different_items(tmp_path) -> None:
-    """Two enclosures called `clip.mp4` in different places are two files with two keys, on the first and any attempt."""
-    async with ground(tmp_path) as there, YtdlpEngine(tmp_path / "cache") as engine:
-        links = [there.site.file(50_000, "clip.mp4", "files.test"), there.site.file(60_000, "clip.mp4", "files.test")]
-        items = "".join(f'<item><title>x</title><enclosure url="{link}" type="video/mp4"/></item>' for link in links)
-        feed = f'<?xml version="1.0"?><rss version="2.0"><channel><title>f</title>{items}</channel></rss>'
-        async with pages(feed=("application/rss+xml", feed)) as allowed, ground(tmp_path, also=allowed) as both:
-            first, again = Heard(keep=False), Heard()
-            links_there = [link.replace(f":{there.site.port}", f":{both.site.port}") for link in links]
-            assert links_there == links
-            await engine.fetch(both.fetch("http://pages.test/feed"), first)
-            await engine.fetch(both.fetch("http://pages.test/feed", known=frozenset(first.keys[1:])), again)
+    """Two enclosures called `clip.mp4` in different places are two files with two keys, on any attempt."""
+    links = [f"http://files.test/file/{size}/clip.mp4" for size in (50_000, 60_000)]
+    items = "".join(f'<item><title>x</title><enclosure url="{link}" type="video/mp4"/></item>' for link in links)
+    feed = f'<?xml version="1.0"?><rss version="2.0"><channel><title>f</title>{items}</channel></rss>'
+    async with paged(tmp_path, feed=("application/rss+xml", feed)) as (there, engine):
+        first, again = Heard(keep=False), Heard()
+        await engine.fetch(there.fetch("http://pages.test/feed"), first)
+        await engine.fetch(there.fetch("http://pages.test/feed", known=frozenset(first.keys[1:])), again)
 
-            assert first.hashes == [both.site.sha256(50_000, "clip.mp4"), both.site.sha256(60_000, "clip.mp4")]
-            assert len(set(first.keys)) == 2
-            assert (again.skips, again.keys) == (first.keys[1:], first.keys[:1])
+        assert first.hashes == [there.site.sha256(50_000, "clip.mp4"), there.site.sha256(60_000, "clip.mp4")]
+        assert len(set(first.keys)) == 2
+        assert (again.skips, again.keys) == (first.keys[1:], first.keys[:1])
 
 
 async def test_an_entry_that_is_gone_does_not_take_the_others_along(tmp_path) -> None:
     """The missing one is reported as failed for good, the others arrive, and the attempt is a success."""
     page = '<html><body><video src="http://video.test/video/none.mp4"></video>{}</body></html>'
     text = page.format('<video src="http://video.test/video/clip.mp4"></video>')
-    async with pages(two=("text/html", text), none=("text/html", page.format(""))) as allowed:
-        async with ground(tmp_path, also=allowed) as there, YtdlpEngine(tmp_path / "cache") as engine:
-            heard = Heard()
-            await engine.fetch(there.fetch("http://pages.test/two"), heard)
+    async with paged(tmp_path, two=("text/html", text), none=("text/html", page.format(""))) as (there, engine):
+        heard = Heard()
+        await engine.fetch(there.fetch("http://pages.test/two"), heard)
 
-            assert heard.hashes == [there.site.media("clip.mp4").sha256]
-            assert [failure.code for failure in heard.failures.values()] == ["gone"]
-            assert (await there.failure(engine, "http://pages.test/none", work="other")).code == "gone"
+        assert heard.hashes == [there.site.media("clip.mp4").sha256]
+        assert [failure.code for failure in heard.failures.values()] == ["gone"]
+        assert (await there.failure(engine, "http://pages.test/none", work="other")).code == "gone"
 
 
 async def test_a_passing_failure_of_an_entry_is_left_to_the_next_attempt(tmp_path) -> None:
@@ -169,31 +177,32 @@ async def test_a_passing_failure_of_an_entry_is_left_to_the_next_attempt(tmp_pat
         '<html><body><video src="http://video.test/video/second.mp4?fail=503&amp;times=6"></video>'
         '<video src="http://video.test/video/clip.mp4"></video></body></html>'
     )
-    async with pages(two=("text/html", text)) as allowed, ground(tmp_path, also=allowed) as there:
-        async with YtdlpEngine(tmp_path / "cache") as engine:
-            first, again = Heard(keep=False), Heard()
-            with pytest.raises(EngineFailed) as caught:
-                await engine.fetch(there.fetch("http://pages.test/two"), first)
-            await engine.fetch(there.fetch("http://pages.test/two", known=frozenset(first.keys)), again)
+    async with paged(tmp_path, two=("text/html", text)) as (there, engine):
+        first, again = Heard(keep=False), Heard()
+        with pytest.raises(EngineFailed) as caught:
+            await engine.fetch(there.fetch("http://pages.test/two"), first)
+        await engine.fetch(there.fetch("http://pages.test/two", known=frozenset(first.keys)), again)
 
-            assert (caught.value.failure.kind, caught.value.failure.code) == ("transient", "http_503")
-            assert first.hashes == [there.site.media("clip.mp4").sha256]
-            assert again.hashes == [there.site.media("second.mp4").sha256]
-            assert again.skips == first.keys
+        assert (caught.value.failure.kind, caught.value.failure.code) == ("transient", "http_503")
+        assert first.hashes == [there.site.media("clip.mp4").sha256]
+        assert again.hashes == [there.site.media("second.mp4").sha256]
+        assert again.skips == first.keys
 
 
 async def test_cancelled_half_way_the_next_fetch_resumes(tmp_path) -> None:
     """Cancelling ends the runner before it returns; the next fetch asks only for what is missing."""
     async with ground(tmp_path) as there, YtdlpEngine(tmp_path / "cache") as engine:
         url = there.site.url("/watch/embed", "video.test", media="gate=half&gate_at=60000")
-        task, runner = await held(there, engine, url, "half")
+        heard = Heard()
+        task, runner = await held(there, engine, url, "half", heard)
+        async with asyncio.timeout(20):
+            await heard.moved.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         assert not psutil.pid_exists(runner.pid)
 
         there.site.release("half")
-        heard = Heard()
         await engine.fetch(there.fetch(url), heard)
 
         assert heard.hashes == [there.site.media("clip.mp4").sha256]
@@ -217,6 +226,9 @@ async def test_pieces_that_came_are_not_asked_for_again(tmp_path) -> None:
         clip.write_bytes(there.site.media("clip.mp4").body)
 
         assert pictures(heard.files[0].path) == pictures(clip)
+        whole = [hit.path for hit in there.site.log if hit.path.startswith("/hls/clip-") and hit.sent > 30_000]
+        assert len(whole) == len(set(whole))
+        assert list(heard.files[0].path.parent.iterdir()) == [heard.files[0].path]
 
 
 async def test_a_partial_file_that_is_whole_is_begun_again(tmp_path) -> None:
@@ -253,8 +265,8 @@ def stubborn(folder: Path) -> tuple[Path, Path]:
     program.parent.mkdir()
     real = imageio_ffmpeg.get_ffmpeg_exe()
     program.write_text(
-        f"#!/bin/sh\ntrap '' INT TERM\ncase \"$*\" in *-bsfs*|*file:*-i*) ;; *) ;; esac\n"
-        f'case "$*" in *"file:"*"-y"*|*"-y"*"file:"*) echo $$ > {pipe}; while :; do sleep 60; done;; *) exec {real} "$@";; esac\n'
+        f"#!/bin/sh\ntrap '' INT TERM\n"
+        f'case "$*" in *-y*file:*) echo $$ > {pipe}; while :; do sleep 60; done;; *) exec {real} "$@";; esac\n'
     )
     program.chmod(0o755)
     return program, pipe
@@ -395,11 +407,10 @@ async def test_a_server_may_say_when_to_come_back(tmp_path) -> None:
 async def test_a_live_stream_is_refused(tmp_path) -> None:
     """A manifest without an end would fill the disk."""
     live = "#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXT-X-MEDIA-SEQUENCE:7\n#EXTINF:5,\nhttp://video.test/hls/clip-0.ts\n"
-    async with pages(**{"live.m3u8": ("application/vnd.apple.mpegurl", live)}) as allowed:
-        async with ground(tmp_path, also=allowed) as there, YtdlpEngine(tmp_path / "cache") as engine:
-            failure = await there.failure(engine, "http://pages.test/live.m3u8")
+    async with paged(tmp_path, **{"live.m3u8": ("application/vnd.apple.mpegurl", live)}) as (there, engine):
+        failure = await there.failure(engine, "http://pages.test/live.m3u8")
 
-            assert (failure.kind, failure.code) == ("content", "live")
+        assert (failure.kind, failure.code) == ("content", "live")
 
 
 @pytest.mark.parametrize(
@@ -422,15 +433,14 @@ async def test_only_plain_links_reach_the_extractors(tmp_path, url) -> None:
 
 async def test_a_hostile_title_stays_out_of_paths(tmp_path) -> None:
     """Title and id from a page never become part of a path; the file is inside the work folder."""
-    text = '<html><head><title>../../../etc/cron.d/x</title></head><video src="http://video.test/video/clip.mp4?x=../../y"></video>'
-    async with pages(bad=("text/html", text)) as allowed, ground(tmp_path, also=allowed) as there:
-        async with YtdlpEngine(tmp_path / "cache") as engine:
-            heard = Heard()
-            await engine.fetch(there.fetch("http://pages.test/bad"), heard)
-            (file,) = heard.files
+    text = '<html><title>../../../etc/cron.d/x</title><video src="http://video.test/video/../video/clip.mp4"></video>'
+    async with paged(tmp_path, bad=("text/html", text)) as (there, engine):
+        heard = Heard()
+        await engine.fetch(there.fetch("http://pages.test/bad"), heard)
+        (file,) = heard.files
 
-            assert file.path.parent == tmp_path / "job" / "media"
-            assert re.fullmatch(r"[0-9a-f]{24}\.mp4", file.path.name)
+        assert file.path.parent == tmp_path / "job" / "media"
+        assert re.fullmatch(r"[0-9a-f]{24}\.mp4", file.path.name)
 
 
 async def test_the_systems_programs_may_be_missing(tmp_path) -> None:

@@ -32,12 +32,14 @@ class Heard:
         self.resolutions: list[tuple[str | None, int | None]] = []
         self.marks: list[dict[str, Any]] = []
         self.stages: list[str] = []
+        self.moved = asyncio.Event()
         self._keep = keep
 
     def progress(self, **mark: Any) -> None:
         self.marks.append(mark)
+        self.moved.set()
 
-    async def resolved(self, *, title: str | None, total: int | None, items_total: int | None) -> None:
+    async def resolved(self, *, title: str | None, total: int | None, items_total: int | None) -> None:  # noqa: ARG002
         self.resolutions.append((title, items_total))
 
     async def processing(self) -> None:
@@ -74,7 +76,7 @@ class Ground:
         folder.mkdir(exist_ok=True)
         return Fetch(url=url, options=Options(**options), work=folder, proxy=self._proxy.grant(work), known=known)
 
-    async def failure(self, engine: Engine, url: str, *, work: str = "job", **options: Any) -> Failure:
+    async def failure(self, engine: Engine, url: str, /, *, work: str = "job", **options: Any) -> Failure:
         with pytest.raises(EngineFailed) as caught:
             await engine.fetch(self.fetch(url, work=work, **options), Heard())
         return caught.value.failure

@@ -21,12 +21,12 @@ _BITS: tuple[tuple[int, _Verdict], ...] = (
 _STATUS = re.compile(r"'(\d{3}) ")
 _SAID: tuple[tuple[str, _Verdict], ...] = (
     (
-        r"egress refused|Tunnel connection failed: 403",
+        r"(?i)egress refused|(Tunnel connection failed|ProxyError): 403",
         ("permanent", "egress_refused", "this address may not be reached"),
     ),
-    (r"Tunnel connection failed: 407", ("transient", "egress_lost", "the way out was closed")),
+    (r"(Tunnel connection failed|ProxyError): 407", ("transient", "egress_lost", "the way out was closed")),
     (
-        r"Tunnel connection failed|NewConnectionError|NameResolutionError",
+        r"Tunnel connection failed|ProxyError|NewConnectionError|NameResolutionError",
         ("host_down", "unreachable", "the server can not be reached"),
     ),
     (r"No space left|Disk quota|File too large", ("transient", "disk_full", "there is no room for this file")),

@@ -140,8 +140,14 @@ class _Run:
     async def conclude(self, status: int) -> None:
         """Raises EngineFailed."""
         got = len(self._told) - len(self._refused) - len(self._held_back)
-        if status and (self._errors or not self._told):
-            failure = exit_failure(status, self._errors, asked_for=self._fetch.options.engine == "gallerydl")
+        if status < 0:
+            raise EngineFailed(
+                Failure(kind="transient", code="engine_lost", message="the downloader ended without a word")
+            )
+        if status and (self._errors or not (self._held_back or self._refused)):
+            failure = exit_failure(
+                status, [*self._warnings, *self._errors], asked_for=self._fetch.options.engine == "gallerydl"
+            )
             if failure.kind != "content" or not got:
                 raise EngineFailed(failure)
             await self._observer.item_failed("part", failure)

@@ -17,81 +17,20 @@ from services.job.engines.ytdlp import YtdlpEngine
 
 LIST_SECONDS = 60.0
 _EXAMPLE = re.compile(r"^Example : https?://([^/\s]+)", re.MULTILINE)
-_PLAIN = frozenset(
-    {
-        "7z",
-        "aac",
-        "apk",
-        "avi",
-        "bin",
-        "bz2",
-        "csv",
-        "deb",
-        "dmg",
-        "doc",
-        "docx",
-        "epub",
-        "exe",
-        "flac",
-        "flv",
-        "gif",
-        "gz",
-        "img",
-        "iso",
-        "jpeg",
-        "jpg",
-        "json",
-        "m4a",
-        "m4v",
-        "mkv",
-        "mov",
-        "mp3",
-        "mp4",
-        "mpeg",
-        "mpg",
-        "msi",
-        "odt",
-        "ogg",
-        "opus",
-        "pdf",
-        "png",
-        "rar",
-        "rpm",
-        "tar",
-        "tgz",
-        "tif",
-        "tiff",
-        "txt",
-        "wav",
-        "webm",
-        "webp",
-        "wmv",
-        "xls",
-        "xlsx",
-        "xz",
-        "zip",
-        "zst",
-    }
-)
+# fmt: off
+_PLAIN = frozenset({
+    "7z", "aac", "apk", "avi", "bin", "bz2", "csv", "deb", "dmg", "doc", "docx", "epub", "exe", "flac", "flv", "gif",
+    "gz", "img", "iso", "jpeg", "jpg", "json", "m4a", "m4v", "mkv", "mov", "mp3", "mp4", "mpeg", "mpg", "msi", "odt",
+    "ogg", "opus", "pdf", "png", "rar", "rpm", "tar", "tgz", "tif", "tiff", "txt", "wav", "webm", "webp", "wmv",
+    "xls", "xlsx", "xz", "zip", "zst",
+})
 """Endings that mean a file; anything may still turn out to be a page, then the next engine has its turn."""
-_VIDEO_SITES = frozenset(
-    {
-        "twitter.com",
-        "x.com",
-        "reddit.com",
-        "tiktok.com",
-        "vimeo.com",
-        "youtube.com",
-        "youtu.be",
-        "twitch.tv",
-        "dailymotion.com",
-        "soundcloud.com",
-        "bandcamp.com",
-        "bilibili.com",
-        "newgrounds.com",
-    }
-)
+_VIDEO_SITES = frozenset({
+    "twitter.com", "x.com", "reddit.com", "tiktok.com", "vimeo.com", "youtube.com", "youtu.be", "twitch.tv",
+    "dailymotion.com", "soundcloud.com", "bandcamp.com", "bilibili.com", "newgrounds.com",
+})
 """Sites that both foreign engines know and whose links mostly mean a video or a sound."""
+# fmt: on
 
 
 class Router:

@@ -54,6 +54,10 @@ _SAID: tuple[tuple[re.Pattern[str], tuple[str, str, str]], ...] = tuple(
             r"no video formats|no formats|no video could be found|requested format is not available",
             ("content", "no_media", "there is no video or sound behind this link"),
         ),
+        (
+            r"giving up after|bytes read|timed? ?out|connection (reset|aborted|broken)|remote end closed",
+            ("transient", "connection_lost", "the connection was lost"),
+        ),
     )
 )
 _TYPES: tuple[tuple[type | tuple[type, ...], tuple[str, str, str]], ...] = (
@@ -67,6 +71,8 @@ _TYPES: tuple[tuple[type | tuple[type, ...], tuple[str, str, str]], ...] = (
     ),
     (PostProcessingError, ("transient", "processing_failed", "the file could not be processed")),
 )
+_HTTP = re.compile(r"HTTP Error (\d{3})")
+_TUNNEL = re.compile(r"Tunnel connection failed: (\d{3})")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _PATH = re.compile(r"(?<![\w:/.])/(?:[\w.+-]+/)+[\w.+-]*")
@@ -85,6 +91,10 @@ def classify(error: BaseException) -> Verdict:
         if verdict is not None:
             return verdict
     text = str(error)
+    if said := _HTTP.search(text):  # after its own retries only the words are left
+        return _by_code(int(said[1]))
+    if said := _TUNNEL.search(text):
+        return _by_proxy(said[1])
     for pattern, found in _SAID:
         if pattern.search(text):
             return _verdict(*found)
@@ -112,6 +122,12 @@ def _by_status(error: HTTPError) -> Verdict:
         verdict = _verdict("rate_limited", f"http_{status}", "the server asks to wait")
         at = _retry_at(headers.get("Retry-After"))
         return {**verdict, "retry_at": at.isoformat()} if at else verdict
+    return _by_code(status)
+
+
+def _by_code(status: int) -> Verdict:
+    if status == 429:
+        return _verdict("rate_limited", "http_429", "the server asks to wait")
     if status >= 500:
         return _verdict("transient", f"http_{status}", f"the server answers with error {status}")
     return _verdict(*_STATUS.get(status, ("content", f"http_{status}", f"the server answers with status {status}")))

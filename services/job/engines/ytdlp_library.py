@@ -88,7 +88,7 @@ class Downloader(yt_dlp.YoutubeDL):  # type: ignore[misc]  # yt-dlp has no types
         if options.get("audio_only"):
             self.format_selector = self.build_format_selector("ba/b")
             self.add_post_processor(FFmpegExtractAudioPP(self, preferredcodec="m4a"))
-        self.add_post_processor(_Finished(listener), when="after_move")
+        self.add_post_processor(_TellPP(listener), when="after_move")
         self.add_progress_hook(listener.progress)
         self.add_postprocessor_hook(listener.processing)
         for handler in self._request_director.handlers.values():
@@ -123,14 +123,14 @@ class _Known:
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
 
-    def __contains__(self, key: str) -> bool:
+    def __contains__(self, key: str | None) -> bool:
         # What identifies a generic entry besides its id is known later, and then asked again.
-        return not key.startswith(GENERIC) and self._listener.is_known(key)
+        return key is not None and not key.startswith(GENERIC) and self._listener.is_known(key)
 
     def add(self, key: str) -> None: ...
 
 
-class _Finished(PostProcessor):  # type: ignore[misc]  # yt-dlp has no types
+class _TellPP(PostProcessor):  # type: ignore[misc]  # yt-dlp has no types
     def __init__(self, listener: Listener) -> None:
         super().__init__()
         self._listener = listener
@@ -138,6 +138,11 @@ class _Finished(PostProcessor):  # type: ignore[misc]  # yt-dlp has no types
     def run(self, information: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
         self._listener.finished(information)
         return [], information
+
+
+def _pause(n: int) -> float:
+    """Seconds before a request is repeated for the n-th time: three in all for a file, then the job has to wait."""
+    return float(min(0.1 * 2**n, 3.0))
 
 
 class _Silent:
@@ -178,4 +183,7 @@ _FIXED: dict[str, Any] = {
     "allow_playlist_files": False,
     "hls_prefer_native": True,
     "ignoreerrors": False,
+    # What is put together from pieces can be put together again: see `ytdlp_leftovers`.
+    "keep_fragments": True,
+    "retry_sleep_functions": {"http": _pause, "fragment": _pause},
 }

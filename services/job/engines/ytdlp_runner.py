@@ -12,6 +12,7 @@ from typing import Any
 from yt_dlp.utils import DownloadCancelled, YoutubeDLError
 
 from services.job.engines.ytdlp_failures import Verdict, classify
+from services.job.engines.ytdlp_leftovers import begin_again, drop_pieces, tidy
 from services.job.engines.ytdlp_library import Downloader, file_name, item_key
 from services.job.engines.ytdlp_meter import Meter
 
@@ -30,14 +31,13 @@ def run(channel: socket.socket, downloader: Downloader) -> None:
     media = Path(request["work"], "media")
     media.mkdir(exist_ok=True)
     os.chdir(media)
+    tidy(Path())
     os.environ["HOME"] = os.environ["TMPDIR"] = request["work"]
     Runner(channel, request, downloader).run()
 
 
-class _Stop(DownloadCancelled):  # type: ignore[misc]  # yt-dlp has no types; this family alone gets out of it unharmed
-    def __init__(self, verdict: Verdict) -> None:
-        super().__init__(verdict["message"])
-        self.verdict = verdict
+class _Stop(DownloadCancelled):  # type: ignore[misc]  # yt-dlp has no types; it makes another one from the class alone
+    """The attempt is over; `Runner._stopped` says why."""
 
 
 class _WholeAlready(DownloadCancelled):  # type: ignore[misc]  # see _Stop
@@ -55,6 +55,7 @@ class Runner:
         """Keys that were told as finished, skipped or failed."""
         self._resolved = False
         self._resuming = True
+        self._stopped: Verdict | None = None
         self._held_back: list[Verdict] = []
         """Of items that another attempt may get."""
         self._refused: list[Verdict] = []
@@ -65,8 +66,7 @@ class Runner:
         try:
             failed = self._attempt()
         except _WholeAlready:
-            for left in (*Path().rglob("*.part*"), *Path().rglob("*.ytdl")):
-                left.unlink(missing_ok=True)
+            begin_again(Path())
             self._resuming = False
             failed = self._attempt()
         if failed is None and self._held_back:
@@ -82,8 +82,8 @@ class Runner:
     def _attempt(self) -> Verdict | None:
         try:
             self._downloader.fetch(self._url, resume=self._resuming)
-        except _Stop as stop:
-            return stop.verdict
+        except _Stop:
+            return self._stopped
         except _WholeAlready:
             raise
         except (YoutubeDLError, OSError) as error:
@@ -108,7 +108,8 @@ class Runner:
         if info.get("is_live") or info.get("live_status") == "is_upcoming":
             verdict = {"kind": "content", "code": "live", "message": "this is a live stream"}
             if not info.get("playlist_index"):
-                raise _Stop(verdict)
+                self._stopped = verdict
+                raise _Stop
             self._refuse(item_key(info), verdict)
             return "live"
         if incomplete:
@@ -121,11 +122,13 @@ class Runner:
         return None
 
     def progress(self, status: dict[str, Any]) -> None:
-        if status["status"] == "downloading" and (news := self._meter.read(status)) is not None:
+        if status["status"] == "finished":
+            drop_pieces(Path(status["filename"]))
+        elif status["status"] == "downloading" and (news := self._meter.read(status)) is not None:
             self._tell({"t": "progress", "news": news})
 
     def processing(self, status: dict[str, Any]) -> None:
-        own = status["postprocessor"] in ("MoveFiles", "_Finished")
+        own = status["postprocessor"] in ("MoveFiles", "_Tell")
         if status["status"] == "started" and not own and self._meter.items_total == 1:
             self._tell({"t": "processing"})
 
@@ -155,7 +158,8 @@ class Runner:
             return
         self._held_back.append(verdict)
         if verdict["kind"] in ABORTING or verdict["code"] == "disk_full" or len(self._held_back) >= TRANSIENT_ITEMS:
-            raise _Stop(verdict) from error
+            self._stopped = verdict
+            raise _Stop from error
 
     # -------------------------------------------------------------------------------------------------------------
 

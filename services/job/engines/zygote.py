@@ -28,6 +28,7 @@ from services.job.engines.ytdlp_warmth import warm
 
 REQUEST_LIMIT = 1 << 16
 TRACE_LIMIT = 4000
+GRACE_SECONDS = 0.5
 
 
 class Zygote:
@@ -103,15 +104,22 @@ def _become_runner(channel: socket.socket, downloader: Downloader) -> None:
     try:
         os.setsid()
         confine(parent)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGINT, _interrupted)
         ytdlp_runner.run(channel, downloader)
         status = 0
     except KeyboardInterrupt:
         status = 130
+        gc.collect()  # closes the files that the interrupted frames held, so that what came is on disk
     except Exception:  # noqa: BLE001  # the edge of the process: whoever reads the channel decides what it means
         _tell_crash(channel)
     finally:
         os._exit(status)
+
+
+def _interrupted(_: int, __: object) -> None:
+    """Threads that wait for the network get a moment, then the alarm ends the process."""
+    signal.setitimer(signal.ITIMER_REAL, GRACE_SECONDS)
+    raise KeyboardInterrupt
 
 
 def _tell_crash(channel: socket.socket) -> None:
