@@ -183,7 +183,7 @@ async def _jobs(caller: Caller) -> int:
     table = Table("number", "state", "link", "title", "error", box=None)
     for row in await caller.query(ListJobs(), result=list[JobRow]):
         table.add_row(str(row.number), row.state, row.url, row.title or "", row.error or "")
-    Console().print(table)
+    Console(width=None if sys.stdout.isatty() else 250).print(table)
     return 0
 
 

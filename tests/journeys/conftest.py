@@ -1,0 +1,49 @@
+"""One installation and one media site for all journeys of a test process; each test has users of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.site import SiteProcess
+from tests.support.system import System, User, running
+
+GALLERIES = {"mastodon": "don.test", "moebooru": "booru.test", "vichan": "chan.test"}
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SiteProcess]:
+    with asyncio.Runner() as runner:
+        context = SiteProcess.start(tmp_path_factory.mktemp("site"))
+        site = runner.run(_enter(context))
+        yield site
+        runner.run(_leave(context))
+
+
+async def _enter(context):
+    return await context.__aenter__()
+
+
+async def _leave(context) -> None:
+    await context.__aexit__(None, None, None)
+
+
+@pytest.fixture(scope="session")
+def system(tmp_path_factory: pytest.TempPathFactory, site: SiteProcess) -> Iterator[System]:
+    data: Path = tmp_path_factory.mktemp("system") / "data"
+    instances = ",".join(f"{software}=http://{host}" for software, host in GALLERIES.items())
+    with running(data, site.egress_allow + ",127.0.0.0/8", LONGSHORE_GALLERY_INSTANCES=instances) as one:
+        yield one
+
+
+@pytest.fixture
+def user(system: System) -> User:
+    return system.user()
+
+
+@pytest.fixture
+def other(system: System) -> User:
+    return system.user()

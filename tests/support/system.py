@@ -1,0 +1,191 @@
+"""A whole installation, started as a user starts it, and clients of its public APIs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import aiohttp
+import psutil
+
+ROOT = Path(__file__).parents[2]
+PASSWORD = "a-password-for-tests"
+ENDED = ("Completed", "Failed")
+PATIENCE = 60.0
+
+
+def longshore(*words: str, data: Path, stdin: str = "") -> str:
+    """What the command prints."""
+    done = subprocess.run(
+        [sys.executable, "-m", "services", *words, "--data", str(data)],
+        cwd=ROOT, input=stdin, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+class System:
+    """`data` survives a restart; everything else is of one run."""
+
+    def __init__(self, process: subprocess.Popen[str], data: Path, port: int) -> None:
+        self.process = process
+        self.data = data
+        self.url = f"http://127.0.0.1:{port}"
+
+    def user(self) -> User:
+        """A new one, so that tests that share a system share nothing else."""
+        name = f"u{uuid4().hex[:12]}"
+        longshore("user", "add", name, "--password-stdin", data=self.data, stdin=PASSWORD + "\n")
+        keys = {
+            dialect: longshore("key", "create", "--dialect", dialect, "--user", name, data=self.data)
+            for dialect in ("jobs", "gdluxx")
+        }
+        return User(self, name, keys)
+
+    def children(self, name: str) -> list[psutil.Process]:
+        """By a part of the command line."""
+        return [
+            one for one in psutil.Process(self.process.pid).children(recursive=True) if name in " ".join(one.cmdline())
+        ]
+
+    def stop(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(20)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def running(data: Path, allow: str, **settings: str) -> Iterator[System]:
+    """Everything on `data`, ready. Whatever is left of it afterwards is ended."""
+    port = free_port()
+    env = {**os.environ, "LONGSHORE_EGRESS_ALLOW": allow, "LONGSHORE_ADMIN_PASSWORD": PASSWORD, **settings}
+    log = (data.parent / f"{data.name}.log").open("a")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "services", "up", "--data", str(data), "--port", str(port)],
+        cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True,
+    )  # fmt: skip
+    family: list[psutil.Process] = []
+    try:
+        assert process.stdout is not None
+        if "runs at" not in process.stdout.readline():
+            raise AssertionError(f"did not start: {(data.parent / f'{data.name}.log').read_text()[-2000:]}")
+        yield System(process, data, port)
+        family = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+        for one in family:
+            if one.is_running() and one.status() != psutil.STATUS_ZOMBIE:
+                one.kill()
+        log.close()
+
+
+class User:
+    def __init__(self, system: System, name: str, keys: dict[str, str]) -> None:
+        self.system = system
+        self.name = name
+        self.keys = keys
+
+    @asynccontextmanager
+    async def http(self) -> AsyncIterator[Http]:
+        async with aiohttp.ClientSession() as session:
+            yield Http(self, session)
+
+
+class Http:
+    """One user's programs."""
+
+    def __init__(self, user: User, session: aiohttp.ClientSession) -> None:
+        self.user = user
+        self.session = session
+        self.url = user.system.url
+
+    async def call(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
+        data = body if isinstance(body, (bytes, str)) or body is None else json.dumps(body)
+        async with self.session.request(
+            method, self.url + path, data=data, headers={name.replace("_", "-"): text for name, text in headers.items()}
+        ) as answer:
+            raw = await answer.read()
+            return answer.status, json.loads(raw) if raw else None
+
+    async def jobs(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
+        return await self.call(method, path, body, x_api_key=self.user.keys["jobs"], **headers)
+
+    async def gdluxx(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        bearer = f"Bearer {self.user.keys['gdluxx']}"
+        return await self.call(method, f"/api/extension{path}", body, authorization=bearer)
+
+    async def submit(self, url: str, **options: Any) -> str:
+        status, answer = await self.jobs("POST", "/jobs", {"url": url, **options})
+        assert status == 201, answer
+        return str(answer["job_id"])
+
+    async def show(self, job_id: str) -> dict[str, Any]:
+        status, answer = await self.jobs("GET", f"/jobs/{job_id}")
+        assert status == 200, answer
+        return dict(answer)
+
+    async def ended(self, job_id: str) -> dict[str, Any]:
+        """As a client of the jobs API waits: by asking again."""
+        return await self.until(job_id, lambda job: job["status"] in ENDED)
+
+    async def until(self, job_id: str, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        async with asyncio.timeout(PATIENCE):
+            while not wanted(job := await self.show(job_id)):
+                await asyncio.sleep(0.05)  # the interval of a polling client
+        return job
+
+    async def token(self) -> str:
+        status, answer = await self.call(
+            "POST", "/api/v1/auth/login", {"username": self.user.name, "password": PASSWORD}
+        )
+        assert status == 200, answer
+        return str(answer["access_token"])
+
+    @asynccontextmanager
+    async def socket(self, since: str | None = None) -> AsyncIterator[Socket]:
+        query = f"?token={await self.token()}" + (f"&since={since}" if since else "")
+        async with self.session.ws_connect(f"{self.url}/ws/downloads{query}") as one:
+            yield Socket(one)
+
+    def history(self, job_id: str) -> list[str]:
+        lines = longshore("history", job_id, data=self.user.system.data).splitlines()
+        return [line.split()[2] for line in lines]
+
+
+class Socket:
+    def __init__(self, one: aiohttp.ClientWebSocketResponse) -> None:
+        self._one = one
+        self.frames: list[dict[str, Any]] = []
+
+    async def until(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                frame = await self._one.receive_json()
+                self.frames.append(frame)
+                if wanted(frame):
+                    return frame
+
+
+def stored(system: System) -> dict[str, Path]:
+    """Every stored file by its name."""
+    return {path.name: path for path in (system.data / "files").rglob("*") if path.is_file()}
