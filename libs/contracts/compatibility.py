@@ -52,9 +52,6 @@ class _Comparison:
                 yield from found[0] if len(same_kind) == 1 else [f"{path} no longer accepts {self._name(choice)}"]
 
     def _single(self, old: Schema, new: Schema, path: str) -> Iterator[str]:
-        if "$ref" in old or "$ref" in new:
-            yield from self.compare(old, new, path)
-            return
         if not _type_fits(old, new):
             yield f"{path} was {_type(old)} and is {_type(new)}"
             return

@@ -79,6 +79,7 @@ ALLOWED: dict[str, tuple[Any, Any]] = {
     "a struct within grew": (message(("i", Inner)), message(("i", InnerGrown))),
     "a struct within has another name": (message(("c", Chain)), message(("c", Chain))),
     "opened for unknown fields": (message(BASE, closed=True), message(BASE)),
+    "a struct within became anything": (message(("i", Inner)), message(("i", Any))),
     "anything is accepted now": (message(("d", dict[str, int])), message(("d", Any))),
 }
 
@@ -156,6 +157,8 @@ REFUSED: dict[str, tuple[Any, Any, str]] = {
         "d[*] was integer and is boolean",
     ),
     "anything became something": (message(("d", Any)), message(("d", int)), "d was anything and is integer"),
+    "any items became some": (message(("l", list)), message(("l", list[int])), "l[] accepted anything"),
+    "any map became some": (message(("d", dict)), message(("d", dict[str, int])), "d[*]"),
     "a struct within narrowed": (
         message(("i", Inner)),
         message(("i", InnerNarrower)),
