@@ -40,9 +40,7 @@ class Installation:
         return EventStore(await self.pool(service, limit), service, REGISTRY, self.wake.set)
 
     async def topology(self) -> None:
-        bus = await buses.open(
-            self.servers.nats_url, user="topology", seed=self.servers.nats_seeds["topology"]
-        )
+        bus = await buses.open(self.servers.nats_url, user="topology", seed=self.servers.nats_seeds["topology"])
         try:
             await buses.ensure_topology(bus, STREAMS, CONSUMERS)
         finally:

@@ -225,9 +225,7 @@ async def follow(installation, schedule) -> tuple[list[UUID], list[UUID], set[UU
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(schedule=SCHEDULES)
-def test_the_feed_has_every_committed_event_once_however_transactions_interleave(
-    running_installation, schedule
-):
+def test_the_feed_has_every_committed_event_once_however_transactions_interleave(running_installation, schedule):
     found, _, committed = running_installation(lambda one: follow(one, schedule))
 
     assert len(found) == len(set(found))

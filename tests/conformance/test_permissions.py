@@ -1,6 +1,5 @@
 """Who may say and hear what on the bus, and who may look into which schema."""
 
-
 from __future__ import annotations
 
 import asyncio
@@ -20,41 +19,90 @@ from proto import REGISTRY
 from proto import SERVICES as PROTO_SERVICES
 
 MAY_PUBLISH = {
-    "gateway": ["ev.gateway.x.y.z", "cmd.job.submit", "cmd.job.cancel", "cmd.auth.log_in", "q.job.history",
-                "q.auth.verify_key", "cmd.storage.delete", "$JS.API.CONSUMER.CREATE.EV_JOB.f1",
-                "$JS.API.CONSUMER.MSG.NEXT.EV_AUTH.f1", "$JS.API.STREAM.INFO.EV_STORAGE"],
+    "gateway": [
+        "ev.gateway.x.y.z",
+        "cmd.job.submit",
+        "cmd.job.cancel",
+        "cmd.auth.log_in",
+        "q.job.history",
+        "q.auth.verify_key",
+        "cmd.storage.delete",
+        "$JS.API.CONSUMER.CREATE.EV_JOB.f1",
+        "$JS.API.CONSUMER.MSG.NEXT.EV_AUTH.f1",
+        "$JS.API.STREAM.INFO.EV_STORAGE",
+    ],
     "auth": ["ev.auth.user.user_created.1", "wake.auth", "$JS.API.DIRECT.GET.EV_AUTH"],
     "job": ["ev.job.job.submitted.1", "work.run.download.5", "progress.o.j", "ctl.job.j", "wake.job"],
     "scheduler": ["ev.scheduler.schedule.fired.1", "cmd.job.submit", "wake.job", "$JS.API.CONSUMER.CREATE.EV_JOB.f1"],
     "unrestrict_proxy": ["ev.unrestrict_proxy.a.b.c"],
     "storage": ["ev.storage.file.file_stored.1"],
     "notifier": ["ev.notifier.d.webhook_queued.1", "$JS.API.CONSUMER.CREATE.EV_JOB.f1"],
-    "worker": ["cmd.job.claim", "cmd.job.report_progress", "cmd.job.heartbeat", "cmd.storage.store",
-               "$JS.API.CONSUMER.MSG.NEXT.WORK.download", "$JS.ACK.WORK.download.1.1.1.1.1"],
-    "cli": ["cmd.auth.create_user", "cmd.job.submit", "cmd.job.lose_worker", "q.gateway.jobs",
-            "$JS.API.CONSUMER.CREATE.EV_JOB.f1", "$JS.API.STREAM.INFO.WORK"],
+    "worker": [
+        "cmd.job.claim",
+        "cmd.job.report_progress",
+        "cmd.job.heartbeat",
+        "cmd.storage.store",
+        "$JS.API.CONSUMER.MSG.NEXT.WORK.download",
+        "$JS.ACK.WORK.download.1.1.1.1.1",
+    ],
+    "cli": [
+        "cmd.auth.create_user",
+        "cmd.job.submit",
+        "cmd.job.lose_worker",
+        "q.gateway.jobs",
+        "$JS.API.CONSUMER.CREATE.EV_JOB.f1",
+        "$JS.API.STREAM.INFO.WORK",
+    ],
     "topology": ["$JS.API.STREAM.CREATE.X", "$JS.API.STREAM.UPDATE.X", "$JS.API.CONSUMER.CREATE.X.y"],
 }
 MAY_NOT_PUBLISH = {
-    "gateway": ["cmd.job.claim", "cmd.job.report_completed", "cmd.job.lose_worker", "work.run.download.5",
-                "progress.o.j", "ctl.job.j", "$JS.ACK.WORK.download.1.1.1.1.1"],
+    "gateway": [
+        "cmd.job.claim",
+        "cmd.job.report_completed",
+        "cmd.job.lose_worker",
+        "work.run.download.5",
+        "progress.o.j",
+        "ctl.job.j",
+        "$JS.ACK.WORK.download.1.1.1.1.1",
+    ],
     "auth": ["cmd.job.submit", "q.job.history", "$JS.API.STREAM.INFO.EV_JOB", "wake.job"],
-    "job": ["cmd.storage.delete", "cmd.auth.create_user", "$JS.API.CONSUMER.CREATE.EV_AUTH.f1",
-            "$JS.API.STREAM.PURGE.WORK"],
+    "job": [
+        "cmd.storage.delete",
+        "cmd.auth.create_user",
+        "$JS.API.CONSUMER.CREATE.EV_AUTH.f1",
+        "$JS.API.STREAM.PURGE.WORK",
+    ],
     "scheduler": ["cmd.job.cancel", "cmd.auth.create_user", "work.run.download.5"],
     "unrestrict_proxy": ["cmd.job.submit", "wake.job", "$JS.API.CONSUMER.CREATE.EV_JOB.f1"],
     "storage": ["cmd.job.submit", "progress.o.j", "$JS.API.CONSUMER.CREATE.EV_JOB.f1"],
     "notifier": ["cmd.job.submit", "$JS.API.CONSUMER.CREATE.EV_AUTH.f1", "wake.job"],
-    "worker": ["cmd.job.submit", "cmd.job.cancel", "cmd.job.lose_worker", "cmd.storage.delete", "cmd.auth.create_user",
-               "work.run.download.5", "progress.o.j", "ctl.job.j", "$JS.API.CONSUMER.CREATE.EV_JOB.f1",
-               "$JS.API.STREAM.INFO.EV_JOB", "$JS.API.CONSUMER.CREATE.WORK.mine"],
-    "cli": ["cmd.job.claim", "cmd.job.report_completed", "work.run.download.5", "$JS.API.STREAM.UPDATE.EV_JOB",
-            "$JS.API.STREAM.PURGE.EV_JOB"],
+    "worker": [
+        "cmd.job.submit",
+        "cmd.job.cancel",
+        "cmd.job.lose_worker",
+        "cmd.storage.delete",
+        "cmd.auth.create_user",
+        "work.run.download.5",
+        "progress.o.j",
+        "ctl.job.j",
+        "$JS.API.CONSUMER.CREATE.EV_JOB.f1",
+        "$JS.API.STREAM.INFO.EV_JOB",
+        "$JS.API.CONSUMER.CREATE.WORK.mine",
+    ],
+    "cli": [
+        "cmd.job.claim",
+        "cmd.job.report_completed",
+        "work.run.download.5",
+        "$JS.API.STREAM.UPDATE.EV_JOB",
+        "$JS.API.STREAM.PURGE.EV_JOB",
+    ],
     "topology": ["cmd.auth.create_user", "q.auth.verify_key", "work.run.download.5", "progress.o.j"],
 }
 MAY_HEAR = {
-    **{service: [f"cmd.{service}.*", f"q.{service}.*", f"wake.{service}", f"_INBOX_{service}.a"]
-       for service in PROTO_SERVICES},
+    **{
+        service: [f"cmd.{service}.*", f"q.{service}.*", f"wake.{service}", f"_INBOX_{service}.a"]
+        for service in PROTO_SERVICES
+    },
     "worker": ["ctl.job.*", "_INBOX_worker.a"],
     "cli": ["progress.*.*", "_INBOX_cli.a"],
     "topology": ["_INBOX_topology.a"],
@@ -82,8 +130,13 @@ async def connected(server: tuple[Nats, DataFolder], user: str) -> AsyncIterator
     async def told(error: Exception) -> None:
         refusals.append(str(error))
 
-    client = await nats.connect(server[0].url, nkeys_seed=str(server[1].seed(user)), inbox_prefix=f"_INBOX_{user}",
-                                error_cb=told, allow_reconnect=False)
+    client = await nats.connect(
+        server[0].url,
+        nkeys_seed=str(server[1].seed(user)),
+        inbox_prefix=f"_INBOX_{user}",
+        error_cb=told,
+        allow_reconnect=False,
+    )
     try:
         yield client, refusals
     finally:
@@ -117,12 +170,17 @@ async def test_a_user_says_what_it_must_and_nothing_else(server, user):
     """Each user publishes its own subjects and is refused on those of others."""
     foreign = [f"ev.{service}.kind.type.id" for service in PROTO_SERVICES if service != user]
     others = [f"_INBOX_{one.name}.stolen" for one in USERS if one.name != user]
-    creating = [] if user == "topology" else ["$JS.API.STREAM.CREATE.X", "$JS.API.STREAM.DELETE.EV_JOB",
-                                              "$JS.API.CONSUMER.DURABLE.CREATE.WORK.mine"]
+    creating = (
+        []
+        if user == "topology"
+        else ["$JS.API.STREAM.CREATE.X", "$JS.API.STREAM.DELETE.EV_JOB", "$JS.API.CONSUMER.DURABLE.CREATE.WORK.mine"]
+    )
     async with connected(server, user) as (client, refusals):
         allowed = {subject: await published(client, refusals, subject) for subject in MAY_PUBLISH[user]}
-        denied = {subject: await published(client, refusals, subject)
-                  for subject in [*MAY_NOT_PUBLISH[user], *foreign, *others, *creating]}
+        denied = {
+            subject: await published(client, refusals, subject)
+            for subject in [*MAY_NOT_PUBLISH[user], *foreign, *others, *creating]
+        }
 
     assert [subject for subject, ok in allowed.items() if not ok] == []
     assert [subject for subject, ok in denied.items() if ok] == []
@@ -131,12 +189,19 @@ async def test_a_user_says_what_it_must_and_nothing_else(server, user):
 @pytest.mark.parametrize("user", [one.name for one in USERS])
 async def test_a_user_hears_what_is_meant_for_it_and_nothing_else(server, user):
     """No user hears another's commands or replies, the events of anybody, or everything."""
-    foreign = [subject for other in MAY_HEAR if other != user for subject in MAY_HEAR[other]
-               if subject != "progress.*.*" or user not in ("gateway", "cli")]
+    foreign = [
+        subject
+        for other in MAY_HEAR
+        if other != user
+        for subject in MAY_HEAR[other]
+        if subject != "progress.*.*" or user not in ("gateway", "cli")
+    ]
     async with connected(server, user) as (client, refusals):
         allowed = {subject: await heard(client, refusals, subject) for subject in MAY_HEAR[user]}
-        denied = {subject: await heard(client, refusals, subject)
-                  for subject in [*foreign, ">", "ev.>", "work.run.>", "$JS.>", "_INBOX.>", "cmd.>"]}
+        denied = {
+            subject: await heard(client, refusals, subject)
+            for subject in [*foreign, ">", "ev.>", "work.run.>", "$JS.>", "_INBOX.>", "cmd.>"]
+        }
 
     assert [subject for subject, ok in allowed.items() if not ok] == []
     assert [subject for subject, ok in denied.items() if ok] == []
@@ -145,6 +210,7 @@ async def test_a_user_hears_what_is_meant_for_it_and_nothing_else(server, user):
 async def test_an_answer_reaches_the_asker_once(server):
     """A service may answer what it was asked, without any right on the asker's inbox, and only once."""
     async with connected(server, "job") as (job, refusals), connected(server, "gateway") as (gateway, _):
+
         async def answer(message):
             await job.publish(message.reply, b"first")
             await job.publish(message.reply, b"second")
@@ -176,8 +242,12 @@ async def test_without_a_key_nobody_connects(server):
 def test_the_topology_names_services_and_messages_that_exist():
     """Each service has a user and a stream, and each command that a user may send by name is one of the language."""
     known = {f"cmd.{tag}" for tag in REGISTRY.commands} | {f"q.{tag}" for tag in REGISTRY.queries}
-    named = {subject for user in USERS for subject in user.publish
-             if subject.split(".")[0] in ("cmd", "q") and "*" not in subject}
+    named = {
+        subject
+        for user in USERS
+        for subject in user.publish
+        if subject.split(".")[0] in ("cmd", "q") and "*" not in subject
+    }
 
     assert SERVICES == PROTO_SERVICES
     assert {user.name for user in USERS} == {*PROTO_SERVICES, "worker", "cli", "topology"}
@@ -193,19 +263,30 @@ async def test_a_role_owns_its_schema_and_is_refused_on_every_other(tmp_path):
         async with Servers.run(folder, PROTO_SERVICES) as servers:
             roles = {service: await asyncpg.connect(servers.database_urls[service]) for service in PROTO_SERVICES}
             for service, conn in roles.items():
-                await conn.execute(f"create table {service}.secret (text text); "
-                                   f"insert into {service}.secret values ('{service}')")
+                await conn.execute(
+                    f"create table {service}.secret (text text); insert into {service}.secret values ('{service}')"
+                )
                 assert await conn.fetchval(f"select text from {service}.secret") == service
             for service, conn in roles.items():
                 for other in (one for one in PROTO_SERVICES if one != service):
-                    for statement in (f"select * from {other}.secret", f"insert into {other}.secret values ('x')",
-                                      f"create table {other}.mine (n int)", f"drop table {other}.secret",
-                                      f"set role longshore_{other}"):
+                    for statement in (
+                        f"select * from {other}.secret",
+                        f"insert into {other}.secret values ('x')",
+                        f"create table {other}.mine (n int)",
+                        f"drop table {other}.secret",
+                        f"set role longshore_{other}",
+                    ):
                         with pytest.raises(asyncpg.InsufficientPrivilegeError):
                             await conn.execute(statement)
-                for statement in ("create table public.mine (n int)", "create schema mine", "create role mine",
-                                  "create temporary table mine (n int)", "select pg_read_file('/etc/passwd')",
-                                  "select * from pg_authid", "alter system set fsync = off"):
+                for statement in (
+                    "create table public.mine (n int)",
+                    "create schema mine",
+                    "create role mine",
+                    "create temporary table mine (n int)",
+                    "select pg_read_file('/etc/passwd')",
+                    "select * from pg_authid",
+                    "alter system set fsync = off",
+                ):
                     with pytest.raises(asyncpg.InsufficientPrivilegeError):
                         await conn.execute(statement)
             await asyncio.gather(*(conn.close() for conn in roles.values()))

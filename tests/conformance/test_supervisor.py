@@ -76,8 +76,9 @@ async def tickets(servers: Servers) -> int:
 
 def supervising(folder: DataFolder) -> tuple[subprocess.Popen[str], list[int]]:
     """Another process that runs the servers, and theirs."""
-    process = subprocess.Popen([sys.executable, "-c", SUPERVISING, str(folder.path)], cwd=ROOT, text=True,
-                               stdout=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, "-c", SUPERVISING, str(folder.path)], cwd=ROOT, text=True, stdout=subprocess.PIPE
+    )
     assert process.stdout is not None
     line = process.stdout.readline()
     process.stdout.close()
@@ -94,6 +95,7 @@ def ended(pids: list[int], seconds: float) -> bool:
             continue
     loop = asyncio.new_event_loop()
     try:
+
         async def all_of_them() -> None:
             async with asyncio.timeout(seconds):
                 for handle in handles:
@@ -114,8 +116,11 @@ def ended(pids: list[int], seconds: float) -> bool:
 
 def test_a_second_owner_of_a_folder_is_told_who_has_it(folder):
     """The lock names the process that holds it, and is free again afterwards."""
-    with folder.lock(), pytest.raises(DataFolderInUse, match=rf"process {os.getpid()}\b"), \
-            DataFolder(folder.path).lock():
+    with (
+        folder.lock(),
+        pytest.raises(DataFolderInUse, match=rf"process {os.getpid()}\b"),
+        DataFolder(folder.path).lock(),
+    ):
         pytest.fail("two owners")
     with folder.lock():
         assert (folder.run / "lock").exists()
@@ -146,8 +151,10 @@ async def test_a_killed_postgres_comes_back_with_its_data(folder):
             work = asyncio.create_task(busy.fetch("select count(*) from generate_series(1, 100000000)"))
             other = await asyncpg.connect(servers.database_urls["auth"])
             async with asyncio.timeout(30):
-                while not await other.fetchval("select count(*) from pg_stat_activity where usename = current_user "
-                                               "and state = 'active' and pid <> pg_backend_pid()"):
+                while not await other.fetchval(
+                    "select count(*) from pg_stat_activity where usename = current_user "
+                    "and state = 'active' and pid <> pg_backend_pid()"
+                ):
                     continue
             killed = servers.postgres.child.pid
             os.kill(killed, signal.SIGKILL)
@@ -266,7 +273,7 @@ async def test_lost_secrets_are_named(folder):
     with folder.lock():
         async with Servers.run(folder, SERVICES) as servers:
             await write(servers, "kept")
-        secrets = (folder.path / "secrets.json")
+        secrets = folder.path / "secrets.json"
         kept = secrets.read_bytes()
         secrets.unlink()
         with pytest.raises(UnusableFolder, match=r"secrets\.json"):
@@ -285,14 +292,21 @@ async def test_what_is_acknowledged_is_on_disk(folder):
             conn = await asyncpg.connect(servers.database_urls["job"])
             names = ("fsync", "synchronous_commit", "full_page_writes", "listen_addresses", "jit", "server_encoding")
             shown = {name: await conn.fetchval(f"show {name}") for name in names}
-            collation = await conn.fetchrow("select datlocprovider::text, datlocale from pg_database "
-                                            "where datname = current_database()")
+            collation = await conn.fetchrow(
+                "select datlocprovider::text, datlocale from pg_database where datname = current_database()"
+            )
             await conn.close()
 
     assert nats["jetstream"]["sync_interval"] == "always"
     assert nats["listen"].startswith("127.0.0.1:")
-    assert shown == {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on", "listen_addresses": "",
-                     "jit": "off", "server_encoding": "UTF8"}
+    assert shown == {
+        "fsync": "on",
+        "synchronous_commit": "on",
+        "full_page_writes": "on",
+        "listen_addresses": "",
+        "jit": "off",
+        "server_encoding": "UTF8",
+    }
     assert tuple(collation) == ("b", "C.UTF-8")
 
 
@@ -303,8 +317,12 @@ async def test_no_secret_is_on_a_command_line_or_in_an_environment(folder):
             started = [psutil.Process(child.pid) for child in (servers.postgres.child, servers.nats.child)]
             told = [str((one.cmdline(), one.environ())).encode() for one in started]
             kept = json.loads((folder.path / "secrets.json").read_text())
-            secrets = [kept.pop("secret_key"), kept.pop("postgres_password"), *kept["service_passwords"].values(),
-                       *(seed.read_text().strip() for seed in servers.nats_seeds.values())]
+            secrets = [
+                kept.pop("secret_key"),
+                kept.pop("postgres_password"),
+                *kept["service_passwords"].values(),
+                *(seed.read_text().strip() for seed in servers.nats_seeds.values()),
+            ]
             logs = [folder.log(name).read_bytes() for name in ("postgres", "nats")]
             uid = started[0].uids().effective
 

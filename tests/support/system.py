@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
 import signal
@@ -96,6 +97,7 @@ def running(data: Path, allow: str, **settings: str) -> Iterator[System]:
         for one in family:
             if one.is_running() and one.status() != psutil.STATUS_ZOMBIE:
                 one.kill()
+        process.stdout.close()
         log.close()
 
 
@@ -120,7 +122,8 @@ class Http:
         self.url = user.system.url
 
     async def call(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
-        data = body if isinstance(body, (bytes, str)) or body is None else json.dumps(body)
+        text = body if isinstance(body, str) or body is None else json.dumps(body)
+        data = None if text is None else io.BytesIO(text.encode())
         async with self.session.request(
             method, self.url + path, data=data, headers={name.replace("_", "-"): text for name, text in headers.items()}
         ) as answer:

@@ -10,6 +10,7 @@ from uuid import UUID
 from litestar import Request, Response, route
 from litestar.handlers import HTTPRouteHandler
 
+from libs.egress.links import BadLink, check_link
 from libs.message import Refused, new_id
 from proto.auth import KeyHolder
 from proto.job import CancelJob, WrongState
@@ -50,7 +51,7 @@ def routes(edge: Edge) -> list[HTTPRouteHandler]:
             raise Invalid(translate.NOT_FOUND, 404)
         return view
 
-    def link(file_id: UUID, name: str) -> str:
+    def signed(file_id: UUID, name: str) -> str:
         expires = int(time.time()) + translate.LINK_SECONDS
         signature = edge.signer.sign(str(file_id), expires)
         return f"{edge.base_url}/files/{file_id}/{expires}.{signature}/{quote(name, safe='')}"
@@ -58,6 +59,11 @@ def routes(edge: Edge) -> list[HTTPRouteHandler]:
     async def create(request: AnyRequest) -> Response[bytes]:
         key = await holder(request)
         body = translate.decode(await request.body())
+        for link in filter(None, (body.url, body.webhook_url)):
+            try:
+                check_link(link, edge.policy)
+            except BadLink as bad:
+                raise Invalid(str(bad)) from bad
         job_id, command_id = translate.identities(key.key_id, request.headers.get("x-idempotency-key"), new_id)
         submitted = await edge.ask.submit(
             translate.command(key.owner, body, job_id), actor=f"key:{key.key_id}", command_id=command_id
@@ -76,7 +82,7 @@ def routes(edge: Edge) -> list[HTTPRouteHandler]:
         )
 
     async def show(request: AnyRequest) -> Response[bytes]:
-        return reply(translate.job(await mine(request, await holder(request)), link))
+        return reply(translate.job(await mine(request, await holder(request)), signed))
 
     async def cancel(request: AnyRequest) -> Response[bytes]:
         key = await holder(request)

@@ -1,0 +1,132 @@
+"""kill -9 in the middle of fifty jobs: none lost, none stuck, none that was finished fetched again, hashes right."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import signal
+from pathlib import Path
+from uuid import uuid4
+
+import psutil
+import pytest
+
+from tests.site import SiteProcess
+from tests.support.system import System, running, stored
+
+JOBS = 50
+SIZE = 150_000
+RATE = 600_000
+"""Bytes a second from the origin: a file takes a quarter of a second, so some run whenever the axe falls."""
+
+
+def kill(processes: list[psutil.Process]) -> None:
+    for one in processes:
+        os.kill(one.pid, signal.SIGKILL)
+
+
+def everything(system: System) -> list[psutil.Process]:
+    me = psutil.Process(system.process.pid)
+    return [me, *me.children(recursive=True)]
+
+
+VICTIMS = {
+    "a worker": lambda system: system.children("services worker"),
+    "nats": lambda system: system.children("nats-server"),
+    "postgres": lambda system: [
+        one for one in system.children("postgres") if one.name() == "postgres" and one.ppid() == system.process.pid
+    ],
+    "the services": lambda system: [psutil.Process(system.process.pid)],
+    "everything": everything,
+}
+
+
+async def polled(http, ids: list[str]) -> dict[str, str]:
+    status, answer = await http.gdluxx("GET", f"/jobs?ids={','.join(ids)}")
+    return {job["id"]: job["status"] for job in answer["data"]["jobs"]} if status == 200 else {}
+
+
+async def until(http, ids, wanted) -> dict[str, str]:
+    """As the extension polls; what fails while a server is away is asked again."""
+    async with asyncio.timeout(90):
+        while True:
+            try:
+                found = await polled(http, ids)
+            except OSError:
+                found = {}
+            if wanted(found):
+                return found
+            await asyncio.sleep(0.1)  # the interval of a polling client
+
+
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize("victim", VICTIMS)
+async def test_nothing_is_lost_stuck_or_fetched_again_when_killed(victim, tmp_path: Path):
+    async with SiteProcess.start(tmp_path) as site:
+        names = {f"{uuid4().hex}.bin": None for _ in range(JOBS)}
+        links = [site.file(SIZE, name, rate=RATE) for name in names]
+        data = tmp_path / "data"
+        with running(data, "127.0.0.0/8") as system:
+            user = system.user()
+            async with user.http() as http:
+                _, answer = await http.gdluxx("POST", "/external", {"urls": links})
+                ids = [one["jobId"] for one in answer["data"]["results"]]
+                before = await until(http, ids, lambda found: list(found.values()).count("success") >= 8)
+                finished = {ids.index(one) for one, status in before.items() if status == "success"}
+                asked_before = len(site.log)
+                kill(VICTIMS[victim](system))
+                if victim not in ("the services", "everything"):
+                    done = await until(http, ids, lambda found: len(found) == JOBS and "running" not in found.values())
+            if victim in ("the services", "everything"):
+                await asyncio.to_thread(system.process.wait, 20)
+        if victim in ("the services", "everything"):
+            with running(data, "127.0.0.0/8") as again:
+                user.system = again
+                async with user.http() as http:
+                    done = await until(http, ids, lambda found: len(found) == JOBS and "running" not in found.values())
+        files = stored(system)
+
+        assert set(done.values()) == {"success"}
+        assert set(files) == set(names)
+        for name, path in files.items():
+            assert hashlib.sha256(path.read_bytes()).hexdigest() == site.sha256(SIZE, name)
+        fetched_again = [hit.path for hit in site.log[asked_before:]]
+        for index in finished:
+            assert not any(list(names)[index] in path for path in fetched_again)
+
+
+async def test_the_worker_after_a_killed_one_goes_on_from_the_partial_file(tmp_path: Path):
+    async with SiteProcess.start(tmp_path) as site:
+        name, gate = f"{uuid4().hex}.bin", uuid4().hex
+        with running(tmp_path / "data", "127.0.0.0/8") as system:
+            user = system.user()
+            async with user.http() as http:
+                job_id = await http.submit(site.file(6_000_000, name, gate=gate, gate_at=4_000_000))
+                await site.reached(gate)
+                await http.until(job_id, lambda job: job["step"] == "Downloading")
+                partial = system.data / "work" / job_id
+                async with asyncio.timeout(20):
+                    while sum(one.stat().st_size for one in partial.iterdir()) < 2_000_000:
+                        await asyncio.sleep(0.05)  # a file has no signal for its growth
+                kill(system.children("services worker"))
+                await site.release(gate)
+                job = await http.ended(job_id)
+            files = stored(system)
+
+        assert job["status"] == "Completed"
+        assert hashlib.sha256(files[name].read_bytes()).hexdigest() == site.sha256(6_000_000, name)
+        hits = site.hits(f"/file/6000000/{name}")
+        assert hits[-1].start > 0
+
+
+async def test_a_terminated_system_is_gone_within_ten_seconds_and_leaves_nothing(tmp_path: Path):
+    with running(tmp_path / "data", "127.0.0.0/8") as system:
+        family = everything(system)
+        started = asyncio.get_running_loop().time()
+        status = await asyncio.to_thread(system.stop)
+        elapsed = asyncio.get_running_loop().time() - started
+
+        assert status == 0
+        assert elapsed < 10  # the promise itself, not a measure of speed
+        assert not [one for one in family if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
