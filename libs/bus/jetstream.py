@@ -153,7 +153,7 @@ class Bus:
         return Message(reply.subject, answered, reply.data)
 
     async def _request(self, subject: str, body: bytes, headers: Mapping[str, str] | None, timeout: float) -> Msg:
-        """Not the client's own: that waits with `asyncio.wait_for`, which on Python 3.11 loses a cancellation that comes
+        """Not that of the client: it uses `asyncio.wait_for`, which on Python 3.11 loses a cancellation that comes
         together with the answer, and the task that was to end goes on for ever."""
         if not self._inbox:
             self._inbox = f"{self._client.new_inbox()}."

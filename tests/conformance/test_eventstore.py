@@ -68,7 +68,7 @@ MODES = [
 ]
 
 
-@pytest.mark.parametrize(("mode", "new", "known"), MODES, ids=lambda value: str(value))
+@pytest.mark.parametrize(("mode", "new", "known"), MODES, ids=str)
 async def test_each_expectation_takes_and_refuses_what_its_name_says(installation, mode, new, known):
     store = await installation.store()
     stream = new_id()

@@ -90,7 +90,7 @@ class Dying:
         self.died = asyncio.Event()
 
     async def last(self):
-        return await self._step(lambda: self._stream.last())
+        return await self._step(self._stream.last)
 
     async def publish(self, batch, expected_last):
         return await self._step(lambda: self._stream.publish(batch, expected_last))
@@ -104,7 +104,7 @@ class Dying:
         self.died.set()
         assert self.victim is not None
         self.victim.cancel()
-        await asyncio.Event().wait()
+        return await asyncio.Event().wait()
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
