@@ -126,10 +126,11 @@ class EventStore:
             "position, txid::text, stream_id, version, event_id, kind, type, schema_version, data, meta, recorded_at"
         )
         self._load = f"select {columns} from {schema}.events where stream_id = $1 and version > $2 order by version"
+        # Qualified, because `order by txid` would mean the output column, which is text: 1000 before 999.
         self._feed = (
             f"select {columns} from {schema}.events"
             " where (txid, position) > ($1::text::xid8, $2) and txid < pg_snapshot_xmin(pg_current_snapshot())"
-            " order by txid, position limit $3"
+            f" order by {schema}.events.txid, {schema}.events.position limit $3"
         )
         self._hidden = (
             f"select extract(epoch from clock_timestamp() - min(recorded_at))::float8 from {schema}.events"

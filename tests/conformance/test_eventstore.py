@@ -199,7 +199,9 @@ async def follow(installation, schedule) -> tuple[list[UUID], list[UUID], set[UU
     pool = await installation.pool("job", limit=6)
     naive = Naive(pool)
     await naive.start()
-    tail = await pool.fetchrow("select txid::text, position from job.events order by txid desc, position desc limit 1")
+    tail = await pool.fetchrow(
+        "select txid::text, position from job.events order by events.txid desc, position desc limit 1"
+    )
     cursor = Position(int(tail["txid"]), tail["position"]) if tail else ORIGIN
     found: list[UUID] = []
 
@@ -250,6 +252,19 @@ async def test_what_follows_from_an_event_comes_after_it_in_the_feed(installatio
         await tx.append([effect])
 
     assert [one.stream_id for one in await feed(store)] == [cause.stream_id, effect.stream_id]
+
+
+async def test_the_feed_is_in_the_order_of_transactions_also_when_their_numbers_gain_a_digit(installation):
+    store = await installation.store()
+    pool = await installation.pool("job")
+    insert = (
+        "insert into job.events (txid, stream_id, version, event_id, kind, type, schema_version, data, meta)"
+        " values ($1::text::xid8, $2, 1, $3, 'job', 'job.prioritised', 1, '{}', '{}')"
+    )
+    for txid in ("9", "10", "99", "100"):
+        await pool.execute(insert, txid, new_id(), new_id())
+
+    assert [row["txid"] for row in await store.rows(ORIGIN, 10)] == ["9", "10", "99", "100"]
 
 
 async def test_append_and_its_neighbour_are_one_transaction(installation):

@@ -231,6 +231,47 @@ async def test_pieces_that_came_are_not_asked_for_again(tmp_path) -> None:
         assert list(heard.files[0].path.parent.iterdir()) == [heard.files[0].path]
 
 
+@pytest.mark.parametrize("noted", [True, False])
+async def test_a_note_that_a_kill_left_wrong_does_no_harm(tmp_path, noted) -> None:
+    """What was already put together may have a piece twice or miss one: it is put together again, from the pieces."""
+    async with ground(tmp_path) as there, YtdlpEngine(tmp_path / "cache") as engine:
+        url = there.site.url("/hls/clip.m3u8", "video.test", media="gate=note&gate_at=30000")
+        heard = Heard()
+        task, _ = await held(there, engine, url, "note", heard)
+        await there.site.reached("note", times=3)
+        async with asyncio.timeout(20):
+            await heard.moved.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        media = tmp_path / "job" / "media"
+        name = next(media.glob("*.mp4.part-Frag*")).name.partition(".part")[0]
+        (media / f"{name}.part").write_bytes(b"twice" * 10_000)
+        (media / f"{name}.ytdl").unlink(missing_ok=True)
+        if noted:
+            (media / f"{name}.ytdl").write_text('{"downloader": {"current_fragment": {"index": 2}}}')
+
+        there.site.release("note")
+        await engine.fetch(there.fetch(url), heard)
+        clip = tmp_path / "clip.mp4"
+        clip.write_bytes(there.site.media("clip.mp4").body)
+
+        assert pictures(heard.files[0].path) == pictures(clip)
+
+
+async def test_a_runner_that_does_not_listen_is_killed(tmp_path) -> None:
+    """After its patience the group is killed; a stopped process can not answer the friendly request."""
+    async with ground(tmp_path) as there, YtdlpEngine(tmp_path / "cache") as engine:
+        url = there.site.url("/watch/embed", "video.test", media="gate=stuck")
+        task, runner = await held(there, engine, url, "stuck")
+        runner.send_signal(signal.SIGSTOP)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+        assert not psutil.pid_exists(runner.pid)
+
+
 async def test_a_partial_file_that_is_whole_is_begun_again(tmp_path) -> None:
     """The server answers 416 to a request behind the end; the file is fetched anew instead of failing for ever."""
     async with ground(tmp_path) as there, YtdlpEngine(tmp_path / "cache") as engine:
