@@ -113,7 +113,7 @@ def test_the_image_runs_as_nobody_in_particular() -> None:
 
 
 async def test_the_bus_of_compose_knows_every_user(secrets: Path, tmp_path: Path) -> None:
-    """With the configuration of compose and the accounts that were made, all users get in and the streams can be made."""
+    """With its configuration and the accounts that were made, all users get in and the streams can be made."""
     port = _free_port()
     text = (ROOT / "deploy" / "nats.conf").read_text()
     assert re.search(r"^\s*sync_interval: always$", text, re.MULTILINE)
