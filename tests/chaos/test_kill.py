@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -23,7 +24,8 @@ RATE = 600_000
 
 def kill(processes: list[psutil.Process]) -> None:
     for one in processes:
-        os.kill(one.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # it may go with its parent, which was killed a moment before
+            os.kill(one.pid, signal.SIGKILL)
 
 
 def everything(system: System) -> list[psutil.Process]:
