@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import dramatiq
 import structlog
 from dramatiq.broker import Broker, Consumer, MessageProxy
-from dramatiq.errors import ConnectionError as BrokerConnectionError
+from dramatiq.errors import BrokerConnectionError
 from dramatiq.middleware import Middleware
 
 from libs.bus import BusError, WorkItem, WorkQueue
@@ -154,4 +154,5 @@ class JetStreamConsumer(Consumer):
         try:
             return asyncio.run_coroutine_threadsafe(work, self._loop).result(patience)
         except (BusError, TimeoutError, RuntimeError, asyncio.CancelledError) as error:
-            raise BrokerConnectionError(str(error) or type(error).__name__) from error
+            lost = str(error) or type(error).__name__
+            raise BrokerConnectionError(lost) from error  # type: ignore[no-untyped-call]  # dramatiq has none

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -28,6 +30,9 @@ _SPEAKERS: tuple[tuple[str, Problem], ...] = (
     (webgui.PREFIX, webgui.problem),
     ("", jobs.problem),
 )
+DISCARDED_MOST = 16 * BODY_LIMIT
+DISCARD_SECONDS = 2.0
+
 _TEXTS = {404: "Not found", 405: "Method not allowed", 413: "Request body is too large"}
 
 
@@ -47,9 +52,28 @@ def application(edge: Edge, hub: Hub) -> Any:
             return
         parent = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"traceparent"), "")
         with telemetry.span("http.request", parent=parent, method=scope["method"], path=scope["path"]):
-            await app(scope, receive, send)
+            await app(scope, receive, _after_the_body(receive, send))
 
     return traced
+
+
+def _after_the_body(receive: Any, send: Any) -> Any:
+    """A client that is still sending when its connection closes sees a broken pipe in place of the answer; so what it
+    has left to send is read and thrown away first, within bounds."""
+
+    async def sending(message: Any) -> None:
+        if message["type"] == "http.response.start" and message["status"] == 413:
+            left = DISCARDED_MOST
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(DISCARD_SECONDS):
+                    while left > 0:
+                        part = await receive()
+                        left -= len(part.get("body", b""))
+                        if not part.get("more_body", False):
+                            break
+        await send(message)
+
+    return sending
 
 
 def _problem(request: AnyRequest, status: int, text: str) -> Response[bytes]:

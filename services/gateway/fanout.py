@@ -205,9 +205,12 @@ class Hub:
 
     async def _spread(self, batch: list[Delivered]) -> None:
         if self._by_owner:
-            for delivered in batch:
-                if delivered.event_type in domain.WANTED:
-                    await self._spread_one(delivered)
+            wanted = [delivered for delivered in batch if delivered.event_type in domain.WANTED]
+            if wanted:
+                # A client that asks at once about what a frame told it must not be answered from before it.
+                await self._follower.reached(wanted[-1].position, VIEW_SECONDS)
+            for delivered in wanted:
+                await self._spread_one(delivered)
         else:
             self._views.clear()
         self._sequence = batch[-1].sequence
@@ -224,7 +227,6 @@ class Hub:
         elif view is not None:
             view = domain.evolve(view, event)
         else:
-            await self._follower.reached(delivered.position, VIEW_SECONDS)
             view = await self._load(delivered.stream_id)
         if view is None:
             return

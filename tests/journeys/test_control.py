@@ -43,7 +43,7 @@ async def test_a_paused_job_goes_on_from_the_byte_where_it_stopped(user, system,
         await site.reached(gate)
         await http.until(job_id, lambda job: job["step"] == "Downloading")
         await command(system, p.PauseJob(owner=None, job_id=UUID(job_id)))
-        paused = await http.show(job_id)
+        paused = await http.until(job_id, state_is("Pending"))
         await site.release(gate)
         await command(system, p.ResumeJob(owner=None, job_id=UUID(job_id)))
         job = await http.ended(job_id)
