@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import structlog
 
 from libs import runtime, settings, telemetry
@@ -52,6 +53,7 @@ async def _service(name: str, environ: Mapping[str, str]) -> int:
     # Every service may share one environment file: another service's settings are known, not unknown.
     known = {env for other in SERVICES for env in settings.environment_names(load_settings(other))}
     values: ServiceSettings = settings.load({name: service.settings}, environ, known=known)[name]
+    values = msgspec.structs.replace(values, database_url=values.database_url.replace("{service}", name))
     flush = telemetry.setup(name, otlp_endpoint=values.otlp_endpoint)
     try:
         await runtime.run(
@@ -81,7 +83,7 @@ async def _worker(slots: int | None, environ: Mapping[str, str]) -> int:
 
 
 async def _migrate(environ: Mapping[str, str]) -> int:
-    """`LONGSHORE_DATABASE_URL` may contain `{service}`, which each service's role and schema replace."""
+    """As for `serve`, `LONGSHORE_DATABASE_URL` may contain `{service}`: the name of each service's role."""
     structs = {name: load_settings(name) for name in SERVICES}
     values = settings.load(structs, environ)
     for name in SERVICES:

@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import os
 import secrets
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,6 +28,8 @@ from proto.job import LoseWorker
 from services.serve import load_service, migrations, stop_signal
 
 log = structlog.get_logger()
+
+TOPOLOGY_SECONDS = 5.0
 
 
 async def up(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
@@ -55,10 +58,12 @@ async def _run(
         await _prepare(servers)
         pairs = [(services[name], values[name]) for name in SERVICES]
         async with asyncio.TaskGroup() as tasks:
+            keeping = tasks.create_task(_keep_topology(servers))
             ready = asyncio.Event()
             running = tasks.create_task(runtime.run(pairs, ready=ready.set, stop=stop))
             tasks.create_task(_beside(options, environ, folder, servers, values["gateway"], ready, stop))
             await running
+            keeping.cancel()
 
 
 def _settings(
@@ -103,6 +108,16 @@ async def _topology(servers: Servers) -> None:
         await buses.ensure_topology(bus, STREAMS, CONSUMERS)
     finally:
         await bus.close()
+
+
+async def _keep_topology(servers: Servers) -> None:
+    """A stream that is lost while everything runs is made again; its relay then fills it from Postgres."""
+    while True:
+        await asyncio.sleep(TOPOLOGY_SECONDS)  # the interval of a check, not a wait for anything
+        try:
+            await _topology(servers)
+        except BusError as error:
+            await log.awarning("topology.unchecked", reason=str(error))
 
 
 async def _beside(
@@ -163,6 +178,8 @@ async def _worker(
             [sys.executable, "-m", "services", "worker"],
             env=env,
             log=folder.log(f"worker-{number}"),
+            # Politely asked, an orphan would report what it holds while its successor fetches the same.
+            death_signal=signal.SIGKILL,
         )
         if await child.wait_or(stop):
             await child.stop()

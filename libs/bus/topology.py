@@ -12,7 +12,6 @@ from msgspec import Struct
 
 SECOND = 1_000_000_000
 """Durations are nanoseconds on the wire."""
-DAY = 86_400 * SECOND
 
 
 class StreamSpec(Struct, frozen=True, kw_only=True):
@@ -89,37 +88,6 @@ STREAMS: tuple[StreamSpec, ...] = (
             "max_msgs": 100_000,
             "num_replicas": 1,
             "duplicate_window": 120 * SECOND,
-        },
-    ),
-    StreamSpec(
-        name="PROGRESS",
-        config={
-            "subjects": ["progress.*.*"],
-            "retention": "limits",
-            "storage": "memory",
-            "discard": "old",
-            "max_msgs_per_subject": 1,
-            "max_age": 120 * SECOND,
-            "max_bytes": 16 * 1024 * 1024,
-            "allow_direct": True,
-            # Published without waiting: an acknowledgement per report would only be thrown away.
-            "no_ack": True,
-            "num_replicas": 1,
-        },
-    ),
-    StreamSpec(
-        name="DLQ_ADV",
-        config={
-            "subjects": [
-                "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.>",
-                "$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.>",
-            ],
-            "retention": "limits",
-            "storage": "file",
-            "discard": "old",
-            "max_age": 30 * DAY,
-            "allow_direct": True,
-            "num_replicas": 1,
         },
     ),
 )
@@ -207,8 +175,7 @@ USERS: tuple[UserSpec, ...] = (
         never=NO_ATTEMPTS,
         publish=(
             *_asks("auth", "job", "scheduler", "unrestrict_proxy", "storage", "notifier"),
-            *_reads(*EVENTS, "PROGRESS"),
-            "$JS.API.DIRECT.GET.PROGRESS.>",
+            *_reads(*EVENTS),
         ),
     ),
     _service("auth"),
@@ -220,7 +187,6 @@ USERS: tuple[UserSpec, ...] = (
             "progress.*.*",
             "ctl.job.*",
             "$JS.API.CONSUMER.INFO.WORK.*",
-            *_reads("DLQ_ADV"),
         ),
     ),
     _service("scheduler", publish=("wake.job", "cmd.job.submit", *_reads("EV_SCHEDULER", "EV_JOB"))),
@@ -245,7 +211,7 @@ USERS: tuple[UserSpec, ...] = (
         never=tuple(f"cmd.job.{verb}" for verb in REPORTS),
         publish=(
             *_asks(*SERVICES),
-            *_reads(*EVENTS, "DLQ_ADV"),
+            *_reads(*EVENTS),
             "$JS.API.INFO",
             "$JS.API.STREAM.INFO.*",
             "$JS.API.STREAM.NAMES",

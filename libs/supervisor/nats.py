@@ -83,7 +83,7 @@ def render(port: int, store: Path, users: Iterable[UserSpec], public_keys: dict[
         {
             "listen": f"127.0.0.1:{port}",
             "server_name": "longshore",
-            "max_payload": 1024 * 1024,
+            "max_payload": 8 * 1024 * 1024,
             "jetstream": {
                 "store_dir": str(store),
                 # What is acknowledged is on disk. Lazily synced streams lose their last seconds with the power.

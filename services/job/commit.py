@@ -83,9 +83,12 @@ class Ledger:
         lock = self._locks.setdefault(job_id, asyncio.Lock())
         async with lock:
             for attempt in range(TRIES):
+                cached = job_id in self._cache
                 job, version = await self._load(job_id)
                 decision = decide(job)
                 if isinstance(decision, Refusal):
+                    if cached and attempt < TRIES - 1 and await self._outdated(job_id, version):
+                        continue  # another process changed it: what is refused is the past
                     raise Refused(decision)
                 if not decision:
                     return job, None
@@ -104,9 +107,19 @@ class Ledger:
                 return after, position
         raise AssertionError("unreachable")
 
-    async def read(self, job_id: UUID) -> Job:
-        """Raises Refused when there is no such job."""
-        return (await self._load(job_id))[0]
+    async def _outdated(self, job_id: UUID, version: int) -> bool:
+        """Whether the store has more than `version`; then the cache forgets the job."""
+        newer = bool(await self._store.load(job_id, version))
+        if newer:
+            self._cache.pop(job_id, None)
+        return newer
+
+    async def read(self, job_id: UUID, least_attempt: int = 0) -> Job:
+        """Raises Refused when there is no such job. Who knows of an attempt that another process admitted says so."""
+        job, version = await self._load(job_id)
+        if job.attempt < least_attempt and await self._outdated(job_id, version):
+            job, _ = await self._load(job_id)
+        return job
 
     async def _load(self, job_id: UUID) -> tuple[Job, int]:
         known = self._cache.get(job_id)

@@ -131,7 +131,7 @@ async def _until(socket: aiohttp.ClientWebSocketResponse, kind: str) -> None:
 
 async def many(site: SiteProcess) -> None:
     """200 small files."""
-    for name, link, bar in (("direct", "/file/100000/{}.bin", "60"), ("through yt-dlp", "/watch/embed?n={}", "12")):
+    for name, link, bar in (("direct", "/file/100000/{}.bin", "60"), ("through yt-dlp", "/watch/embed", "12")):
         async with system() as one, aiohttp.ClientSession() as session:
             key, token = await one.key("gdluxx"), await one.token()
             async with session.ws_connect(f"{one.url}/ws/downloads?token={token}") as socket:
