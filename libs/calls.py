@@ -16,7 +16,6 @@ from uuid import UUID
 
 import msgspec
 import structlog
-from opentelemetry.trace import SpanKind
 from prometheus_client import Counter, Histogram
 
 from libs import telemetry
@@ -179,7 +178,7 @@ def _answering(
             outcomes["expired"].inc()
             return None
         started = time.perf_counter()
-        with telemetry.span(name, parent=call.meta.traceparent, kind=SpanKind.SERVER):
+        with telemetry.span(name, parent=call.meta.traceparent, server=True):
             try:
                 command = decoder.decode(message.body)
                 extra = {"call": call, **given} if wants_call else given

@@ -25,8 +25,12 @@ _ALEMBIC = threading.Lock()
 _NUMBERED = re.compile(r"^(\d{4})_\w+\.py$")
 
 
-async def open_pool(url: str, service: str, limit: int = POOL_LIMIT) -> asyncpg.Pool:
-    """Connects now, so that a wrong URL fails here. Bursts open connections and give them back after 30 s."""
+async def open_pool(url: str, service: str, limit: int = POOL_LIMIT, *, durable: bool = True) -> asyncpg.Pool:
+    """Connects now, so that a wrong URL fails here. Bursts open connections and give them back after 30 s.
+
+    What is written without `durable` may be lost with the machine's power, never torn: for read models, whose mark is
+    lost with them.
+    """
     return await asyncpg.create_pool(
         url,
         min_size=1,
@@ -34,7 +38,7 @@ async def open_pool(url: str, service: str, limit: int = POOL_LIMIT) -> asyncpg.
         max_inactive_connection_lifetime=IDLE_SECONDS,
         command_timeout=30,
         reset=_as_it_is,
-        server_settings=server_settings(service),
+        server_settings={**server_settings(service), "synchronous_commit": "on" if durable else "off"},
     )
 
 

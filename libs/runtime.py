@@ -7,6 +7,7 @@ asks of `Resources`, which opens a thing once per URL and closes it after the la
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, MutableMapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -81,7 +82,7 @@ class _Shared:
     """Things of the process, keyed by what names them."""
 
     stack: AsyncExitStack
-    pools: dict[tuple[str, str], asyncpg.Pool] = field(default_factory=dict)
+    pools: dict[tuple[str, str, bool], asyncpg.Pool] = field(default_factory=dict)
     buses: dict[tuple[str, str], buses.Bus] = field(default_factory=dict)
     mounts: dict[str, AsgiApp] = field(default_factory=dict)
     checks: dict[str, Check] = field(default_factory=dict)
@@ -96,10 +97,11 @@ class Resources:
         self._tasks = tasks
         self._spawned: list[asyncio.Task[Any]] = []
 
-    async def pool(self, url: str, service: str) -> asyncpg.Pool:
-        key = (url, service)
+    async def pool(self, url: str, service: str, *, durable: bool = True) -> asyncpg.Pool:
+        """See `libs.database.open_pool`."""
+        key = (url, service, durable)
         if key not in self._shared.pools:
-            pool = await open_pool(url, service)
+            pool = await open_pool(url, service, durable=durable)
             self._shared.stack.push_async_callback(_close_pool, pool)
             self._shared.pools[key] = pool
         return self._shared.pools[key]
@@ -192,6 +194,10 @@ async def run(
             async with AsyncExitStack() as servers:
                 for host, port in addresses:
                     await servers.enter_async_context(_http(host, port, _dispatch(shared)))
+                # What the start made stays for ever: the collector need not look at it again and again.
+                gc.collect()
+                gc.freeze()
+                gc.set_threshold(10_000, 20, 20)
                 ready()
                 await stop.wait()
             for one, member in zip(reversed(running), reversed(members), strict=True):

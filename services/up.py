@@ -135,12 +135,11 @@ async def _beside(
     try:
         await ready.wait()
         async with asyncio.TaskGroup() as tasks:
-            workers = [
-                tasks.create_task(_worker(n, environ, folder, servers, caller, stop)) for n in range(options.workers)
-            ]
+            for number in range(options.workers):
+                tasks.create_task(_worker(number, environ, folder, servers, caller, stop))
             print(f"Longshore runs at {gateway.base_url}", flush=True)
             await _admin(environ, caller)
-            await asyncio.wait(workers)
+            await stop.wait()
     finally:
         await bus.close()
 

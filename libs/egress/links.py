@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Literal
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
@@ -76,6 +77,7 @@ def _port(parts: SplitResult, default: int) -> int:
     return port or default
 
 
+@lru_cache(maxsize=1024)  # a batch's links lead to few hosts, and to judge one costs more than all the rest
 def _checked_host(text: str, port: int, policy: EgressPolicy) -> str:
     host = text.removesuffix(".")
     if policy.mapped(host, port) is not None:

@@ -132,9 +132,11 @@ class EventStore:
             " where (txid, position) > ($1::text::xid8, $2) and txid < pg_snapshot_xmin(pg_current_snapshot())"
             f" order by {schema}.events.txid, {schema}.events.position limit $3"
         )
-        self._hidden = (
-            f"select extract(epoch from clock_timestamp() - min(recorded_at))::float8 from {schema}.events"
+        self._ahead = (
+            f"select {columns}, txid < pg_snapshot_xmin(pg_current_snapshot()) as visible,"
+            f" extract(epoch from clock_timestamp() - recorded_at)::float8 as age from {schema}.events"
             " where (txid, position) > ($1::text::xid8, $2)"
+            f" order by {schema}.events.txid, {schema}.events.position limit $3"
         )
 
     @asynccontextmanager
@@ -143,12 +145,13 @@ class EventStore:
             yield Transaction(self, conn)
         self._wake()
 
-    async def append_and(self, writes: Sequence[Write], beside: str, *values: object) -> list[Position]:
-        """Append and one more write in a single statement, which is a transaction of its own: one round trip instead
-        of four. `beside` is an insert or update whose parameters begin at $12 and which selects from `appended`, so
-        that it can not run first."""
-        async with self._pool.acquire() as conn:
-            positions = await self._call(conn, self._beside(beside), writes, values)
+    async def append_and(
+        self, conn: Connection, writes: Sequence[Write], beside: str, *values: object
+    ) -> list[Position]:
+        """Append and one more write in a single statement, which is a transaction of its own on a `conn` that has none
+        open: one round trip instead of four. `beside` is an insert or update whose parameters begin at $12 and which
+        selects from `appended`, so that it can not run first."""
+        positions = await self._call(conn, self._beside(beside), writes, values)
         self._wake()
         return positions
 
@@ -206,10 +209,14 @@ class EventStore:
         rows: list[asyncpg.Record] = await source.fetch(self._feed, str(after.txid), after.number, limit)
         return rows
 
-    async def hidden(self, after: Position, conn: Connection) -> float | None:
-        """Age in seconds of the oldest event that is committed but still behind the barrier; None when none is."""
-        age: float | None = await conn.fetchval(self._hidden, str(after.txid), after.number)
-        return age
+    async def ahead(self, after: Position, limit: int, conn: Connection) -> tuple[list[asyncpg.Record], float | None]:
+        """As `rows`, and the age in seconds of the oldest event that is committed but still behind the barrier; None
+        when none is, or when more than `limit` events come before it."""
+        rows = await conn.fetch(self._ahead, str(after.txid), after.number, limit)
+        for index, row in enumerate(rows):
+            if not row["visible"]:
+                return rows[:index], row["age"]
+        return rows, None
 
     def _recorded(self, row: asyncpg.Record) -> Recorded:
         return Recorded(

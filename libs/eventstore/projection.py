@@ -75,8 +75,9 @@ class Follower:
 
     `wanted` are the tags it knows: others are passed over, a wanted one that can not be decoded becomes a dead letter.
     `relevant` says of a decoded event whether it has an effect; it is asked of every one, in order. `committed` is
-    called after each commit, in order, for in-process listeners. `apply` makes the effect in a transaction that also
-    moves the mark; a projection that can do both in fewer round trips gives `commit` as well.
+    called with every event that has one, in order, when its effect can be read, whichever replica made it. `apply`
+    makes the effect in a transaction that also moves the mark; a projection that can do both in fewer round trips
+    gives `commit` as well.
     """
 
     def __init__(
@@ -106,6 +107,7 @@ class Follower:
         self._relevant = relevant
         self._committed = committed
         self._written = 0
+        self._placed = False
         self._moved = asyncio.Condition()
 
     async def run(self) -> None:
@@ -143,15 +145,19 @@ class Follower:
         async with self._pool.acquire() as conn, conn.transaction():
             await conn.execute(f"truncate {', '.join(tables)}")
             await conn.execute(f"delete from {self._schema}.checkpoints where name = $1", self.name)
-        self._written = 0
+        self._written, self._placed = 0, False
         await self._move(ORIGIN, 0)
 
     async def _load_mark(self) -> None:
+        """Where the mark is. A process that began further back goes on from its own place, or its listeners would miss
+        what another replica applied meanwhile."""
         row = await self._pool.fetchrow(
             f"select txid, position, sequence from {self._schema}.checkpoints where name = $1", self.name
         )
-        self._written = row["sequence"] if row else 0
-        await self._move(Position(row["txid"], row["position"]) if row else ORIGIN, self._written)
+        before, self._written = self._written, row["sequence"] if row else 0
+        if not self._placed or self._written < before:
+            await self._move(Position(row["txid"], row["position"]) if row else ORIGIN, self._written)
+            self._placed = True
 
     async def _move(self, position: Position, sequence: int) -> None:
         async with self._moved:
@@ -161,16 +167,34 @@ class Follower:
 
     async def _take(self, batch: Sequence[Delivered]) -> None:
         fresh = [one for one in batch if one.sequence > self.sequence]
-        if not fresh:
+        while fresh:
+            await self._passed_over([one for one in fresh if one.sequence <= self._written])
+            fresh = [one for one in fresh if one.sequence > self._written]
+            if not fresh:
+                return
+            try:
+                await self._commit(fresh)
+            except PASSING:
+                raise
+            except Overtaken:
+                before = self._written
+                await self._load_mark()
+                if self._written < before:
+                    raise  # it was set back: begin anew from there
+                continue
+            except Exception as error:  # noqa: BLE001 - one event is at fault: find it, put it aside, go on
+                await log.awarning("follower.batch_failed", consumer=self.name, reason=repr(error))
+                for one in fresh:
+                    await self._alone(one)
             return
-        try:
-            await self._commit(fresh)
-        except (*PASSING, Overtaken):
-            raise
-        except Exception as error:  # noqa: BLE001 - one event is at fault: find it, put it aside, go on
-            await log.awarning("follower.batch_failed", consumer=self.name, reason=repr(error))
-            for one in fresh:
-                await self._alone(one)
+
+    async def _passed_over(self, applied: Sequence[Delivered]) -> None:
+        """Another replica made their effect."""
+        if applied:
+            events = self._events(applied)
+            await self._move(applied[-1].position, applied[-1].sequence)
+            if events and self._committed is not None:
+                self._committed(events)
 
     async def _alone(self, one: Delivered) -> None:
         for _ in range(TRIES - 1):
@@ -192,9 +216,7 @@ class Follower:
             await self._bury(one, repr(error))
 
     async def _commit(self, batch: Sequence[Delivered]) -> None:
-        events = [
-            Applied(event, one) for one in batch if (event := self._decode(one)) is not None and self._relevant(event)
-        ]
+        events = self._events(batch)
         last = batch[-1]
         if events or last.sequence - self._written >= UNMARKED:
             if self._commit_own is not None:
@@ -211,6 +233,11 @@ class Follower:
         APPLIED.labels(self.name).inc(len(batch))
         if events and self._committed is not None:
             self._committed(events)
+
+    def _events(self, batch: Sequence[Delivered]) -> list[Applied]:
+        return [
+            Applied(event, one) for one in batch if (event := self._decode(one)) is not None and self._relevant(event)
+        ]
 
     def _decode(self, one: Delivered) -> Event | None:
         if one.event_type not in self._wanted:

@@ -94,14 +94,13 @@ class Relay:
         sequence, cursor = (tail.sequence, tail.position) if tail else (0, ORIGIN)
         while True:
             self._wake.clear()
-            rows = await self._store.rows(cursor, BATCH, conn)
+            rows, hidden = await self._store.ahead(cursor, BATCH, conn)
             if rows:
                 sequence = await self._sink.publish(self._outgoing(rows), sequence)
                 cursor = Position(int(rows[-1]["txid"]), rows[-1]["position"])
                 PUBLISHED.labels(self._store.schema).inc(len(rows))
                 if len(rows) == BATCH:
                     continue
-            hidden = await self._store.hidden(cursor, conn)
             BARRIER.labels(self._store.schema).set(hidden or 0.0)
             if hidden is not None:
                 # Committed or about to be, yet an older transaction is open: it will be readable in a moment.

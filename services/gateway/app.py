@@ -51,7 +51,7 @@ def application(edge: Edge, hub: Hub) -> Any:
             await app(scope, receive, send)
             return
         parent = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"traceparent"), "")
-        with telemetry.span("http.request", parent=parent, method=scope["method"], path=scope["path"]):
+        with telemetry.span("http.request", parent=parent, server=True, method=scope["method"], path=scope["path"]):
             await app(scope, receive, _after_the_body(receive, send))
 
     return traced

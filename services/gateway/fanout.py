@@ -1,21 +1,23 @@
-"""Events to the sockets that may see them. One subscription a process, an index by owner, a bounded buffer a socket."""
+"""Events to the sockets that may see them, when what they tell can be read. They come from the follower of the read
+model: one subscription a process, an index by owner, a bounded buffer a socket."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import msgspec
 import structlog
 from prometheus_client import Gauge
 
 from libs.bus import Bus, BusError, Message
-from libs.eventstore.projection import Follower
-from libs.feed import Delivered
+from libs.eventstore.projection import Applied, Follower
+from libs.feed import Delivered, SinkGone
 from libs.message import Event, Registry
 from proto.job import JobSubmitted, Progress
 from services.gateway import domain
@@ -28,7 +30,6 @@ STREAM = "EV_JOB"
 BUFFER = 512
 """Events a slow socket may be behind before it is told to fetch anew."""
 PROGRESS_SECONDS = 1.0
-VIEW_SECONDS = 1.0
 REPLAY_MOST = 20_000
 """Events a returning socket may have missed; beyond it fetching anew is cheaper than replaying."""
 VIEWS_KEPT = 4096
@@ -57,9 +58,14 @@ class Subscriber:
 
     def event(self, frame: bytes) -> None:
         if len(self._events) >= BUFFER:
-            self._events.clear()
-            self._overflowed = True
+            self.lost()
         self._events.append(frame)
+        self._wake.set()
+
+    def lost(self) -> None:
+        """What it was to be told is gone: it is told to fetch anew instead."""
+        self._events.clear()
+        self._overflowed = True
         self._wake.set()
 
     def progress(self, job_id: UUID, frame: bytes) -> None:
@@ -87,7 +93,7 @@ class Subscriber:
             frames: list[bytes] = []
             if self._overflowed:
                 self._overflowed = False
-                frames.append(encode("reset", {"reason": "too slow"}, ""))
+                frames.append(encode("reset", {"reason": "events were dropped"}, ""))
             while self._events:
                 frames.append(self._events.popleft())
             now = asyncio.get_running_loop().time()
@@ -121,23 +127,40 @@ class Hub:
         self._progress_frame = progress
         self._by_owner: dict[UUID | None, set[Subscriber]] = {}
         self._views: dict[UUID, JobView] = {}
+        self._news: asyncio.Queue[Sequence[Applied]] = asyncio.Queue()
         self._epoch = ""
         self._sequence = 0
 
+    def committed(self, events: Sequence[Applied]) -> None:
+        """For the follower to call."""
+        if self._by_owner:
+            self._sequence = self._sequence or events[0].at.sequence - 1
+            self._news.put_nowait(events)
+        else:
+            self._views.clear()
+            self._sequence = events[-1].at.sequence
+
     async def run(self) -> None:
-        """Follows new events until cancelled."""
+        """Spreads what is committed, until cancelled."""
+        self._epoch = await self._history()
+        while True:
+            for one in await self._news.get():
+                try:
+                    await self._spread(one.event, one.at)
+                except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+                    await log.awarning("fanout.missed", reason=type(error).__name__)
+                    for watcher in self._watchers(getattr(one.event, "owner", None)):
+                        watcher.lost()
+                self._sequence = one.at.sequence
+
+    async def _history(self) -> str:
+        """What tells tokens of this history from those of another installation."""
         while True:
             try:
-                stream = self._bus.stream(STREAM)
-                self._epoch, self._sequence = await stream.epoch(), await stream.last_sequence()
-                async with self._bus.follow(STREAM, self._sequence) as batches:
-                    async for batch in batches:
-                        await self._spread(batch)
-            except (BusError, OSError, TimeoutError) as error:
-                await log.awarning("fanout.interrupted", reason=str(error))
-            except Exception as error:  # noqa: BLE001 - SinkGone, or a view that can not be read now: sockets go on later
-                await log.awarning("fanout.again", reason=repr(error))
-            await asyncio.sleep(0.2)  # back-off while the stream is away
+                return await self._bus.stream(STREAM).epoch()
+            except (BusError, SinkGone) as error:
+                await log.awarning("fanout.waits", reason=str(error))
+                await asyncio.sleep(0.2)  # back-off while the stream is away
 
     async def heard(self, message: Message) -> None:
         """A progress signal, `progress.<owner>.<job>`."""
@@ -157,15 +180,17 @@ class Hub:
         """With the token of an earlier frame, `since`, everything that was missed comes first; a token that is too old
         or of another history gets a `reset`, after which the client fetches anew."""
         one = Subscriber(sees)
-        one.live_from = self._sequence
+        here = one.live_from = (
+            self._sequence if not self._news.empty() else max(self._sequence, self._follower.sequence)
+        )
         self._by_owner.setdefault(sees, set()).add(one)
         SOCKETS.inc()
         if since is not None:
             epoch, _, text = since.rpartition("~")
             after = int(text) if text.isdecimal() else -1
-            if epoch != self._epoch or after < 0 or after > self._sequence or self._sequence - after > REPLAY_MOST:
-                one.event(encode("reset", {"reason": "unknown token"}, self._token(self._sequence)))
-            elif after < one.live_from:
+            if epoch != self._epoch or after < 0 or after > here or here - after > REPLAY_MOST:
+                one.event(encode("reset", {"reason": "unknown token"}, self._token(here)))
+            elif after < here:
                 await self._replay(one, after)
         return one
 
@@ -203,42 +228,28 @@ class Hub:
             return []
         return [encode(kind, data, self._token(delivered.sequence)) for kind, data in self._frames(event, view)]
 
-    async def _spread(self, batch: list[Delivered]) -> None:
-        if self._by_owner:
-            wanted = [delivered for delivered in batch if delivered.event_type in domain.WANTED]
-            if wanted:
-                # A client that asks at once about what a frame told it must not be answered from before it.
-                await self._follower.reached(wanted[-1].position, VIEW_SECONDS)
-            for delivered in wanted:
-                await self._spread_one(delivered)
-        else:
-            self._views.clear()
-        self._sequence = batch[-1].sequence
-
-    async def _spread_one(self, delivered: Delivered) -> None:
-        event = self._registry.event(delivered.event_type, delivered.schema_version, delivered.body)
+    async def _spread(self, event: Event, at: Delivered) -> None:
         watchers = self._watchers(getattr(event, "owner", None))
         if not watchers:
-            self._views.pop(delivered.stream_id, None)
+            self._views.pop(at.stream_id, None)
             return
-        view = self._views.get(delivered.stream_id)
+        view = self._views.get(at.stream_id)
         if isinstance(event, JobSubmitted):
             view = domain.opened(event)
         elif view is not None:
             view = domain.evolve(view, event)
         else:
-            view = await self._load(delivered.stream_id)
+            view = await self._load(at.stream_id)
         if view is None:
             return
         self._keep(view)
-        frames = [encode(kind, data, self._token(delivered.sequence)) for kind, data in self._frames(event, view)]
+        frames = [encode(kind, data, self._token(at.sequence)) for kind, data in self._frames(event, view)]
         for one in watchers:
             if view.finished_at is not None:
                 one.forget(view.job_id)
-            if delivered.sequence > one.live_from:
+            if at.sequence > one.live_from:
                 for frame in frames:
                     one.event(frame)
-        self._sequence = delivered.sequence
 
     def _watchers(self, owner: UUID | None) -> list[Subscriber]:
         return [*self._by_owner.get(owner, ()), *(self._by_owner.get(None, ()) if owner is not None else ())]

@@ -25,7 +25,7 @@ from services.gateway.views import Jobs
 
 @asynccontextmanager
 async def start(settings: ServiceSettings, resources: Resources) -> AsyncIterator[None]:
-    pool = await resources.pool(settings.database_url, "gateway")
+    pool = await resources.pool(settings.database_url, "gateway", durable=False)
     bus = await resources.bus(settings.nats_url, "gateway", settings.nats_seed)
     caller = Caller(bus, REGISTRY, "gateway")
     jobs = Jobs(pool)
@@ -38,11 +38,12 @@ async def start(settings: ServiceSettings, resources: Resources) -> AsyncIterato
         domain.WANTED,
         views.apply,
         commit=views.commit,
+        committed=lambda events: hub.committed(events),  # noqa: PLW0108 - it is made below
     )
+    hub = Hub(bus, follower, jobs, REGISTRY, translate.frames, translate.progress)
     resources.spawn(follower.run(), "jobs")
     guard = Guard(caller, bus)
     resources.spawn(guard.follow(), "guard")
-    hub = Hub(bus, follower, jobs, REGISTRY, translate.frames, translate.progress)
     resources.spawn(hub.run(), "fanout")
     await bus.listen("progress.*.*", hub.heard)
     await serve(bus, "gateway", HANDLERS, {"jobs": jobs})

@@ -7,7 +7,7 @@ and a single writer waits for nobody. A group that meets a version conflict is t
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -26,6 +26,8 @@ GROUP_EVENTS = 2000
 """Events in one transaction at the most; it must end far below the cluster's limit for open writers."""
 CACHED_JOBS = 8192
 TRIES = 3
+FLOOD_SECONDS = 0.1
+FLOOD_JOBS = 4
 
 
 class Remembered(msgspec.Struct, frozen=True):
@@ -66,10 +68,21 @@ class Ledger:
         self._store = store
         self._queue: asyncio.Queue[_Pending] = asyncio.Queue(maxsize=10_000)
         self._cache: OrderedDict[UUID, tuple[Job, int]] = OrderedDict()
+        self._intake: deque[tuple[float, int]] = deque(maxlen=FLOOD_JOBS)
         self._locks: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
+
+    @property
+    def flooded(self) -> bool:
+        """Whether new jobs come in so fast, call after call, that the machine is busy with taking them."""
+        since = asyncio.get_running_loop().time() - FLOOD_SECONDS
+        while self._intake and self._intake[0][0] < since:
+            self._intake.popleft()
+        return len(self._intake) > 1 and sum(jobs for _, jobs in self._intake) >= FLOOD_JOBS
 
     async def submit(self, numbers: int, build: Callable[[tuple[int, ...]], Built]) -> Position:
         """New streams. `build` gets the integers for its jobs and is called again if its group falls apart."""
+        if numbers:
+            self._intake.append((asyncio.get_running_loop().time(), numbers))
         pending = _Pending(numbers, build)
         await self._queue.put(pending)
         return await pending.done
@@ -175,16 +188,17 @@ class Ledger:
             async with self._pool.acquire() as conn:
                 total = sum(pending.numbers for pending in group)
                 numbers = await views.take_numbers(conn, total) if total else ()
-            built, start = [], 0
-            for pending in group:
-                built.append(pending.build(numbers[start : start + pending.numbers]))
-                start += pending.numbers
-            writes = [write for one in built for write in one.writes]
-            jobs = [job for one in built for job in one.jobs]
-            if all(one.remember is None for one in built):
-                places = await self._store.append_and(writes, views.SAVE_BESIDE, *views.row_values(jobs, self.clock()))
-            else:
-                places = await self._remembering(built, writes, jobs)
+                built, start = [], 0
+                for pending in group:
+                    built.append(pending.build(numbers[start : start + pending.numbers]))
+                    start += pending.numbers
+                writes = [write for one in built for write in one.writes]
+                jobs = [job for one in built for job in one.jobs]
+                if all(one.remember is None for one in built):
+                    values = views.row_values(jobs, self.clock())
+                    places = await self._store.append_and(conn, writes, views.SAVE_BESIDE, *values)
+                else:
+                    places = await self._remembering(built, writes, jobs)
         self.changed.set()
         index = 0
         for pending, one in zip(group, built, strict=True):

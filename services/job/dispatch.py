@@ -20,7 +20,7 @@ from libs.eventstore import WrongVersion
 from libs.message import Meta, Refused, new_id
 from proto.job import Ticket
 from services.job import domain, views
-from services.job.commit import Ledger
+from services.job.commit import FLOOD_SECONDS, Ledger
 from services.job.leases import Leases
 
 log = structlog.get_logger()
@@ -29,6 +29,8 @@ SWEEP_SECONDS = 2.0
 UNCLAIMED_GRACE = timedelta(seconds=8)
 CLAIM_GRACE = timedelta(seconds=2)
 """A running attempt younger than this is not taken from its worker: the worker's heartbeat may still be on its way."""
+INTAKE_SECONDS = 1.0
+"""How long taking jobs goes before starting them."""
 LOCK = 0x4A4F_4244  # any constant; advisory locks share one space per database
 
 _encode = msgspec.json.Encoder().encode
@@ -59,14 +61,18 @@ class Dispatcher:
 
     async def _lead(self, conn: asyncpg.pool.PoolConnectionProxy[asyncpg.Record]) -> None:
         loop = asyncio.get_running_loop()
-        swept = 0.0
+        swept, admitted_at = 0.0, 0.0
         while True:
             self._ledger.changed.clear()
             if loop.time() - swept >= SWEEP_SECONDS:
                 await self._sweep(conn)
                 swept = loop.time()
-            admitted = await self._admit(conn)
-            if admitted:
+            if self._ledger.flooded and loop.time() - admitted_at < INTAKE_SECONDS:
+                # A client that hands over its backlog waits for each answer; what it handed over can wait a moment.
+                await asyncio.sleep(FLOOD_SECONDS / 2)  # the pace at which the flood is looked at
+                continue
+            admitted_at = loop.time()
+            if await self._admit(conn):
                 continue
             try:
                 # Woken by a commit of ours, by another process's, or by the scheduler when a wait is over.

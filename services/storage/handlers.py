@@ -66,20 +66,22 @@ async def store_file(
         at=file.stored_at,
     )
     try:
-        places = await store.append_and(
-            [
-                Write(
-                    stream_id=file.file_id,
-                    kind="file",
-                    expected=NoStream(),
-                    events=[event],
-                    meta=call.meta,
-                    tenant=file.owner,
-                )
-            ],
-            views.ADD_BESIDE,
-            *views.row_values(file),
-        )
+        async with pool.acquire() as conn:
+            places = await store.append_and(
+                conn,
+                [
+                    Write(
+                        stream_id=file.file_id,
+                        kind="file",
+                        expected=NoStream(),
+                        events=[event],
+                        meta=call.meta,
+                        tenant=file.owner,
+                    )
+                ],
+                views.ADD_BESIDE,
+                *views.row_values(file),
+            )
     except asyncpg.UniqueViolationError:
         # Somebody stored the same item a moment before: theirs stands, our copy goes.
         await asyncio.to_thread(target.delete, file.location)

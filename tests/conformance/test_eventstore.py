@@ -273,10 +273,11 @@ async def test_append_and_its_neighbour_are_one_transaction(installation):
     beside = "insert into job.commands select $12::uuid, $13::bytea, $14::bytea from appended"
     known = new_id()
     one = opening()
-    await store.append_and([one], beside, known, b"h", b"o")
+    async with pool.acquire() as conn:
+        await store.append_and(conn, [one], beside, known, b"h", b"o")
 
-    with pytest.raises(asyncpg.UniqueViolationError):
-        await store.append_and([opening()], beside, known, b"h", b"o")
+        with pytest.raises(asyncpg.UniqueViolationError):
+            await store.append_and(conn, [opening()], beside, known, b"h", b"o")
 
     assert [found.stream_id for found in await feed(store)] == [one.stream_id]
     assert await pool.fetchval("select count(*) from job.commands") == 1
