@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
+import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import asyncpg
+import msgspec
+from msgspec import Struct
 
 Connection: TypeAlias = Any
 """An asyncpg connection or its pool's proxy: asyncpg publishes no type for "either"."""
@@ -64,20 +69,52 @@ def newest(location: Path) -> str:
     return numbers[-1]
 
 
-async def migrate(url: str, service: str, location: Path) -> bool:
+class Target(Struct, frozen=True):
+    """A schema and where its migrations lie."""
+
+    url: str
+    service: str
+    location: Path
+
+
+async def migrate(target: Target) -> bool:
     """Bring the service's schema up to date; False when it was. The look is cheap: alembic is imported only to work."""
-    conn = await asyncpg.connect(url, timeout=10, server_settings=server_settings(service))
+    if await _is_current(target):
+        return False
+    await asyncio.to_thread(_upgrade, target.url, target.service, target.location)
+    return True
+
+
+async def migrate_aside(targets: Sequence[Target]) -> None:
+    """As `migrate`, in a process of its own: alembic's thirty megabytes would stay in this one. Raises
+    MigrationFailed."""
+    late = [target for target in targets if not await _is_current(target)]
+    if not late:
+        return
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "libs.database",
+        stdin=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        env={"PATH": os.defpath, "PYTHONPATH": str(Path(__file__).parent.parent)},
+    )  # fmt: skip
+    # By pipe: a command line or an environment would show the passwords.
+    _, errors = await child.communicate(msgspec.json.encode(late, enc_hook=str))
+    if child.returncode:
+        raise MigrationFailed(errors.decode(errors="replace")[-2000:])
+
+
+class MigrationFailed(Exception):
+    """A schema could not be brought up to date; nothing of its last step was kept."""
+
+
+async def _is_current(target: Target) -> bool:
+    conn = await asyncpg.connect(target.url, timeout=10, server_settings=server_settings(target.service))
     try:
-        try:
-            current = await conn.fetchval(f"select version_num from {service}.alembic_version")
-        except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
-            current = None
+        current = await conn.fetchval(f"select version_num from {target.service}.alembic_version")
+    except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
+        return False
     finally:
         await conn.close()
-    if current == newest(location):
-        return False
-    await asyncio.to_thread(_upgrade, url, service, location)
-    return True
+    return bool(current == newest(target.location))
 
 
 def _upgrade(url: str, service: str, location: Path) -> None:
@@ -120,3 +157,13 @@ async def _upgrade_async(url: str, service: str, location: Path) -> None:
     async with engine.begin() as conn:
         await conn.run_sync(run)
     await engine.dispose()
+
+
+async def _migrate_given() -> None:
+    targets = msgspec.json.decode(sys.stdin.buffer.read(), type=list[Target], dec_hook=lambda kind, value: kind(value))
+    for target in targets:
+        await migrate(target)
+
+
+if __name__ == "__main__":
+    asyncio.run(_migrate_given())

@@ -15,7 +15,7 @@ import msgspec
 import structlog
 
 from libs import runtime, settings, telemetry
-from libs.database import migrate
+from libs.database import Target, migrate
 from proto import SERVICES
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ async def _migrate(environ: Mapping[str, str]) -> int:
     structs = {name: load_settings(name) for name in SERVICES}
     values = settings.load(structs, environ)
     for name in SERVICES:
-        await migrate(values[name].database_url.replace("{service}", name), name, migrations(name))
+        await migrate(Target(values[name].database_url.replace("{service}", name), name, migrations(name)))
         print(f"{name}: up to date")
     return 0
 

@@ -19,7 +19,7 @@ from libs import runtime, settings, telemetry
 from libs.bus import BusError
 from libs.bus.topology import CONSUMERS, STREAMS
 from libs.calls import Caller
-from libs.database import migrate
+from libs.database import Target, migrate_aside
 from libs.message import Refused, new_id
 from libs.supervisor import Child, DataFolder, DataFolderInUse, Servers, UnusableFolder
 from proto import REGISTRY, SERVICES
@@ -97,8 +97,8 @@ def _settings(
 
 async def _prepare(servers: Servers) -> None:
     async with asyncio.TaskGroup() as tasks:
-        for name in SERVICES:
-            tasks.create_task(migrate(servers.database_urls[name], name, migrations(name)))
+        targets = [Target(servers.database_urls[name], name, migrations(name)) for name in SERVICES]
+        tasks.create_task(migrate_aside(targets))
         tasks.create_task(_topology(servers))
 
 

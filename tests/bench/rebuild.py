@@ -9,7 +9,7 @@ from pathlib import Path
 
 from libs import bus as buses
 from libs.bus.topology import CONSUMERS, STREAMS
-from libs.database import migrate, open_pool
+from libs.database import Target, migrate, open_pool
 from libs.eventstore import EventStore, NoStream, Write
 from libs.eventstore.projection import Follower, rebuild
 from libs.eventstore.relay import Relay
@@ -61,7 +61,7 @@ async def rate(wanted: int) -> tuple[int, float]:
         with folder.lock():
             async with Servers.run(folder, SERVICES) as servers:
                 for name in ("job", "gateway"):
-                    await migrate(servers.database_urls[name], name, migrations(name))
+                    await migrate(Target(servers.database_urls[name], name, migrations(name)))
                 topology = await buses.open(servers.nats_url, user="topology", seed=servers.nats_seeds["topology"])
                 await buses.ensure_topology(topology, STREAMS, CONSUMERS)
                 pool = await open_pool(servers.database_urls["job"], "job")

@@ -11,7 +11,7 @@ import pytest
 
 from libs import bus as buses
 from libs.bus.topology import CONSUMERS, STREAMS
-from libs.database import migrate, open_pool
+from libs.database import Target, migrate, open_pool
 from libs.eventstore import EventStore
 from libs.supervisor import DataFolder, Servers
 from proto import REGISTRY, SERVICES
@@ -60,7 +60,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
         with folder.lock():
             async with Servers.run(folder, SERVICES) as servers:
                 for name in SERVICES:
-                    await migrate(servers.database_urls[name], name, migrations(name))
+                    await migrate(Target(servers.database_urls[name], name, migrations(name)))
 
     asyncio.run(prepare())
     return path

@@ -10,7 +10,7 @@ import yaml
 
 from libs import bus as buses
 from libs.bus.topology import CONSUMERS, STREAMS, USERS
-from libs.database import migrate, open_pool
+from libs.database import Target, migrate, open_pool
 from libs.supervisor import DataFolder
 from libs.supervisor.nats import Nats, _free_port
 from libs.supervisor.postgres import DATABASE, Postgres, unprivileged
@@ -153,7 +153,7 @@ async def test_the_database_of_compose_takes_the_migrations(secrets: Path, tmp_p
                 for name, value in accepted(CONTAINERS["migrate"], MOUNTED, secrets).items()
             }
             for name in SERVICES:
-                assert await migrate(urls[name], name, migrations(name))
+                assert await migrate(Target(urls[name], name, migrations(name)))
             pool = await open_pool(urls["gateway"], "gateway")
             allowed = await pool.fetch(
                 "select n, has_schema_privilege(n, 'usage') as may from unnest($1::text[]) n", SERVICES
