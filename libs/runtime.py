@@ -97,11 +97,11 @@ class Resources:
         self._tasks = tasks
         self._spawned: list[asyncio.Task[Any]] = []
 
-    async def pool(self, url: str, service: str, *, durable: bool = True) -> asyncpg.Pool:
+    async def pool(self, url: str, service: str, *, kept: int = 1, durable: bool = True) -> asyncpg.Pool:
         """See `libs.database.open_pool`."""
         key = (url, service, durable)
         if key not in self._shared.pools:
-            pool = await open_pool(url, service, durable=durable)
+            pool = await open_pool(url, service, kept=kept, durable=durable)
             self._shared.stack.push_async_callback(_close_pool, pool)
             self._shared.pools[key] = pool
         return self._shared.pools[key]
@@ -115,11 +115,11 @@ class Resources:
         return self._shared.buses[key]
 
     async def event_source(
-        self, settings: ServiceSettings, service: str, registry: Registry
+        self, settings: ServiceSettings, service: str, registry: Registry, *, kept: int = 1
     ) -> tuple[asyncpg.Pool, buses.Bus, EventStore]:
         """What every service with a feed needs: its pool, its bus, its store, and the relay from the one to the other,
-        with their part of readiness."""
-        pool = await self.pool(settings.database_url, service)
+        with their part of readiness. A service that nobody waits for needs no connection `kept` for it."""
+        pool = await self.pool(settings.database_url, service, kept=kept)
         bus = await self.bus(settings.nats_url, service, settings.nats_seed)
         wake = asyncio.Event()
         store = EventStore(pool, service, registry, wake.set)

@@ -20,7 +20,7 @@ from services.notifier.handlers import HANDLERS, WANTED, Hooked, hooked_jobs, no
 
 @asynccontextmanager
 async def start(settings: ServiceSettings, resources: Resources) -> AsyncIterator[None]:
-    pool, bus, store = await resources.event_source(settings, "notifier", REGISTRY)
+    pool, bus, store = await resources.event_source(settings, "notifier", REGISTRY, kept=0)
     sealer = Sealer(settings.secret_key, "webhook-secret")
     async with Webhooks(EgressPolicy.parse(settings.egress_allow)) as webhooks:
         deliverer = Deliverer(pool, store, sealer, webhooks)

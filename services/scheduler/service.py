@@ -17,7 +17,7 @@ from services.scheduler.ticker import Ticker
 
 @asynccontextmanager
 async def start(settings: ServiceSettings, resources: Resources) -> AsyncIterator[None]:
-    pool, bus, store = await resources.event_source(settings, "scheduler", REGISTRY)
+    pool, bus, store = await resources.event_source(settings, "scheduler", REGISTRY, kept=0)
     ticker = Ticker(pool, store, bus)
     caller = Caller(bus, REGISTRY, "scheduler")
 

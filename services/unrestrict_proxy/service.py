@@ -14,7 +14,7 @@ from services.unrestrict_proxy.handlers import HANDLERS
 
 @asynccontextmanager
 async def start(settings: ServiceSettings, resources: Resources) -> AsyncIterator[None]:
-    pool, bus, store = await resources.event_source(settings, "unrestrict_proxy", REGISTRY)
+    pool, bus, store = await resources.event_source(settings, "unrestrict_proxy", REGISTRY, kept=0)
     await serve(
         bus,
         "unrestrict_proxy",
