@@ -99,7 +99,9 @@ async def _servers(bus: Bus, caller: Caller) -> list[Finding]:
         except SinkGone as error:
             findings.append(
                 Finding(
-                    f"stream {spec.name}", str(error), "Restart Longshore: it makes its streams anew from Postgres."
+                    f"stream {spec.name}",
+                    str(error),
+                    "`longshore up` makes it anew within seconds; elsewhere run `longshore migrate`.",
                 )
             )
     return findings

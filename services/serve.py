@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING
 import msgspec
 import structlog
 
+from libs import bus as buses
 from libs import runtime, settings, telemetry
+from libs.bus import BusError
+from libs.bus.topology import CONSUMERS, STREAMS
 from libs.database import Target, migrate
 from proto import SERVICES
 
@@ -43,7 +46,7 @@ async def serve(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
                 return await _worker(options.slots, environ)
             case _:
                 return await _migrate(environ)
-    except (settings.BadSettings, runtime.PortInUse) as error:
+    except (settings.BadSettings, runtime.PortInUse, BusError) as error:
         print(error, file=sys.stderr)
         return 1
 
@@ -83,12 +86,19 @@ async def _worker(slots: int | None, environ: Mapping[str, str]) -> int:
 
 
 async def _migrate(environ: Mapping[str, str]) -> int:
-    """As for `serve`, `LONGSHORE_DATABASE_URL` may contain `{service}`: the name of each service's role."""
+    """Schemas and streams. As for `serve`, `LONGSHORE_DATABASE_URL` may contain `{service}`; the seed for NATS is that of
+    the user `topology`, who alone may make streams."""
     structs = {name: load_settings(name) for name in SERVICES}
     values = settings.load(structs, environ)
     for name in SERVICES:
         await migrate(Target(values[name].database_url.replace("{service}", name), name, migrations(name)))
         print(f"{name}: up to date")
+    bus = await buses.open(values["job"].nats_url, user="topology", seed=values["job"].nats_seed)
+    try:
+        await buses.ensure_topology(bus, STREAMS, CONSUMERS)
+    finally:
+        await bus.close()
+    print("streams: up to date")
     return 0
 
 

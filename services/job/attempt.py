@@ -114,15 +114,15 @@ class Attempt:
             fetching: asyncio.Future[Any] = asyncio.create_task(self._fetch(engines, order, proxy))
             try:
                 await asyncio.wait({fetching, self._stop}, return_when=asyncio.FIRST_COMPLETED)
-                if not fetching.done():
-                    raise Stopped(self._stop.result())
-            except (Stopped, asyncio.CancelledError):
+                stopped = not fetching.done()
+            finally:
                 fetching.cancel()
                 await asyncio.wait({fetching})
-                raise
-            finally:
                 watching.cancel()
                 ageing.cancel()
+        # Outside the group, which would wrap it.
+        if stopped:
+            raise Stopped(self._stop.result())
         fetching.result()
 
     async def _fetch(self, engines: Mapping[EngineName, Engine], order: list[EngineName], proxy: str) -> None:
@@ -213,7 +213,11 @@ class Attempt:
 
     async def _grow_old(self) -> None:
         await asyncio.sleep(QUICK_SECONDS)  # the age at which an attempt's stages are worth a report of their own
-        await self._tell_stages()
+        try:
+            await self._tell_stages()
+        except (Refused, TimeoutError) as error:
+            await log.ainfo("stages.untold", reason=str(error))
+            self.stop("stale")
 
     @property
     def unreported(self) -> tuple[StageNote, ...]:
@@ -316,9 +320,12 @@ class Worker:
         self._revoke = revoke
         self._reporter = Reporter(caller, self.worker_id)
 
-    def control(self, job_id: UUID, wanted: Wanted) -> None:
+    async def control(self, job_id: UUID, wanted: Wanted) -> None:
+        """Every worker hears it: what a cancelled job left with one that no longer runs it is removed too."""
         if job_id in self.running:
             self.running[job_id].stop(wanted)
+        elif wanted == "cancel":
+            await asyncio.to_thread(shutil.rmtree, self._work_root / str(job_id), ignore_errors=True)
 
     def drain(self) -> None:
         self.draining = True

@@ -127,10 +127,11 @@ class Ledger:
             self._cache.pop(job_id, None)
         return newer
 
-    async def read(self, job_id: UUID, least_attempt: int = 0) -> Job:
-        """Raises Refused when there is no such job. Who knows of an attempt that another process admitted says so."""
+    async def read(self, job_id: UUID) -> Job:
+        """As it is stored, whichever process changed it last. Raises Refused when there is no such job."""
+        cached = job_id in self._cache
         job, version = await self._load(job_id)
-        if job.attempt < least_attempt and await self._outdated(job_id, version):
+        if cached and await self._outdated(job_id, version):
             job, _ = await self._load(job_id)
         return job
 

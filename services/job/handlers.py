@@ -203,7 +203,7 @@ async def lose_worker(command: LoseWorker, call: Call, ledger: Ledger, leases: L
 
 async def report_progress(command: ReportProgress, ledger: Ledger, bus: Bus) -> Answer:
     try:
-        job = await ledger.read(command.job_id, command.attempt)
+        job = await ledger.read(command.job_id)
     except Refused:
         return Answer(ProgressReply(wanted="stale"))
     wanted = domain.wanted(job, command.attempt)

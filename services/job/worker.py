@@ -103,7 +103,7 @@ async def _engines(settings: WorkerSettings, bus: Bus, stack: AsyncExitStack) ->
 
 async def _controlled(worker: Worker, message: Message) -> None:
     control = _control(message.body)
-    worker.control(control.job_id, control.wanted)
+    await worker.control(control.job_id, control.wanted)
 
 
 def _decode(item: WorkItem) -> dramatiq.Message[Any]:

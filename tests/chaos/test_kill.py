@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import shutil
 import signal
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +14,9 @@ from uuid import uuid4
 import psutil
 import pytest
 
+from libs import bus as buses
+from libs.bus.topology import STREAMS
+from libs.supervisor import DataFolder
 from tests.site import SiteProcess
 from tests.support.system import System, running, stored
 
@@ -120,6 +124,82 @@ async def test_the_worker_after_a_killed_one_goes_on_from_the_partial_file(tmp_p
         assert hashlib.sha256(files[name].read_bytes()).hexdigest() == site.sha256(6_000_000, name)
         hits = site.hits(f"/file/6000000/{name}")
         assert hits[-1].start > 0
+
+
+async def test_a_worker_that_is_told_to_stop_gives_its_job_back(tmp_path: Path):
+    async with SiteProcess.start(tmp_path) as site:
+        name, gate = f"{uuid4().hex}.bin", uuid4().hex
+        with running(tmp_path / "data", "127.0.0.0/8") as system:
+            user = system.user()
+            async with user.http() as http:
+                job_id = await http.submit(site.file(4_000_000, name, gate=gate, gate_at=2_000_000))
+                await site.reached(gate)
+                await http.until(job_id, lambda job: job["step"] == "Downloading")
+                for worker in system.children("services worker"):
+                    worker.terminate()
+                await site.release(gate)
+                job = await http.ended(job_id)
+                history = await asyncio.to_thread(http.history, job_id)
+            files = stored(system)
+
+        assert job["status"] == "Completed"
+        assert "job.interrupted" in history
+        assert "job.attempt_failed" not in history
+        assert hashlib.sha256(files[name].read_bytes()).hexdigest() == site.sha256(4_000_000, name)
+
+
+async def lose_streams(system: System) -> None:
+    folder = DataFolder(system.data)
+    bus = await buses.open(folder.endpoint(), user="topology", seed=folder.seed("topology"))
+    try:
+        for stream in STREAMS:
+            await bus.api(f"STREAM.DELETE.{stream.name}")
+    finally:
+        await bus.close()
+
+
+async def events(system: System, count: int) -> list[str]:
+    """The first `count` of the job service's stream, by their ids."""
+    folder = DataFolder(system.data)
+    bus = await buses.open(folder.endpoint(), user="cli", seed=folder.seed("cli"))
+    found: list[str] = []
+    try:
+        async with asyncio.timeout(30), bus.follow("EV_JOB") as batches:
+            async for batch in batches:
+                found += [one.headers["ce-id"] for one in batch]
+                if len(found) >= count:
+                    return found[:count]
+    finally:
+        await bus.close()
+    return found
+
+
+async def test_all_that_nats_has_can_be_lost_and_comes_back_from_postgres(tmp_path: Path):
+    async with SiteProcess.start(tmp_path) as site:
+        data = tmp_path / "data"
+        with running(data, "127.0.0.0/8") as system:
+            user = system.user()
+            async with user.http() as http:
+                first = [await http.submit(site.file(1000, f"{uuid4().hex}.bin")) for _ in range(5)]
+                for job_id in first:
+                    await http.ended(job_id)
+                before = await events(system, 20)
+                await lose_streams(system)
+                second = await http.submit(site.file(1000, f"{uuid4().hex}.bin"))
+                while_running = await http.ended(second)
+                after = await events(system, 20)
+        shutil.rmtree(data / "nats" / "jetstream")
+        with running(data, "127.0.0.0/8") as again:
+            user.system = again
+            async with user.http() as http:
+                third = await http.ended(await http.submit(site.file(1000, f"{uuid4().hex}.bin")))
+                known = [(await http.show(job_id))["status"] for job_id in (*first, second)]
+            at_last = await events(again, 20)
+
+        assert while_running["status"] == third["status"] == "Completed"
+        assert known == ["Completed"] * 6
+        assert len(before) == 20
+        assert before == after == at_last
 
 
 async def test_a_terminated_system_is_gone_within_ten_seconds_and_leaves_nothing(tmp_path: Path):

@@ -77,6 +77,26 @@ async def test_a_running_job_can_be_cancelled_and_retried_under_a_new_id(user, s
     assert job["status"] == "Completed"
 
 
+async def test_a_cancelled_job_leaves_nothing_in_the_work_folder(user, system, site):
+    gates = [uuid4().hex for _ in range(2)]
+    async with user.http() as http:
+        running, paused = [
+            await http.submit(site.file(1_000_000, unique(), gate=gate, gate_at=500_000)) for gate in gates
+        ]
+        for gate, job_id in zip(gates, (running, paused), strict=True):
+            await site.reached(gate)
+            await http.until(job_id, lambda job: job["step"] == "Downloading")
+        await command(system, p.PauseJob(owner=None, job_id=UUID(paused)))
+        await http.until(paused, state_is("Pending"))
+        folders = [system.data / "work" / job_id for job_id in (running, paused)]
+        assert all(folder.exists() for folder in folders)
+        for job_id in (running, paused):
+            await http.jobs("DELETE", f"/jobs/{job_id}")
+        async with asyncio.timeout(20):
+            while any(folder.exists() for folder in folders):
+                await asyncio.sleep(0.02)  # a folder has no signal for its end
+
+
 async def test_a_job_that_has_ended_can_neither_be_cancelled_nor_retried(user, site):
     async with user.http() as http:
         job = await http.ended(await http.submit(site.file(1000, unique())))

@@ -36,9 +36,9 @@ def longshore(*words: str, data: Path, stdin: str = "") -> str:
 
 
 class System:
-    """`data` survives a restart; everything else is of one run."""
+    """`data` survives a restart; everything else is of one run. `process` None when there are many."""
 
-    def __init__(self, process: subprocess.Popen[str], data: Path, port: int) -> None:
+    def __init__(self, process: subprocess.Popen[str] | None, data: Path, port: int) -> None:
         self.process = process
         self.data = data
         self.url = f"http://127.0.0.1:{port}"
