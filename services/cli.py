@@ -95,6 +95,6 @@ def _data(parser: argparse.ArgumentParser) -> None:
 
 def _count(text: str) -> int:
     value = int(text)
-    if not 0 <= value <= 256:
+    if not 1 <= value <= 256:
         raise argparse.ArgumentTypeError("must be between 1 and 256")
     return value

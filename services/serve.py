@@ -86,8 +86,8 @@ async def _worker(slots: int | None, environ: Mapping[str, str]) -> int:
 
 
 async def _migrate(environ: Mapping[str, str]) -> int:
-    """Schemas and streams. As for `serve`, `LONGSHORE_DATABASE_URL` may contain `{service}`; the seed for NATS is that of
-    the user `topology`, who alone may make streams."""
+    """Schemas and streams. As for `serve`, `LONGSHORE_DATABASE_URL` may contain `{service}`; the seed for NATS is that
+    of the user `topology`, who alone may make streams."""
     structs = {name: load_settings(name) for name in SERVICES}
     values = settings.load(structs, environ)
     for name in SERVICES:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -67,18 +69,33 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-async def installation(prepared: Path, tmp_path: Path) -> AsyncIterator[Installation]:
+async def installation(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Installation]:
+    if os.environ.get("TEST_SERVERS") == "containers":
+        from tests.conformance.containers import contained  # noqa: PLC0415 - needs a container engine
+
+        async with contained(tmp_path, SERVICES) as servers:
+            for name in SERVICES:
+                await migrate(Target(servers.database_urls[name], name, migrations(name)))
+            async with opened(servers) as one:
+                yield one
+        return
+    prepared: Path = request.getfixturevalue("prepared")
     path = tmp_path / "data"
     await asyncio.to_thread(subprocess.run, ["cp", "-a", str(prepared), str(path)], check=True)
     folder = DataFolder(path)
     with folder.lock():
-        async with Servers.run(folder, SERVICES) as servers:
-            one = Installation(servers)
-            await one.topology()
-            try:
-                yield one
-            finally:
-                await one.close()
+        async with Servers.run(folder, SERVICES) as servers, opened(servers) as one:
+            yield one
+
+
+@asynccontextmanager
+async def opened(servers) -> AsyncIterator[Installation]:
+    one = Installation(servers)
+    await one.topology()
+    try:
+        yield one
+    finally:
+        await one.close()
 
 
 @pytest.fixture(scope="module")
