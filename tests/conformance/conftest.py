@@ -54,7 +54,9 @@ class Installation:
 
 
 @pytest.fixture(scope="session")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path | None:
+    if os.environ.get("TEST_SERVERS") == "containers":
+        return None
     path = tmp_path_factory.mktemp("prepared") / "data"
 
     async def prepare() -> None:
@@ -69,8 +71,8 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-async def installation(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Installation]:
-    if os.environ.get("TEST_SERVERS") == "containers":
+async def installation(prepared: Path | None, tmp_path: Path) -> AsyncIterator[Installation]:
+    if prepared is None:
         from tests.conformance.containers import contained  # noqa: PLC0415 - needs a container engine
 
         async with contained(tmp_path, SERVICES) as servers:
@@ -79,7 +81,6 @@ async def installation(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncI
             async with opened(servers) as one:
                 yield one
         return
-    prepared: Path = request.getfixturevalue("prepared")
     path = tmp_path / "data"
     await asyncio.to_thread(subprocess.run, ["cp", "-a", str(prepared), str(path)], check=True)
     folder = DataFolder(path)
