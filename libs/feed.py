@@ -12,6 +12,12 @@ from msgspec import Struct
 from libs.message import Position
 
 
+def event_subject(event_type: str, kind: str = "*", stream_id: str = "*") -> str:
+    """Where events of this type are published: all of them, or those of one kind of stream, or of one stream."""
+    service, _, verb = event_type.partition(".")
+    return f"ev.{service}.{kind}.{verb.replace('.', '_')}.{stream_id}"
+
+
 class WrongSequence(Exception):
     """Somebody else has published to this stream; re-read its end before going on."""
 

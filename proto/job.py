@@ -286,6 +286,26 @@ class JobSubmitted(Event, tag="job.submitted", kw_only=True, frozen=True):
     retry_of: UUID | None = None
 
 
+class JobDeferred(Event, tag="job.deferred", kw_only=True, frozen=True):
+    """Submitted for later: not admitted before `until`."""
+
+    job_id: UUID
+    owner: UUID
+    until: Instant
+    at: Instant
+
+
+class JobWebhookRequested(Event, tag="job.webhook_requested", kw_only=True, frozen=True):
+    """Submitted with an address that is to hear how it ends; `link` and `folder` are what that address is told."""
+
+    job_id: UUID
+    owner: UUID
+    url: Link
+    link: Link
+    folder: str | None
+    at: Instant
+
+
 class BatchSubmitted(Event, tag="job.batch_submitted", kw_only=True, frozen=True):
     batch_id: UUID
     owner: UUID

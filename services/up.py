@@ -59,9 +59,10 @@ async def _run(
         pairs = [(services[name], values[name]) for name in SERVICES]
         async with asyncio.TaskGroup() as tasks:
             keeping = tasks.create_task(_keep_topology(servers))
-            ready = asyncio.Event()
-            running = tasks.create_task(runtime.run(pairs, ready=ready.set, stop=stop))
-            tasks.create_task(_beside(options, environ, folder, servers, values["gateway"], ready, stop))
+            ready, over = asyncio.Event(), asyncio.Event()
+            running = tasks.create_task(runtime.run(pairs, ready=ready.set, stop=over))
+            await _beside(options, environ, folder, servers, values["gateway"], ready, stop)
+            over.set()
             await running
             keeping.cancel()
 

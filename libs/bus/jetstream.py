@@ -10,7 +10,7 @@ import asyncio
 import json
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
@@ -26,7 +26,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from prometheus_client import Counter
 
-from libs.feed import Delivered, Outgoing, SinkGone, Tail, WrongSequence
+from libs.feed import Delivered, Outgoing, SinkGone, Tail, WrongSequence, event_subject
 from libs.message import Position
 
 log = structlog.get_logger()
@@ -233,11 +233,12 @@ class Bus:
 
     @asynccontextmanager
     async def follow(
-        self, stream: str, after: int = 0, *, new: bool = False, subjects: Sequence[str] = ()
+        self, stream: str, after: int = 0, *, new: bool = False, only: Collection[str] = ()
     ) -> AsyncIterator[AsyncIterator[list[Delivered]]]:
         """Batches of everything behind sequence `after`, or of what is `new`, then of what comes: in order, without
-        gap, whatever happens to the connection or the server. Waits without end when nothing comes."""
-        follower = _Follower(self, self._client, stream, after, new, subjects)
+        gap, whatever happens to the connection or the server. Waits without end when nothing comes. With `only`, event
+        types, the server sends no others."""
+        follower = _Follower(self, self._client, stream, after, new, [event_subject(one) for one in sorted(only)])
         try:
             yield follower.batches()
         finally:

@@ -17,7 +17,7 @@ from prometheus_client import Counter, Gauge
 
 from libs.database import Connection, server_settings
 from libs.eventstore.postgres import EventStore
-from libs.feed import Outgoing, Sink, SinkGone, WrongSequence
+from libs.feed import Outgoing, Sink, SinkGone, WrongSequence, event_subject
 from libs.message import ORIGIN, Meta, Position
 
 log = structlog.get_logger()
@@ -134,6 +134,5 @@ class Relay:
             }
             if meta.causation is not None:
                 headers["causation-id"] = str(meta.causation)
-            verb = kind.partition(".")[2].replace(".", "_")
-            batch.append(Outgoing(f"ev.{schema}.{row['kind']}.{verb}.{stream_id}", event_id, headers, row["data"]))
+            batch.append(Outgoing(event_subject(kind, row["kind"], stream_id), event_id, headers, row["data"]))
         return batch

@@ -10,7 +10,6 @@ import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any
 from uuid import UUID
 from weakref import WeakValueDictionary
 
@@ -221,12 +220,11 @@ class Ledger:
         return places
 
 
-def opened(event: Any, meta: Meta) -> tuple[Write, Job]:
+def opened(events: Sequence[Event], meta: Meta) -> tuple[Write, Job]:
     """A new job's stream and first state."""
-    job = domain.evolve(None, event)
-    return Write(
-        stream_id=job.job_id, kind="job", expected=NoStream(), events=(event,), meta=meta, tenant=job.owner
-    ), job
+    job = domain.evolve(None, events[0])
+    write = Write(stream_id=job.job_id, kind="job", expected=NoStream(), events=events, meta=meta, tenant=job.owner)
+    return write, _fold(job, events[1:])
 
 
 def _fold(job: Job, events: Sequence[Event]) -> Job:

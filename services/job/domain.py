@@ -21,6 +21,7 @@ from proto.job import (
     JobAttemptFailed,
     JobCancelled,
     JobCompleted,
+    JobDeferred,
     JobFailed,
     JobInterrupted,
     JobItemCompleted,
@@ -34,6 +35,7 @@ from proto.job import (
     JobStageEntered,
     JobStarted,
     JobSubmitted,
+    JobWebhookRequested,
     Options,
     PauseJob,
     PrioritiseJob,
@@ -42,6 +44,7 @@ from proto.job import (
     ReportInterrupted,
     ReportItem,
     ReportStage,
+    Request,
     ResumeJob,
     RetryJob,
     StaleAttempt,
@@ -86,16 +89,24 @@ class Job(Struct, frozen=True, kw_only=True):
         return urlsplit(self.url).hostname or ""
 
 
-def submit(command: SubmitJobs, numbers: tuple[int, ...], at: datetime) -> list[JobSubmitted]:
-    """One event per link, in request order; each opens a stream of its own."""
-    return [
+def submit(command: SubmitJobs, numbers: tuple[int, ...], at: datetime) -> list[list[Event]]:
+    """What opens the stream of each link, in request order.
+
+    What only some jobs ask for is said in events of its own, so that those who care for it need not read every job.
+    """
+    return [_open(command, request, number, at) for request, number in zip(command.requests, numbers, strict=True)]
+
+
+def _open(command: SubmitJobs, request: Request, number: int, at: datetime) -> list[Event]:
+    job_id, owner, options = request.job_id, command.owner, request.options
+    events: list[Event] = [
         JobSubmitted(
-            job_id=request.job_id,
+            job_id=job_id,
             number=number,
-            owner=command.owner,
+            owner=owner,
             dialect=command.dialect,
             url=request.url,
-            options=request.options,
+            options=options,
             priority=request.priority,
             held=request.held,
             at=at,
@@ -103,8 +114,21 @@ def submit(command: SubmitJobs, numbers: tuple[int, ...], at: datetime) -> list[
             batch_id=command.batch_id,
             retry_of=request.retry_of,
         )
-        for request, number in zip(command.requests, numbers, strict=True)
     ]
+    if request.not_before is not None:
+        events.append(JobDeferred(job_id=job_id, owner=owner, until=request.not_before, at=at))
+    if options.webhook_url is not None:
+        events.append(
+            JobWebhookRequested(
+                job_id=job_id,
+                owner=owner,
+                url=options.webhook_url,
+                link=request.url,
+                folder="/".join(options.directory) or None,
+                at=at,
+            )
+        )
+    return events
 
 
 def submit_batch(command: SubmitJobs, batch_id: UUID, at: datetime) -> BatchSubmitted:

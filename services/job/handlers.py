@@ -63,8 +63,7 @@ async def submit_jobs(
     outcome: list[Submitted] = []
 
     def build(numbers: tuple[int, ...]) -> Built:
-        events = domain.submit(command, numbers, at)
-        streams = [opened(event, call.meta) for event in events]
+        streams = [opened(events, call.meta) for events in domain.submit(command, numbers, at)]
         writes = [write for write, _ in streams]
         if command.batch_id is not None:
             batch = domain.submit_batch(command, command.batch_id, at)
@@ -78,7 +77,7 @@ async def submit_jobs(
                     tenant=command.owner,
                 )
             )
-        outcome[:] = [Submitted(job_ids=tuple(event.job_id for event in events), numbers=numbers)]
+        outcome[:] = [Submitted(job_ids=tuple(job.job_id for _, job in streams), numbers=numbers)]
         remember = None
         if call.command_id is not None:
             remember = Remembered(call.command_id, request_hash, _encode(outcome[0]))

@@ -16,12 +16,12 @@ from libs.eventstore import EventStore
 from libs.eventstore.projection import Applied
 from libs.message import Event
 from libs.sealing import Sealer
-from proto.job import JobCompleted, JobFailed, JobItemCompleted, JobSubmitted
+from proto.job import JobCompleted, JobFailed, JobItemCompleted, JobWebhookRequested
 from proto.notifier import ReadDeliveries, ReadWebhookSecret, RotateWebhookSecret, WebhookAttempted
 from services.notifier import domain, views
 from services.notifier.views import Delivery
 
-WANTED = frozenset({"job.submitted", "job.item_completed", "job.completed", "job.failed"})
+WANTED = frozenset({"job.webhook_requested", "job.item_completed", "job.completed", "job.failed"})
 
 
 class Hooked:
@@ -31,9 +31,13 @@ class Hooked:
         self._jobs = jobs
 
     def __call__(self, event: Event) -> bool:
-        if isinstance(event, JobSubmitted) and event.options.webhook_url:
+        if isinstance(event, JobWebhookRequested):
             self._jobs.add(event.job_id)
         return getattr(event, "job_id", None) in self._jobs
+
+    def ended(self, batch: Sequence[Applied]) -> None:
+        """A completed job says nothing more; a failed or cancelled one may be retried."""
+        self._jobs -= {one.event.job_id for one in batch if isinstance(one.event, JobCompleted)}
 
 
 async def hooked_jobs(pool: asyncpg.Pool) -> set[UUID]:
@@ -41,16 +45,12 @@ async def hooked_jobs(pool: asyncpg.Pool) -> set[UUID]:
         return await views.hooked(conn)
 
 
-async def note(conn: Connection, batch: Sequence[Applied], at: datetime) -> bool:
-    """Remember whom to tell, and when a job ends, queue that. True when something was queued."""
-    hooks = [
-        (e.job_id, e.owner, e.url, "/".join(e.options.directory) or None, e.options.webhook_url)
-        for e in (one.event for one in batch)
-        if isinstance(e, JobSubmitted) and e.options.webhook_url
-    ]
+async def note(conn: Connection, batch: Sequence[Applied], at: datetime) -> None:
+    """Remember whom to tell, and when a job ends, queue that."""
+    events = [one.event for one in batch]
+    hooks = [(e.job_id, e.owner, e.link, e.folder, e.url) for e in events if isinstance(e, JobWebhookRequested)]
     if hooks:
         await views.add_hooks(conn, hooks)
-    queued = False
     for one in batch:
         event = one.event
         if isinstance(event, JobItemCompleted):
@@ -64,8 +64,8 @@ async def note(conn: Connection, batch: Sequence[Applied], at: datetime) -> bool
                 await views.add_delivery(
                     conn, Delivery(delivery_id, event.owner, event.job_id, url, domain.body(event, hook), 0), at
                 )
-                queued = True
-    return queued
+            if isinstance(event, JobCompleted):
+                await views.remove_hook(conn, event.job_id)
 
 
 async def secret_of(owner: UUID, pool: asyncpg.Pool, sealer: Sealer) -> str:

@@ -24,20 +24,25 @@ async def start(settings: ServiceSettings, resources: Resources) -> AsyncIterato
     sealer = Sealer(settings.secret_key, "webhook-secret")
     async with Webhooks(EgressPolicy.parse(settings.egress_allow)) as webhooks:
         deliverer = Deliverer(pool, store, sealer, webhooks)
+        hooked = Hooked(await hooked_jobs(pool))
 
         async def apply(conn: Connection, batch: Sequence[Applied]) -> None:
             await note(conn, batch, datetime.now(UTC))
+
+        def noted(batch: Sequence[Applied]) -> None:
+            hooked.ended(batch)
+            deliverer.changed.set()
 
         follower = Follower(
             "notifier.jobs",
             pool,
             "notifier",
-            lambda after: bus.follow("EV_JOB", after),
+            lambda after: bus.follow("EV_JOB", after, only=WANTED),
             REGISTRY,
             WANTED,
             apply,
-            relevant=Hooked(await hooked_jobs(pool)),
-            committed=lambda _: deliverer.changed.set(),
+            relevant=hooked,
+            committed=noted,
         )
         resources.spawn(follower.run(), "jobs")
         resources.spawn(deliverer.run(), "delivery")

@@ -45,6 +45,10 @@ async def hook(conn: Connection, job_id: UUID) -> tuple[str, Hook] | None:
     return (row["url"], Hook(row["link"], row["folder"], row["first_file"])) if row else None
 
 
+async def remove_hook(conn: Connection, job_id: UUID) -> None:
+    await conn.execute("delete from notifier.hooks where job_id = $1", job_id)
+
+
 async def add_delivery(conn: Connection, one: Delivery, due: datetime) -> None:
     await conn.execute(
         "insert into notifier.deliveries values ($1, $2, $3, $4, $5, $6, $7) on conflict do nothing",

@@ -14,15 +14,7 @@ from libs.database import Connection
 from libs.eventstore import Any as AnyVersion
 from libs.eventstore import EventStore, NoStream, Write, WrongVersion
 from libs.message import Event, Refused
-from proto.job import (
-    JobAdmitted,
-    JobAttemptFailed,
-    JobCancelled,
-    JobPaused,
-    JobSubmitted,
-    Request,
-    SubmitJobs,
-)
+from proto.job import JobAttemptFailed, JobDeferred, Request, SubmitJobs
 from proto.scheduler import (
     ChangeSchedule,
     CreateSchedule,
@@ -160,47 +152,20 @@ def _write(one: Schedule, event: Event, call: Call) -> Write:
     )
 
 
-WAITS = frozenset({"job.submitted", "job.attempt_failed", "job.admitted", "job.cancelled", "job.paused"})
-"""Events that begin or end a job's waiting for a time."""
-
-
-class Waits:
-    """Whether an event begins a job's waiting for a time, or ends one that this process saw begin. What began before
-    the process did is forgotten by the alarm's own ringing."""
-
-    def __init__(self) -> None:
-        self._waiting: set[UUID] = set()
-
-    def __call__(self, event: Event) -> bool:
-        match event:
-            case JobSubmitted():
-                begins = event.not_before is not None
-            case JobAttemptFailed():
-                begins = True
-            case _:
-                job_id: UUID = getattr(event, "job_id")  # noqa: B009 - every event of WAITS has it
-                known = job_id in self._waiting
-                self._waiting.discard(job_id)
-                return known
-        if begins:
-            self._waiting.add(event.job_id)
-        return begins
+WAITS = frozenset({"job.deferred", "job.attempt_failed"})
+"""What begins a job's waiting for a time. What ends a wait early is of no interest: the alarm that rings all the same
+makes the job service look once more, and find nothing."""
 
 
 async def keep_alarms(conn: Connection, events: Sequence[Event]) -> None:
-    """A job that waits for a time has an alarm; whatever ends the wait takes it away."""
-    waiting: dict[UUID, datetime | None] = {}
+    """A job that waits for a time has an alarm, for the time it was told last."""
+    alarms: dict[UUID, datetime] = {}
     for event in events:
-        if isinstance(event, JobSubmitted) and event.not_before is not None:
-            waiting[event.job_id] = event.not_before
+        if isinstance(event, JobDeferred):
+            alarms[event.job_id] = event.until
         elif isinstance(event, JobAttemptFailed):
-            waiting[event.job_id] = event.retry_at
-        elif isinstance(event, (JobAdmitted, JobCancelled, JobPaused)):
-            waiting[event.job_id] = None
-    alarms = [(job_id, due) for job_id, due in waiting.items() if due is not None]
-    ended = [job_id for job_id, due in waiting.items() if due is None]
-    if alarms or ended:
-        await views.set_alarms(conn, alarms, ended)
+            alarms[event.job_id] = event.retry_at
+    await views.set_alarms(conn, list(alarms.items()))
 
 
 async def submit_run(event: ScheduleFired, pool: asyncpg.Pool, caller: Caller) -> None:

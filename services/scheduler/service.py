@@ -11,7 +11,7 @@ from libs.eventstore.projection import Applied, Follower
 from libs.runtime import Resources, Service, ServiceSettings
 from proto import REGISTRY
 from proto.scheduler import ScheduleFired
-from services.scheduler.handlers import HANDLERS, WAITS, Waits, keep_alarms, submit_run
+from services.scheduler.handlers import HANDLERS, WAITS, keep_alarms, submit_run
 from services.scheduler.ticker import Ticker
 
 
@@ -34,11 +34,10 @@ async def start(settings: ServiceSettings, resources: Resources) -> AsyncIterato
             "scheduler.alarms",
             pool,
             "scheduler",
-            lambda after: bus.follow("EV_JOB", after),
+            lambda after: bus.follow("EV_JOB", after, only=WAITS),
             REGISTRY,
             WAITS,
             alarms,
-            relevant=Waits(),
             committed=lambda _: ticker.changed.set(),
         ),
         Follower(

@@ -81,8 +81,7 @@ async def reschedule(conn: Connection, schedule_id: UUID, next_run: datetime) ->
     )
 
 
-async def set_alarms(conn: Connection, alarms: Sequence[tuple[UUID, datetime]], ended: Sequence[UUID]) -> None:
-    await conn.execute("delete from scheduler.alarms where job_id = any($1)", ended)
+async def set_alarms(conn: Connection, alarms: Sequence[tuple[UUID, datetime]]) -> None:
     await conn.executemany(
         "insert into scheduler.alarms values ($1, $2) on conflict (job_id) do update set due_at = excluded.due_at",
         alarms,

@@ -59,6 +59,10 @@ class System:
             one for one in psutil.Process(self.process.pid).children(recursive=True) if name in " ".join(one.cmdline())
         ]
 
+    def log(self) -> str:
+        """What the installation said last."""
+        return (self.data.parent / f"{self.data.name}.log").read_text()[-4000:]
+
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(20)
@@ -81,11 +85,12 @@ def running(data: Path, allow: str, **settings: str) -> Iterator[System]:
         cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True,
     )  # fmt: skip
     family: list[psutil.Process] = []
+    system = System(process, data, port)
     try:
         assert process.stdout is not None
         if "runs at" not in process.stdout.readline():
-            raise AssertionError(f"did not start: {(data.parent / f'{data.name}.log').read_text()[-2000:]}")
-        yield System(process, data, port)
+            raise AssertionError(f"did not start: {system.log()}")
+        yield system
         family = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
     finally:
         if process.poll() is None:
