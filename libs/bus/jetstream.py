@@ -128,6 +128,7 @@ class Bus:
         self._client = client
         self._tasks: set[asyncio.Task[None]] = set()
         self._generation = 0
+        self._closing = False
         self._inbox = ""
         self._asked: dict[str, asyncio.Future[Msg]] = {}
 
@@ -136,6 +137,7 @@ class Bus:
         return self._client.is_connected
 
     async def close(self) -> None:
+        self._closing = True
         for task in list(self._tasks):
             task.cancel()
         if self._tasks:
@@ -273,7 +275,8 @@ class Bus:
         await log.awarning("bus.error", reason=str(error) or type(error).__name__)
 
     async def _on_disconnect(self) -> None:
-        await log.ainfo("bus.disconnected")
+        if not self._closing:
+            await log.ainfo("bus.disconnected")
 
     async def _on_reconnect(self) -> None:
         self._generation += 1
