@@ -7,6 +7,7 @@ was a tenth of an accepted job. Without it a trace that came in from outside is 
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 
 _passed_on: ContextVar[str] = ContextVar("traceparent", default="")
 _tracer: Tracer | None = None
-TRACEPARENT_PARTS = 4
-"""Version, trace, parent, flags."""
+_TRACEPARENT = re.compile(rb"[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+"""Version, trace, parent, flags (W3C Trace Context, 3.2)."""
 
 
 def setup(process: str, *, otlp_endpoint: str | None = None, level: str = "info") -> Callable[[], None]:
@@ -67,10 +68,14 @@ def _export(process: str, endpoint: str) -> Callable[[], None]:
 
 
 def _add_trace(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    parts = traceparent().split("-")
-    if len(parts) == TRACEPARENT_PARTS:
-        event["trace_id"] = parts[1]
+    if current := traceparent():
+        event["trace_id"] = current.split("-")[1]
     return event
+
+
+def checked(came: bytes) -> str:
+    """A traceparent header from outside; empty when it is not one, as the standard asks."""
+    return came.decode() if _TRACEPARENT.fullmatch(came) else ""
 
 
 def traceparent() -> str:

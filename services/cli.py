@@ -69,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     one = keys.add_parser("create", help="print a new key, once")
     one.add_argument("--dialect", choices=["gdluxx", "external", "jobs"], required=True)
     one.add_argument("--user", help="whose key it is (the admin)")
-    one.add_argument("--name", default="", help="a text to tell keys apart")
+    one.add_argument("--name", help="a text to tell keys apart; by default the dialect")
     _data(one)
 
     one = commands.add_parser("get", help="submit links")

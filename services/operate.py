@@ -99,7 +99,9 @@ async def _add_user(options: argparse.Namespace, caller: Caller) -> int:
 
 async def _create_key(options: argparse.Namespace, caller: Caller, environ: Mapping[str, str]) -> int:
     issued, _ = await caller.command(
-        IssueKey(dialect=options.dialect, username=options.user or _admin(environ), name=options.name),
+        IssueKey(
+            dialect=options.dialect, username=options.user or _admin(environ), name=options.name or options.dialect
+        ),
         result=IssuedKey,
         actor="operator",
     )

@@ -50,7 +50,7 @@ def application(edge: Edge, hub: Hub) -> Any:
         if scope["type"] != "http":
             await app(scope, receive, send)
             return
-        parent = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"traceparent"), "")
+        parent = next((telemetry.checked(value) for name, value in scope["headers"] if name == b"traceparent"), "")
         with telemetry.span("http.request", parent=parent, server=True, method=scope["method"], path=scope["path"]):
             await app(scope, receive, _after_the_body(receive, send))
 

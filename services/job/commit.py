@@ -45,6 +45,13 @@ class Built(msgspec.Struct, frozen=True):
     remember: Remembered | None = None
 
 
+class _Known(msgspec.Struct, frozen=True):
+    job: Job
+    version: int
+    origin: Meta
+    """The envelope of its first event: whose request all this is for."""
+
+
 class _Pending:
     __slots__ = ("build", "done", "numbers")
 
@@ -66,7 +73,7 @@ class Ledger:
         self._pool = pool
         self._store = store
         self._queue: asyncio.Queue[_Pending] = asyncio.Queue(maxsize=10_000)
-        self._cache: OrderedDict[UUID, tuple[Job, int]] = OrderedDict()
+        self._cache: OrderedDict[UUID, _Known] = OrderedDict()
         self._intake: deque[tuple[float, int]] = deque(maxlen=FLOOD_JOBS)
         self._locks: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
 
@@ -96,7 +103,8 @@ class Ledger:
         async with lock:
             for attempt in range(TRIES):
                 cached = job_id in self._cache
-                job, version = await self._load(job_id)
+                known = await self._load(job_id)
+                job, version = known.job, known.version
                 decision = decide(job)
                 if isinstance(decision, Refusal):
                     if cached and attempt < TRIES - 1 and await self._outdated(job_id, version):
@@ -115,7 +123,7 @@ class Ledger:
                     if attempt == TRIES - 1:
                         raise
                     continue
-                self._keep(after, version + len(decision))
+                self._keep(_Known(after, version + len(decision), known.origin))
                 return after, position
         raise AssertionError("unreachable")
 
@@ -129,12 +137,16 @@ class Ledger:
     async def read(self, job_id: UUID) -> Job:
         """As it is stored, whichever process changed it last. Raises Refused when there is no such job."""
         cached = job_id in self._cache
-        job, version = await self._load(job_id)
-        if cached and await self._outdated(job_id, version):
-            job, _ = await self._load(job_id)
-        return job
+        known = await self._load(job_id)
+        if cached and await self._outdated(job_id, known.version):
+            known = await self._load(job_id)
+        return known.job
 
-    async def _load(self, job_id: UUID) -> tuple[Job, int]:
+    async def origin(self, job_id: UUID) -> Meta:
+        """The envelope of the request that submitted this job. Raises Refused when there is no such job."""
+        return (await self._load(job_id)).origin
+
+    async def _load(self, job_id: UUID) -> _Known:
         known = self._cache.get(job_id)
         if known is not None:
             self._cache.move_to_end(job_id)
@@ -145,12 +157,13 @@ class Ledger:
             job = domain.evolve(job, one.event)
         if job is None:
             raise Refused(domain.not_found(job_id))
-        self._keep(job, recorded[-1].version)
-        return job, recorded[-1].version
+        known = _Known(job, recorded[-1].version, recorded[0].meta)
+        self._keep(known)
+        return known
 
-    def _keep(self, job: Job, version: int) -> None:
-        self._cache[job.job_id] = (job, version)
-        self._cache.move_to_end(job.job_id)
+    def _keep(self, known: _Known) -> None:
+        self._cache[known.job.job_id] = known
+        self._cache.move_to_end(known.job.job_id)
         while len(self._cache) > CACHED_JOBS:
             self._cache.popitem(last=False)
 

@@ -17,7 +17,7 @@ import structlog
 from libs import telemetry
 from libs.bus import Bus, BusError
 from libs.eventstore import WrongVersion
-from libs.message import Meta, Refused, new_id
+from libs.message import Meta, Refused
 from proto.job import Ticket
 from services.job import domain, views
 from services.job.commit import FLOOD_SECONDS, Ledger
@@ -92,14 +92,18 @@ class Dispatcher:
         return sum(done)
 
     async def _admit_one(self, job_id: UUID) -> bool:
-        meta = Meta(correlation=new_id(), actor="service:job", traceparent=telemetry.traceparent())
-        try:
-            job, position = await self._ledger.change(job_id, lambda job: domain.admit(job, self._ledger.clock()), meta)
-        except (Refused, WrongVersion):
-            return False  # it changed since the query; the next round sees what became of it
-        if position is not None:
-            await self._send(job_id, job.attempt, job.priority)
-        return position is not None
+        origin = await self._ledger.origin(job_id)
+        with telemetry.span("job.admit", link=origin.traceparent, job=str(job_id)):
+            meta = Meta(correlation=origin.correlation, actor="service:job", traceparent=telemetry.traceparent())
+            try:
+                job, position = await self._ledger.change(
+                    job_id, lambda job: domain.admit(job, self._ledger.clock()), meta
+                )
+            except (Refused, WrongVersion):
+                return False  # it changed since the query; the next round sees what became of it
+            if position is not None:
+                await self._send(job_id, job.attempt, job.priority)
+            return position is not None
 
     async def _send(self, job_id: UUID, attempt: int, priority: int, again: str = "") -> None:
         ticket = Ticket(job_id=job_id, attempt=attempt, traceparent=telemetry.traceparent())
@@ -108,15 +112,17 @@ class Dispatcher:
     async def _sweep(self, conn: asyncpg.pool.PoolConnectionProxy[asyncpg.Record]) -> None:
         now = self._ledger.clock()
         for one in await views.unclaimed(conn, now, UNCLAIMED_GRACE):
-            await self._send(one.job_id, one.attempt, one.priority, again=f":{now.timestamp():.0f}")
+            with telemetry.span("job.ticket_again", link=(await self._ledger.origin(one.job_id)).traceparent):
+                await self._send(one.job_id, one.attempt, one.priority, again=f":{now.timestamp():.0f}")
         if self._leases.settled:
             for job_id, worker_id in await views.held_by_others(conn, self._leases.alive(), now, CLAIM_GRACE):
                 await lose(self._ledger, job_id, worker_id)
 
 
 async def lose(ledger: Ledger, job_id: UUID, worker_id: UUID) -> None:
-    meta = Meta(correlation=new_id(), actor="service:job")
     try:
+        origin = await ledger.origin(job_id)
+        meta = Meta(correlation=origin.correlation, actor="service:job", traceparent=origin.traceparent)
         await ledger.change(job_id, lambda job: domain.lose_worker(job, worker_id, ledger.clock()), meta)
     except Refused as refused:
         await log.ainfo("lease.kept", job_id=str(job_id), reason=refused.refusal.message)
