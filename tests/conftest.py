@@ -1,4 +1,6 @@
-"""One installation and one media site for all journeys of a test process; each test has users of its own."""
+"""One installation and one media site for all tests of a process that go through the public APIs.
+
+Each test has users of its own."""
 
 from __future__ import annotations
 

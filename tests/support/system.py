@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import io
 import json
@@ -18,6 +19,10 @@ from uuid import uuid4
 
 import aiohttp
 import psutil
+
+from libs.bus import Bus
+from libs.calls import Caller
+from services.operate import connect
 
 ROOT = Path(__file__).parents[2]
 PASSWORD = "a-password-for-tests"
@@ -58,6 +63,12 @@ class System:
         return [
             one for one in psutil.Process(self.process.pid).children(recursive=True) if name in " ".join(one.cmdline())
         ]
+
+    @asynccontextmanager
+    async def operator(self) -> AsyncIterator[tuple[Bus, Caller]]:
+        """The bus as whoever owns the data folder is on it."""
+        async with connect(argparse.Namespace(data=self.data), {}) as (bus, caller):
+            yield bus, caller
 
     def log(self) -> str:
         """What the installation said last."""

@@ -1,0 +1,71 @@
+"""What is kept of a secret."""
+
+from __future__ import annotations
+
+import pytest
+
+from libs.calls import Call
+from libs.message import Meta, new_id
+from libs.sealing import CannotOpen, Sealer
+from proto.auth import CreateUser, IssueKey
+from proto.unrestrict_proxy import AddHostAccount
+from services.auth import handlers as auth
+from services.notifier import handlers as notifier
+from services.unrestrict_proxy import handlers as unrestrict
+
+INSTALLATION = "an installation's key of more than thirty-two characters"
+CALL = Call(meta=Meta(correlation=new_id()), command_id=None, actor="", deadline=0.0, body=b"")
+
+
+async def everything(pool, schema: str) -> str:
+    """Every row of every table as text; binary columns both in hex and as they are."""
+    tables = await pool.fetch("select table_name from information_schema.tables where table_schema = $1", schema)
+    text = ""
+    for table in tables:
+        for row in await pool.fetch(f"select * from {schema}.{table['table_name']}"):
+            text += " ".join(one.decode("latin-1") if isinstance(one, bytes) else str(one) for one in row.values())
+    return text
+
+
+async def test_a_host_accounts_secret_is_kept_sealed_and_opens_in_its_own_row_alone(installation):
+    pool, store = await installation.pool("unrestrict_proxy"), await installation.store("unrestrict_proxy")
+    sealer = Sealer(INSTALLATION, "host-account")
+    account = AddHostAccount(account_id=new_id(), platform="katfile", username="me", secret="a secret of theirs")
+
+    await unrestrict.add_account(account, CALL, store, sealer)
+
+    sealed = await pool.fetchval("select sealed_secret from unrestrict_proxy.accounts")
+    assert account.secret not in await everything(pool, "unrestrict_proxy")
+    assert sealer.open(sealed, str(account.account_id)) == account.secret.encode()
+    for stranger, place in (
+        (sealer, str(new_id())),
+        (Sealer(INSTALLATION, "webhook-secret"), str(account.account_id)),
+        (Sealer(INSTALLATION + "!", "host-account"), str(account.account_id)),
+    ):
+        with pytest.raises(CannotOpen):
+            stranger.open(sealed, place)
+
+
+async def test_a_password_and_a_key_are_kept_as_hashes(installation):
+    pool, store = await installation.pool("auth"), await installation.store("auth")
+    user = CreateUser(username="me", password="a password of theirs")
+
+    await auth.create_user(user, CALL, pool, store)
+    issued = (await auth.issue_key(IssueKey(dialect="jobs", username="me"), CALL, pool, store)).result
+
+    kept = await everything(pool, "auth")
+    assert "$argon2id$" in kept
+    assert user.password not in kept
+    assert issued.key not in kept
+    assert issued.key.removeprefix("sk_") not in kept
+
+
+async def test_a_webhook_secret_is_kept_sealed_and_is_the_same_each_time(installation):
+    pool = await installation.pool("notifier")
+    sealer, owner = Sealer(INSTALLATION, "webhook-secret"), new_id()
+
+    first = await notifier.secret_of(owner, pool, sealer)
+    second = await notifier.secret_of(owner, pool, sealer)
+
+    assert first == second
+    assert first not in await everything(pool, "notifier")

@@ -1,0 +1,62 @@
+"""What each dialect says it supports is what it has routes for, and the other way round."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from proto import REGISTRY
+from services.gateway.dialects import Edge
+from services.gateway.dialects.gdluxx import routes as gdluxx
+from services.gateway.dialects.gdluxx import translate as gdluxx_words
+from services.gateway.dialects.jobs import routes as jobs
+from services.gateway.dialects.jobs import translate as jobs_words
+from services.gateway.dialects.webgui import routes as webgui
+from services.gateway.dialects.webgui import translate as webgui_words
+
+EDGE = Edge(ask=None, guard=None, signer=None, policy=None, base_url="", version="")
+"""Handlers are only listed here, never called."""
+ROUTES = {"gdluxx": gdluxx.routes(EDGE), "jobs": jobs.routes(EDGE), "webgui": webgui.routes(EDGE, None)}
+STATUS_OF_REFUSALS = {
+    "gdluxx": gdluxx_words.STATUS,
+    "jobs": jobs_words.STATUS_OF_REFUSAL,
+    "webgui": webgui_words.STATUS_OF_REFUSAL,
+}
+
+
+def calls_with_routes(dialect: str) -> set[str]:
+    found = set()
+    for handler in ROUTES[dialect]:
+        methods = getattr(handler, "http_methods", {"WS"}) - {"OPTIONS"}
+        for path in handler.paths:
+            if path.startswith("/api/jobs/"):
+                continue  # the same calls below a prefix
+            plain = re.sub(r"\{\w+:\w+\}", "{id}", path)
+            found |= {f"{method} {plain}" for method in methods}
+    return found
+
+
+def table(dialect: str) -> dict[str, str]:
+    path = Path(gdluxx.__file__).parents[1] / dialect / "support.toml"
+    return tomllib.loads(path.read_text())["calls"]
+
+
+@pytest.mark.parametrize("dialect", ROUTES)
+def test_every_route_is_a_call_of_the_original_that_is_said_to_be_supported(dialect: str):
+    assert calls_with_routes(dialect) == {call for call, state in table(dialect).items() if state == "supported"}
+
+
+@pytest.mark.parametrize("dialect", ROUTES)
+def test_a_call_is_supported_refused_with_a_reason_or_missing(dialect: str):
+    assert all(re.fullmatch(r"supported|missing|refused: .+", state) for state in table(dialect).values())
+
+
+@pytest.mark.parametrize("dialect", ROUTES)
+def test_only_refusals_that_exist_are_translated_and_all_of_them_are_the_clients_fault(dialect: str):
+    statuses = STATUS_OF_REFUSALS[dialect]
+
+    assert statuses.keys() <= REGISTRY.refusals.keys()
+    assert all(400 <= status < 500 for status in statuses.values())
