@@ -11,11 +11,15 @@ from cronsim import CronSim, CronSimError
 
 from proto.scheduler import BadCron
 
+FIELDS = 5
+"""With a sixth cronsim would count seconds."""
 _NOT_SLUG = re.compile(r"[^a-z0-9]+")
 
 
 def check_cron(cron: str, at: datetime) -> BadCron | None:
     """Five fields, and due at least once within cronsim's horizon of fifty years."""
+    if len(cron.split()) != FIELDS:
+        return BadCron(message="not a cron expression: it has five fields, from minute to day of the week")
     try:
         next(CronSim(cron, at))
     except CronSimError as error:

@@ -21,7 +21,7 @@ def safe_name(hint: str, fallback: str = "file") -> str:
     """A file name from anything. Path parts are dropped, not honoured; the extension survives shortening."""
     text = unicodedata.normalize("NFC", hint.encode("utf-8", "replace").decode())
     text = text.replace("\\", "/").rsplit("/", 1)[-1]
-    text = _SPACES.sub(" ", _FORBIDDEN.sub("_", text)).strip(" .")
+    text = _FORBIDDEN.sub("_", _SPACES.sub(" ", text)).strip(" .")
     if not text.strip("_. "):
         text = fallback
     if _RESERVED.match(text):

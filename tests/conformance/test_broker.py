@@ -1,0 +1,163 @@
+"""dramatiq on JetStream: what becomes of a ticket."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import dramatiq
+from dramatiq import Worker
+
+from libs.broker import JetStreamBroker
+
+QUEUE = "download"
+
+
+class Actor:
+    """An actor whose calls are let go one by one, and counted while they run."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.bodies: list[bytes] = []
+        self.running = 0
+        self.most = 0
+        self.fails = 0
+        self.open = asyncio.Event()
+        self._loop = loop
+        self._began = asyncio.Condition()
+
+    def __call__(self, body: bytes) -> None:
+        asyncio.run_coroutine_threadsafe(self._run(body), self._loop).result(60)
+
+    async def _run(self, body: bytes) -> None:
+        async with self._began:
+            self.bodies.append(body)
+            self.running += 1
+            self.most = max(self.most, self.running)
+            self._began.notify_all()
+        try:
+            await self.open.wait()
+            if self.fails:
+                self.fails -= 1
+                raise ValueError("this try fails")
+        finally:
+            self.running -= 1
+
+    async def began(self, count: int) -> None:
+        async with asyncio.timeout(30), self._began:
+            await self._began.wait_for(lambda: len(self.bodies) >= count)
+
+
+@asynccontextmanager
+async def working(installation, slots: int = 2):
+    """A worker's threads on the real queue. They end without waiting for what still runs."""
+    loop = asyncio.get_running_loop()
+    bus = await installation.bus("worker")
+    broker = JetStreamBroker(
+        loop,
+        lambda queue: bus.work_queue("WORK", queue),
+        lambda item: dramatiq.Message(
+            queue_name=QUEUE, actor_name="run", args=(item.body,), kwargs={}, options={"delivered": item.delivered}
+        ),
+        slots,
+    )
+    actor = Actor(loop)
+    dramatiq.actor(broker=broker, queue_name=QUEUE, actor_name="run")(actor)
+    threads = Worker(broker, queues={QUEUE}, worker_threads=slots)
+    await asyncio.to_thread(threads.start)
+    try:
+        yield actor
+    finally:
+        actor.open.set()
+        await asyncio.to_thread(threads.stop, 20_000)
+
+
+async def sent(installation, count: int) -> None:
+    job = await installation.bus("job")
+    for number in range(count):
+        await job.enqueue("work.run.download.5", str(number).encode(), f"ticket {number}")
+
+
+async def waiting(installation) -> int:
+    """Messages that the queue still has, taken or not."""
+    job = await installation.bus("job")
+    return int((await job.api("STREAM.INFO.WORK"))["state"]["messages"])
+
+
+async def until_empty(installation) -> None:
+    async with asyncio.timeout(30):
+        while await waiting(installation):
+            await asyncio.sleep(0.05)  # the server tells nobody when a queue is empty
+
+
+async def test_every_ticket_is_run_once_and_then_gone(installation):
+    async with working(installation) as actor:
+        actor.open.set()
+        await sent(installation, 20)
+        await actor.began(20)
+        await until_empty(installation)
+
+    assert sorted(actor.bodies) == sorted(str(number).encode() for number in range(20))
+
+
+async def test_a_worker_takes_no_more_than_it_has_hands_for(installation):
+    await sent(installation, 6)
+    async with working(installation, slots=2) as first:
+        await first.began(2)
+        async with working(installation, slots=2) as second:
+            await second.began(2)
+            held = (len(first.bodies), len(second.bodies))
+            first.open.set()
+            second.open.set()
+            await until_empty(installation)
+
+    assert held == (2, 2)
+    assert first.most == second.most == 2
+    assert len(first.bodies) + len(second.bodies) == 6
+
+
+async def test_a_ticket_is_gone_only_when_its_work_is_done(installation):
+    await sent(installation, 1)
+    async with working(installation) as actor:
+        await actor.began(1)
+        during = await waiting(installation)
+        actor.open.set()
+        await until_empty(installation)
+
+    assert during == 1
+
+
+async def test_a_ticket_whose_work_fails_comes_again(installation):
+    await sent(installation, 1)
+    async with working(installation) as actor:
+        actor.fails = 1
+        actor.open.set()
+        await actor.began(2)
+        await until_empty(installation)
+
+    assert actor.bodies == [b"0", b"0"]
+
+
+async def test_what_a_stopping_worker_has_not_begun_is_given_to_another(installation):
+    async with working(installation, slots=1) as first:
+        await sent(installation, 3)
+        await first.began(1)
+    async with working(installation, slots=1) as second:
+        second.open.set()
+        await until_empty(installation)
+
+    assert sorted([*first.bodies, *second.bodies]) == [b"0", b"1", b"2"]
+
+
+async def test_a_worker_goes_on_when_the_queue_was_away(installation):
+    async with working(installation) as actor:
+        actor.open.set()
+        await sent(installation, 1)
+        await actor.began(1)
+        topology = await installation.bus("topology")
+        await topology.api("STREAM.DELETE.WORK")
+        await installation.topology()
+        await sent(installation, 2)
+        await actor.began(3)
+        await until_empty(installation)
+
+    assert sorted(actor.bodies) == [b"0", b"0", b"1"]

@@ -1,0 +1,82 @@
+"""What webhooks say and how they are signed."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from uuid import UUID
+
+import pytest
+
+from proto.job import Failure, JobCompleted, JobFailed
+from services.notifier import domain
+from services.notifier.domain import Hook
+
+AT = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+JOB, OWNER = UUID(int=1), UUID(int=2)
+
+
+def test_the_signature_is_the_one_that_receivers_compute():
+    # printf '1795176000.{"a":1}' | openssl dgst -sha256 -hmac whsec_test
+    mac = "f979659ee977d3cd58157f66145dda5d434b0558143f0c801fbfa3b65c9a537d"
+
+    assert domain.signature("whsec_test", b'{"a":1}', AT) == f"t=1795176000,v1={mac}"
+
+
+def test_a_signature_is_of_its_moment_its_body_and_its_secret():
+    known = domain.signature("s", b"body", AT)
+
+    assert known == domain.signature("s", b"body", AT)
+    assert (
+        len(
+            {
+                known,
+                domain.signature("t", b"body", AT),
+                domain.signature("s", b"Body", AT),
+                domain.signature("s", b"body", AT.replace(second=1)),
+            }
+        )
+        == 4
+    )
+
+
+@pytest.mark.parametrize("folder", [None, "a/b"])
+def test_a_completed_job_has_the_fields_of_both_editions(folder: str | None):
+    event = JobCompleted(
+        job_id=JOB, owner=OWNER, attempt=1, engine="http", items_done=2, items_skipped=0, items_failed=0, size=70,
+        at=AT, title="a title",
+    )  # fmt: skip
+
+    assert json.loads(domain.body(event, Hook("https://example.com/a", folder, "a.bin"))) == {
+        "type": "job_completed",
+        "status": "completed",
+        "job_id": str(JOB),
+        "url": "https://example.com/a",
+        "folder": folder,
+        "title": "a title",
+        "key": "a.bin",
+        "s3_key": "a.bin",
+        "file_size_bytes": 70,
+        "items": 2,
+    }
+
+
+def test_a_failed_job_says_why():
+    failure = Failure(kind="permanent", code="gone", message="there is nothing behind this link")
+    event = JobFailed(job_id=JOB, owner=OWNER, attempt=1, failure=failure, at=AT)
+
+    assert json.loads(domain.body(event, Hook("https://example.com/a", None, None))) == {
+        "type": "job_failed",
+        "status": "failed",
+        "job_id": str(JOB),
+        "url": "https://example.com/a",
+        "folder": None,
+        "error": "there is nothing behind this link",
+        "error_code": "gone",
+    }
+
+
+def test_a_receiver_is_tried_six_times_within_an_hour_and_a_half():
+    assert len(domain.DELAYS) + 1 == 6
+    assert 3600 < sum(delay.total_seconds() for delay in domain.DELAYS) < 5400
+    assert list(domain.DELAYS) == sorted(domain.DELAYS)
