@@ -27,7 +27,7 @@ _COMMANDS = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit status: 0 done, 1 could not be done, 2 the words were wrong."""
-    options = _parser().parse_args(argv)
+    options = parser().parse_args(argv)
     module, function = _COMMANDS.get(options.command, ("services.operate", "operate"))
     # Imported per command: `longshore key create` must not wait for what a server imports.
     work: Work = getattr(importlib.import_module(module), function)
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="longshore", description="A self-hosted download platform.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
