@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Self
+from uuid import uuid4
 
 import aiohttp
+import pytest
+from msgspec import Struct
 
 from libs.supervisor import DataFolder, Servers
 from proto import SERVICES
@@ -21,24 +25,34 @@ JOBS = 24
 
 
 class Processes:
-    """They are told to end together, and waited for one by one."""
+    """By name; they are told to end together, and waited for one by one."""
 
     def __init__(self) -> None:
-        self._running: list[subprocess.Popen[bytes]] = []
+        self._running: dict[str, tuple[subprocess.Popen[bytes], Callable[[], subprocess.Popen[bytes]]]] = {}
 
     def __enter__(self) -> Self:
         return self
 
-    def start(self, *words: str, env: dict[str, str], log: Path) -> None:
-        with log.open("ab") as output:
-            self._running.append(
-                subprocess.Popen([sys.executable, "-m", "services", *words], cwd=ROOT, env=env, stderr=output)
-            )
+    def start(self, name: str, *words: str, env: dict[str, str], log: Path) -> None:
+        def begin() -> subprocess.Popen[bytes]:
+            with log.open("ab") as output:
+                return subprocess.Popen([sys.executable, "-m", "services", *words], cwd=ROOT, env=env, stderr=output)
+
+        self._running[name] = (begin(), begin)
+
+    def replace(self, *names: str) -> None:
+        """All of them are killed, and only then is each started anew."""
+        for name in names:
+            self._running[name][0].kill()
+        for name in names:
+            killed, begin = self._running[name]
+            killed.wait(10)
+            self._running[name] = (begin(), begin)
 
     def __exit__(self, *_: object) -> None:
-        for one in self._running:
+        for one, _begin in self._running.values():
             one.terminate()
-        for one in self._running:
+        for one, _begin in self._running.values():
             one.wait(40)
 
 
@@ -77,31 +91,38 @@ async def ready(port: int) -> None:
                 await asyncio.sleep(0.1)  # the interval of a probe
 
 
+class Cluster(Struct, frozen=True):
+    folder: DataFolder
+    ports: dict[str, list[int]]
+    processes: Processes
+
+
 @asynccontextmanager
-async def cluster(tmp_path: Path) -> AsyncIterator[tuple[DataFolder, dict[str, list[int]]]]:
+async def cluster(tmp_path: Path, replicas: int = 2) -> AsyncIterator[Cluster]:
+    """Ready; `replicas` of the gateway, of the job service and of the workers."""
     folder = DataFolder(tmp_path / "data")
-    ports = {name: [free_port() for _ in range(2 if name in ("gateway", "job") else 1)] for name in SERVICES}
+    ports = {name: [free_port() for _ in range(replicas if name in ("gateway", "job") else 1)] for name in SERVICES}
     with folder.lock():
         async with Servers.run(folder, SERVICES) as servers:
             assert "streams: up to date" in await asyncio.to_thread(migrate, servers, folder, tmp_path / "config.toml")
             with Processes() as processes:
                 for name in SERVICES:
-                    for port in ports[name]:
+                    for number, port in enumerate(ports[name]):
                         env = environment(servers, folder, name, name, port)
                         words = ("serve", name.replace("_", "-"))
-                        processes.start(*words, env=env, log=tmp_path / f"{name}.log")
-                for number in range(2):
+                        processes.start(f"{name}-{number}", *words, env=env, log=tmp_path / f"{name}.log")
+                for number in range(replicas):
                     env = environment(servers, folder, "worker", "job", 0)
                     for name in ("LONGSHORE_DATABASE_URL", "LONGSHORE_SECRET_KEY", "LONGSHORE_HTTP_PORT"):
                         del env[name]
-                    processes.start("worker", env=env, log=tmp_path / f"worker-{number}.log")
+                    processes.start(f"worker-{number}", "worker", env=env, log=tmp_path / f"worker-{number}.log")
                 await asyncio.gather(*(ready(port) for each in ports.values() for port in each))
-                yield folder, ports
+                yield Cluster(folder, ports, processes)
 
 
 async def test_jobs_run_in_processes_of_their_own_and_either_replica_shows_them(tmp_path, site):
-    async with cluster(tmp_path) as (folder, ports):
-        one, two = (System(None, folder.path, port) for port in ports["gateway"])
+    async with cluster(tmp_path) as all_of_it:
+        one, two = (System(None, all_of_it.folder.path, port) for port in all_of_it.ports["gateway"])
         user = await asyncio.to_thread(one.user)
         other = User(two, user.name, user.keys)
         async with user.http() as first, other.http() as second, second.socket() as socket:
@@ -116,3 +137,42 @@ async def test_jobs_run_in_processes_of_their_own_and_either_replica_shows_them(
     assert [job["status"] for job in shown] == ["Completed"] * JOBS
     hits = [len(site.hits(f"/file/{20_000 + n}/separately-{n}.bin")) for n in range(JOBS)]
     assert hits == [1] * JOBS
+
+
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize("service", ["gateway", "job"])
+async def test_a_service_that_is_killed_in_the_middle_of_fifty_jobs_goes_on_where_it_was(service, tmp_path, site):
+    names = [f"{uuid4().hex}.bin" for _ in range(50)]
+    async with cluster(tmp_path, replicas=1) as all_of_it:
+        (port,) = all_of_it.ports["gateway"]
+        user = await asyncio.to_thread(System(None, all_of_it.folder.path, port).user)
+        async with user.http() as http:
+            links = [site.file(100_000, name, rate=400_000) for name in names]
+            _, answer = await http.gdluxx("POST", "/external", {"urls": links})
+            ids = [one["jobId"] for one in answer["data"]["results"]]
+            await statuses(http, ids, lambda found: found.count("success") >= 8)
+            all_of_it.processes.replace(f"{service}-0")
+            await ready(all_of_it.ports[service][0])
+            done = await statuses(http, ids, lambda found: len(found) == 50 and "running" not in found)
+            hashes = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in all_files(all_of_it.folder)}
+
+    assert done == ["success"] * 50
+    assert hashes == {name: site.sha256(100_000, name) for name in names}
+    # No worker died, so nothing was asked for twice.
+    assert [len(site.hits(f"/file/100000/{name}")) for name in names] == [1] * 50
+
+
+async def statuses(http, ids: list[str], wanted: Callable[[list[str]], bool]) -> list[str]:
+    """Once they are `wanted`; an answer that is not one is asked for again, as a polling client does."""
+    async with asyncio.timeout(90):
+        while True:
+            with suppress(aiohttp.ClientError):
+                status, answer = await http.gdluxx("GET", f"/jobs?ids={','.join(ids)}")
+                found = [job["status"] for job in answer["data"]["jobs"]] if status == 200 else []
+                if wanted(found):
+                    return found
+            await asyncio.sleep(0.1)  # the interval of a polling client
+
+
+def all_files(folder: DataFolder) -> list[Path]:
+    return [path for path in (folder.path / "files").rglob("*") if path.is_file()]
