@@ -111,7 +111,7 @@ def _role_sql(service: str, password: str) -> str:
     role = _role(service)
     return (
         f"create role {role} login password '{password}';\n"
-        f"alter role {role} set transaction_timeout = '30s';\n"
+        f"alter role {role} set transaction_timeout = '10s';\n"
         f"do $$ begin execute format('grant connect on database %I to {role}', current_database()); end $$;\n"
         f"create schema {service} authorization {role};\n"
     )

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from msgspec import Meta
 
-from libs.message import Command, Event, Query, Refusal
+from libs.message import Command, Event, Query
 
 Instant = Annotated[datetime, Meta(tz=True)]
 
@@ -30,15 +30,6 @@ class ReadDeliveries(Query, tag="notifier.deliveries", kw_only=True, frozen=True
     job_id: UUID
 
 
-class WebhookQueued(Event, tag="notifier.webhook_queued", kw_only=True, frozen=True):
-    delivery_id: UUID
-    owner: UUID
-    job_id: UUID
-    kind: Literal["job_completed", "job_failed"]
-    url: str
-    at: Instant
-
-
 class WebhookAttempted(Event, tag="notifier.webhook_attempted", kw_only=True, frozen=True):
     delivery_id: UUID
     owner: UUID
@@ -51,7 +42,3 @@ class WebhookAttempted(Event, tag="notifier.webhook_attempted", kw_only=True, fr
     at: Instant
     next_attempt_at: Instant | None = None
     """None when there will be no other attempt."""
-
-
-class DeliveryNotFound(Refusal, tag="notifier.delivery_not_found", kw_only=True, frozen=True):
-    pass

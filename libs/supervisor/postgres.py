@@ -145,7 +145,7 @@ class Postgres:
                     await conn.execute(
                         f"create role {role} login password '{self._secrets.service_passwords[service]}';"
                         f" grant connect on database {DATABASE} to {role};"
-                        f" alter role {role} set transaction_timeout = '30s';"
+                        f" alter role {role} set transaction_timeout = '10s';"
                         f" create schema {service} authorization {role}"
                     )
         finally:

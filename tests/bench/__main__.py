@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import os
@@ -199,7 +200,12 @@ BENCHES: dict[str, Callable[[Any], Awaitable[None]]] = {
 }
 
 
-async def main(names: list[str]) -> None:
+async def main(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(BENCHES)}; all when there is none")
+    names = parser.parse_args(arguments).names
+    if unknown := set(names) - BENCHES.keys():
+        parser.error(f"no bench is called {', '.join(sorted(unknown))}")
     print(
         f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {time.strftime('%Y-%m-%d')}"
     )

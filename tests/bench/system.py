@@ -103,9 +103,9 @@ async def system(
         )
         assert process.stdout is not None
         async with asyncio.timeout(60):
-            while line := await process.stdout.readline():
-                if b"runs at" in line:
-                    break
+            while b"runs at" not in (line := await process.stdout.readline()):
+                if not line:
+                    raise SystemExit(f"`longshore up` ended with status {await process.wait()} before it was ready")
         one = System(process, folder, port, time.perf_counter() - began)
         try:
             yield one
