@@ -86,6 +86,20 @@ class RevokeKey(Command, tag="auth.revoke_key", kw_only=True, frozen=True):
     key_id: UUID
 
 
+class ListKeys(Query, tag="auth.keys", kw_only=True, frozen=True):
+    """Keys that are good, oldest first; the reply is a JSON list of `KeyInfo`. `username` None asks for everybody's."""
+
+    username: Username | None = None
+
+
+class KeyInfo(Struct, frozen=True, kw_only=True):
+    key_id: UUID
+    name: str
+    dialect: KeyDialect
+    username: str
+    expires_at: Instant | None
+
+
 class VerifyKey(Query, tag="auth.verify_key", kw_only=True, frozen=True):
     """Asked with the SHA-256 of the key, so that keys do not travel."""
 

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import uvloop
 
@@ -70,6 +71,12 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--dialect", choices=["gdluxx", "external", "jobs"], required=True)
     one.add_argument("--user", help="whose key it is (the admin)")
     one.add_argument("--name", help="a text to tell keys apart; by default the dialect")
+    _data(one)
+    one = keys.add_parser("list", help="list the keys that are good; the keys themselves are not kept")
+    one.add_argument("--user", help="only this user's")
+    _data(one)
+    one = keys.add_parser("revoke", help="end a key at once")
+    one.add_argument("id", type=UUID, help="id of the key, as `key list` shows it")
     _data(one)
 
     one = commands.add_parser("get", help="submit links")

@@ -24,7 +24,7 @@ from libs.calls import Caller, ServiceFailed
 from libs.message import Refused, new_id
 from libs.supervisor import DataFolder
 from proto import REGISTRY
-from proto.auth import CreateUser, IssuedKey, IssueKey, ReadUser, User
+from proto.auth import CreateUser, IssuedKey, IssueKey, KeyInfo, ListKeys, ReadUser, RevokeKey, User
 from proto.gateway import JobRow, ListJobs, ReadJob
 from proto.job import HistoryEntry, ReadHistory, Request, SubmitJobs, Submitted
 from proto.job import Progress as ProgressSignal
@@ -68,7 +68,7 @@ async def operate(options: argparse.Namespace, environ: Mapping[str, str]) -> in
                 case "user":
                     return await _add_user(options, caller)
                 case "key":
-                    return await _create_key(options, caller, environ)
+                    return await _key(options, caller, environ)
                 case "get":
                     return await _get(options, bus, caller, environ)
                 case "jobs":
@@ -97,7 +97,16 @@ async def _add_user(options: argparse.Namespace, caller: Caller) -> int:
     return 0
 
 
-async def _create_key(options: argparse.Namespace, caller: Caller, environ: Mapping[str, str]) -> int:
+async def _key(options: argparse.Namespace, caller: Caller, environ: Mapping[str, str]) -> int:
+    if options.action == "list":
+        table = Table("id", "user", "dialect", "name", "expires", box=None)
+        for one in await caller.query(ListKeys(username=options.user), result=list[KeyInfo]):
+            table.add_row(str(one.key_id), one.username, one.dialect, one.name, str(one.expires_at or "never"))
+        _show(table)
+        return 0
+    if options.action == "revoke":
+        await caller.command(RevokeKey(owner=None, key_id=options.id), actor="operator")
+        return 0
     issued, _ = await caller.command(
         IssueKey(
             dialect=options.dialect, username=options.user or _admin(environ), name=options.name or options.dialect
@@ -185,8 +194,12 @@ async def _jobs(caller: Caller) -> int:
     table = Table("number", "state", "link", "title", "error", box=None)
     for row in await caller.query(ListJobs(), result=list[JobRow]):
         table.add_row(str(row.number), row.state, row.url, row.title or "", row.error or "")
-    Console(width=None if sys.stdout.isatty() else 250).print(table)
+    _show(table)
     return 0
+
+
+def _show(table: Table) -> None:
+    Console(width=None if sys.stdout.isatty() else 250).print(table)
 
 
 async def _job(text: str, caller: Caller) -> int:

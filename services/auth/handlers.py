@@ -21,6 +21,7 @@ from proto.auth import (
     IssueKey,
     KeyNotFound,
     KeyRevoked,
+    ListKeys,
     LoggedIn,
     LogIn,
     PasswordSet,
@@ -222,6 +223,11 @@ async def revoke_key(command: RevokeKey, call: Call, pool: asyncpg.Pool, store: 
     return Answer(position=position)
 
 
+async def list_keys(query: ListKeys, pool: asyncpg.Pool) -> Answer:
+    async with pool.acquire() as conn:
+        return Answer(await views.live_keys(conn, query.username, datetime.now(UTC)))
+
+
 async def verify_key(query: VerifyKey, pool: asyncpg.Pool) -> Answer:
     async with pool.acquire() as conn:
         holder = await views.key_holder(conn, bytes.fromhex(query.digest), datetime.now(UTC))
@@ -252,6 +258,7 @@ HANDLERS = (
     end_session,
     issue_key,
     revoke_key,
+    list_keys,
     verify_key,
     read_public_keys,
     read_user,

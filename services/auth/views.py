@@ -6,7 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from libs.database import Connection
-from proto.auth import KeyHolder, User
+from proto.auth import KeyHolder, KeyInfo, User
 from services.auth.domain import Lockout, SessionState
 
 _USER = "user_id, number, username, role, email, created_at, last_login"
@@ -112,6 +112,19 @@ async def key_holder(conn: Connection, digest: bytes, at: datetime) -> KeyHolder
         at,
     )
     return KeyHolder(**row) if row else None
+
+
+async def live_keys(conn: Connection, username: str | None, at: datetime) -> list[KeyInfo]:
+    """Oldest first: an id begins with its time."""
+    rows = await conn.fetch(
+        "select k.key_id, k.name, k.dialect, k.expires_at, u.username"
+        " from auth.keys k join auth.users u on u.user_id = k.owner"
+        " where k.revoked_at is null and (k.expires_at is null or k.expires_at > $2)"
+        " and ($1::text is null or u.username = $1) order by k.key_id",
+        username,
+        at,
+    )
+    return [KeyInfo(**row) for row in rows]
 
 
 async def key_owner(conn: Connection, key_id: UUID) -> UUID | None:

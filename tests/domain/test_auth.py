@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
+import json
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import jwt
 import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from hypothesis import given
+from hypothesis import strategies as st
 
-from proto.auth import SessionEnded, User
+from proto.auth import IssueKey, KeyIssued, ReadPublicKeys, SessionEnded, User
 from services.auth import domain, tokens
 from services.auth.domain import Lockout, SessionState
+from services.gateway.guard import Guard
 
 AT = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 ME = User(user_id=UUID(int=7), number=7, username="me", role="admin", email="", created_at=AT)
@@ -110,3 +117,139 @@ def test_a_password_is_verified_against_its_hash_and_nobodys_hash_takes_none():
     assert tokens.verify_password(kept, "right horse")
     assert not tokens.verify_password(kept, "wrong horse")
     assert not tokens.verify_password(None, "right horse")
+
+
+@given(wait=st.timedeltas(min_value=timedelta(microseconds=1), max_value=domain.LONGEST_LOCKOUT))
+def test_who_waits_as_long_as_told_may_try_again(wait: timedelta):
+    lockout = Lockout(9, AT + wait)
+    refused = domain.may_try(lockout, AT)
+
+    assert refused is not None
+    assert domain.may_try(lockout, AT + timedelta(seconds=refused.retry_after)) is None
+
+
+@pytest.mark.parametrize(
+    ("password", "good"),
+    [("", False), ("1234567", False), ("12345678", True), ("a" * 40, False), ("漢" * 8, False), ("aaaaaaab", True)],
+)
+def test_a_password_has_eight_characters_that_are_not_all_the_same(password: str, good: bool):
+    assert (domain.check_password(password) is None) is good
+
+
+def test_a_kept_password_is_salted_argon2id_and_nothing_of_it_is_readable():
+    one, two = tokens.hash_password("right horse"), tokens.hash_password("right horse")
+
+    assert one.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
+    assert one != two
+    assert "right" not in one
+
+
+def test_a_stored_hash_that_is_broken_lets_nobody_in():
+    assert not tokens.verify_password("not a hash", "not a hash")
+
+
+def test_a_key_is_kept_as_its_sha256():
+    # printf sk_test | sha256sum
+    known = "12b2820cf1639904311da5771de1e5bb65c77073fdc7c555df395942df42896b"
+
+    assert tokens.digest("sk_test").hex() == known
+
+
+@pytest.mark.parametrize("dialect", ["gdluxx", "jobs", "external"])
+def test_a_kept_key_holds_nothing_of_the_key(dialect: str):
+    key = tokens.new_key(dialect)
+    kept = tokens.digest(key)
+
+    assert len(kept) == 32
+    assert key.encode() not in kept
+    assert key.rpartition("_")[2].encode() not in kept
+
+
+@pytest.mark.parametrize("dialect", ["gdluxx", "jobs", "external"])
+def test_a_key_survives_headers_urls_and_a_double_click(dialect: str):
+    assert tokens.new_key(dialect).rpartition("_")[2].isalnum()
+
+
+def test_what_is_announced_of_a_key_says_whose_it_is_and_until_when():
+    until = AT + timedelta(days=30)
+    command = IssueKey(dialect="external", username="me", name="laptop", expires_at=until)
+
+    assert domain.issue_key(command, UUID(int=9), ME.user_id, AT) == KeyIssued(
+        key_id=UUID(int=9), owner=ME.user_id, dialect="external", name="laptop", at=AT, expires_at=until
+    )
+
+
+@pytest.mark.parametrize("generation", ["9" * 20, "-" + "9" * 20, "9" * 5000])
+def test_a_refresh_token_with_an_absurd_generation_is_not_ours(generation: str):
+    forged = f"{UUID(int=5).hex}.{generation}.{'A' * 43}"
+
+    assert tokens.RefreshTokens("a" * 40).read(forged) is None
+
+
+class Auth:
+    """Stands where the auth service does: it is asked for nothing but its public keys."""
+
+    def __init__(self, public: dict[str, str]) -> None:
+        self._public = public
+
+    async def query(self, query: ReadPublicKeys, *, result: type) -> dict[str, str]:
+        assert (type(query), result) == (ReadPublicKeys, dict[str, str])
+        return self._public
+
+
+PRIVATE, PUBLIC = tokens.new_signing_key()
+STRANGER, _ = tokens.new_signing_key()
+SESSION = UUID(int=11)
+
+
+def guard() -> Guard:
+    return Guard(Auth({"k1": PUBLIC}), bus=None)
+
+
+def minutes_ago(minutes: int) -> datetime:
+    return datetime.now(UTC) - timedelta(minutes=minutes)
+
+
+def part(value: bytes) -> str:
+    return base64.urlsafe_b64encode(value).rstrip(b"=").decode()
+
+
+def crafted(alg: str, secret: bytes | None) -> str:
+    """By hand, because PyJWT refuses to make such tokens."""
+    good = tokens.AccessTokens("k1", PRIVATE).make(ME, SESSION, minutes_ago(0))
+    signed = f"{part(json.dumps({'alg': alg, 'kid': 'k1', 'typ': 'JWT'}).encode())}.{good.split('.')[1]}"
+    return f"{signed}.{part(hmac.digest(secret, signed.encode(), hashlib.sha256)) if secret else ''}"
+
+
+async def test_the_gateway_knows_the_bearer_of_a_token_by_the_public_key_alone():
+    found = await guard().token(tokens.AccessTokens("k1", PRIVATE).make(ME, SESSION, minutes_ago(14)))
+
+    assert found is not None
+    assert (found.user_id, found.session_id, found.number) == (UUID(int=7), SESSION, 7)
+    assert (found.username, found.role) == ("me", "admin")
+
+
+async def test_a_token_is_refused_when_its_quarter_hour_is_over():
+    assert await guard().token(tokens.AccessTokens("k1", PRIVATE).make(ME, SESSION, minutes_ago(16))) is None
+
+
+@pytest.mark.parametrize("kid", ["k1", "k2", ""])
+async def test_a_token_that_another_key_signed_is_refused_whatever_name_it_gives(kid: str):
+    assert await guard().token(tokens.AccessTokens(kid, STRANGER).make(ME, SESSION, minutes_ago(0))) is None
+
+
+@pytest.mark.parametrize("alg", ["none", "None", "NONE"])
+async def test_a_token_without_a_signature_is_refused(alg: str):
+    assert await guard().token(crafted(alg, None)) is None
+
+
+async def test_a_token_signed_with_the_public_key_as_a_shared_secret_is_refused():
+    assert await guard().token(crafted("HS256", PUBLIC.encode())) is None
+
+
+async def test_a_token_whose_claims_were_changed_is_refused():
+    head, claims, signature = tokens.AccessTokens("k1", PRIVATE).make(ME, SESSION, minutes_ago(0)).split(".")
+    changed = json.loads(base64.urlsafe_b64decode(claims + "=="))
+    changed["sub"] = str(UUID(int=8))
+
+    assert await guard().token(f"{head}.{part(json.dumps(changed).encode())}.{signature}") is None

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from uuid import UUID
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from proto.job import Failure, JobCompleted, JobFailed
 from services.notifier import domain
@@ -80,3 +84,45 @@ def test_a_receiver_is_tried_six_times_within_an_hour_and_a_half():
     assert len(domain.DELAYS) + 1 == 6
     assert 3600 < sum(delay.total_seconds() for delay in domain.DELAYS) < 5400
     assert list(domain.DELAYS) == sorted(domain.DELAYS)
+
+
+@given(secret=st.text(st.characters(exclude_categories=["Cs"]), max_size=80), raw=st.binary(max_size=400))
+def test_a_receiver_that_follows_the_recipe_comes_to_the_same_signature(secret: str, raw: bytes):
+    """HMAC-SHA256 with the secret over `<t>.<raw body>`, whatever the two hold."""
+    stamp, mac = (one.partition("=")[2] for one in domain.signature(secret, raw, AT).split(","))
+
+    assert stamp == "1795176000"
+    assert mac == hmac.new(secret.encode(), b"1795176000." + raw, hashlib.sha256).hexdigest()
+
+
+def test_a_moment_is_signed_in_whole_seconds_and_the_same_in_every_time_zone():
+    known = domain.signature("s", b"body", AT)
+
+    assert domain.signature("s", b"body", AT + timedelta(microseconds=999_999)) == known
+    assert domain.signature("s", b"body", AT.astimezone(timezone(timedelta(hours=8)))) == known
+
+
+def test_the_further_tries_come_after_5_s_30_s_3_min_15_min_and_an_hour():
+    assert [delay.total_seconds() for delay in domain.DELAYS] == [5, 30, 180, 900, 3600]
+
+
+def test_a_completed_job_that_stored_nothing_names_no_file():
+    event = JobCompleted(
+        job_id=JOB, owner=OWNER, attempt=1, engine="gallery-dl", items_done=0, items_skipped=3, items_failed=0, size=0,
+        at=AT,
+    )  # fmt: skip
+    told = json.loads(domain.body(event, Hook("https://example.com/a", None, None)))
+
+    assert (told["key"], told["s3_key"], told["title"]) == (None, None, None)
+    assert (told["items"], told["file_size_bytes"]) == (0, 0)
+
+
+@given(text=st.text(st.characters(exclude_categories=["Cs"]), max_size=60))
+def test_a_body_is_json_whatever_the_title_and_the_names_are(text: str):
+    event = JobCompleted(
+        job_id=JOB, owner=OWNER, attempt=1, engine="http", items_done=1, items_skipped=0, items_failed=0, size=1,
+        at=AT, title=text,
+    )  # fmt: skip
+    told = json.loads(domain.body(event, Hook("https://example.com/a", text, text)))
+
+    assert (told["title"], told["folder"], told["key"]) == (text, text, text)

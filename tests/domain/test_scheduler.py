@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import re
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from services.scheduler import domain
 
@@ -52,3 +55,69 @@ def test_one_run_has_one_job_however_often_the_clock_fires_for_it():
 
     assert domain.run_id(one, AT) == domain.run_id(one, AT)
     assert len({domain.run_id(one, AT), domain.run_id(other, AT), domain.run_id(one, AT.replace(hour=13))}) == 3
+
+
+def runs(cron: str, count: int) -> list[str]:
+    found = [AT]
+    for _ in range(count):
+        found.append(domain.next_run(cron, found[-1]))
+    return [one.strftime("%m-%d %H:%M") for one in found[1:]]
+
+
+@pytest.mark.parametrize(
+    ("cron", "following"),
+    [
+        ("0 0 13 * FRI", ["11-27 00:00", "12-04 00:00", "12-11 00:00", "12-13 00:00"]),
+        ("0 0 31 * *", ["12-31 00:00", "01-31 00:00", "03-31 00:00"]),
+        ("0 6 * * 0", ["11-22 06:00", "11-29 06:00"]),
+        ("0 6 * * 7", ["11-22 06:00", "11-29 06:00"]),
+        ("59 23 31 12 *", ["12-31 23:59", "12-31 23:59"]),
+        ("0-2 12 20 11 *", ["11-20 12:01", "11-20 12:02", "11-20 12:00"]),
+    ],
+)
+def test_runs_follow_one_another_as_cron_has_it(cron: str, following: list[str]):
+    """A day of the month and a day of the week together mean either; Sunday is 0 and 7."""
+    assert runs(cron, len(following)) == following
+
+
+@pytest.mark.parametrize("after", [AT + timedelta(seconds=30), AT + timedelta(microseconds=1)])
+def test_a_run_is_due_on_the_minute(after: datetime):
+    assert domain.next_run("* * * * *", after) == datetime(2026, 11, 20, 12, 1, tzinfo=UTC)
+
+
+def test_what_was_missed_is_not_made_up_one_by_one():
+    assert domain.next_run("*/5 * * * *", AT + timedelta(days=3, minutes=2)) == AT + timedelta(days=3, minutes=5)
+
+
+@pytest.mark.parametrize(
+    ("cron", "words"),
+    [("* * * *", "five fields"), ("60 * * * *", "minute"), ("* 24 * * *", "hour"), ("0 0 31 2 *", "day-of-month")],
+)
+def test_who_wrote_no_cron_is_told_what_is_wrong_with_it(cron: str, words: str):
+    refused = domain.check_cron(cron, AT)
+
+    assert refused is not None
+    assert words in refused.message
+
+
+FIELD = st.text("0123456789*/,-#?LWMONmon²٣", min_size=1, max_size=5)
+
+
+@given(st.one_of(st.text(max_size=120), st.lists(FIELD, min_size=5, max_size=5).map(" ".join)))
+def test_any_text_is_either_refused_or_has_a_next_run(cron: str):
+    if domain.check_cron(cron, AT) is None:
+        assert domain.next_run(cron, AT) > AT
+
+
+@given(name=st.text(max_size=200), names=st.lists(st.text(max_size=3), max_size=20))
+def test_any_name_gives_an_address_that_needs_no_escape_and_is_free(name: str, names: list[str]):
+    taken: set[str] = set()
+    for one in (*names, *names, name, name):
+        slug = domain.slug(one, frozenset(taken))
+        assert re.fullmatch(r"[a-z0-9][a-z0-9-]{0,89}", slug)
+        assert slug not in taken
+        taken.add(slug)
+
+
+def test_a_slug_that_is_cut_between_two_words_does_not_end_in_a_dash():
+    assert domain.slug("x" * 79 + " night", frozenset()) == "x" * 79

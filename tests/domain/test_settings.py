@@ -78,3 +78,75 @@ def test_the_name_of_a_standard_is_used_where_there_is_one():
 
 def test_a_setting_that_belongs_to_somebody_else_is_no_mistake():
     load({"job": Job}, {"LONGSHORE_DATA_DIR": "/d", "LONGSHORE_WORKERS": "3"}, known={"LONGSHORE_WORKERS"})
+
+
+class Sealed(msgspec.Struct, frozen=True, kw_only=True):
+    secret_key: Annotated[str, msgspec.Meta(min_length=32)]
+
+
+def problems_of(structs: dict[str, type[msgspec.Struct]], environ: dict[str, str], **more) -> tuple[str, ...]:
+    with pytest.raises(BadSettings) as bad:
+        load(structs, environ, **more)
+    return bad.value.problems
+
+
+def test_what_is_shown_of_a_mistake_is_all_of_it_a_line_each():
+    with pytest.raises(BadSettings) as bad:
+        load(BOTH, {"LONGSHORE_HTTP_PORT": "0"})
+
+    assert str(bad.value).splitlines() == list(bad.value.problems)
+    assert len(bad.value.problems) == 2
+
+
+def test_a_mistake_in_what_two_services_share_is_told_once(tmp_path: Path):
+    file = tmp_path / "longshore.toml"
+    file.write_text("data_dir = 3\n")
+
+    assert problems_of(BOTH, {"LONGSHORE_CONFIG": str(file)}) == (
+        "Correct LONGSHORE_DATA_DIR: Expected a path, got `int`.",
+    )
+
+
+def test_a_secret_that_is_too_short_is_not_repeated_where_it_could_be_read():
+    (problem,) = problems_of({"auth": Sealed}, {"LONGSHORE_SECRET_KEY": "hunter2"})
+
+    assert problem == "Correct LONGSHORE_SECRET_KEY: Expected `str` of length >= 32."
+
+
+def test_a_name_with_our_prefix_that_nobody_knows_is_refused_and_one_without_it_is_left_alone():
+    (problem,) = problems_of({"job": Job}, {"LONGSHORE_DATA_DIR": "/d", "LONGSHORE_QQQ": "1", "QQQ": "1"})
+
+    assert problem.startswith("Remove LONGSHORE_QQQ: no such setting")
+
+
+def test_an_empty_value_is_a_mistake_and_not_the_default():
+    (problem,) = problems_of({"job": Job}, {"LONGSHORE_DATA_DIR": "/d", "LONGSHORE_HOST_LIMIT": ""})
+
+    assert problem.startswith("Correct LONGSHORE_HOST_LIMIT: ")
+
+
+def test_a_file_that_is_not_utf8_is_a_mistake_beside_the_others(tmp_path: Path):
+    file = tmp_path / "longshore.toml"
+    file.write_bytes(b'data_dir = "/d\xe9p\xf4t"\n')
+    problems = problems_of({"job": Job}, {"LONGSHORE_CONFIG": str(file), "LONGSHORE_HOST_LIMIT": "many"})
+
+    assert any(str(file) in one for one in problems)
+    assert "Correct LONGSHORE_HOST_LIMIT: Expected `int`, got `str`." in problems
+
+
+@pytest.mark.parametrize("name", ["LONGSHORE_DATA_DIR", "LONGSHORE_CONFIG"])
+def test_the_home_of_nobody_is_a_mistake_beside_the_others(name: str):
+    environ = {"LONGSHORE_DATA_DIR": "/d", "LONGSHORE_HOST_LIMIT": "many", name: "~nobody-of-this-name/longshore"}
+    problems = problems_of({"job": Job}, environ)
+
+    assert any(name in one for one in problems)
+    assert "Correct LONGSHORE_HOST_LIMIT: Expected `int`, got `str`." in problems
+
+
+def test_one_file_serves_a_service_that_runs_alone_and_all_the_others(tmp_path: Path):
+    """As the environment does: what is another service's is no mistake."""
+    file = tmp_path / "longshore.toml"
+    file.write_text('data_dir = "/d"\nhttp_port = 8000\n')
+    loaded = load({"job": Job}, {"LONGSHORE_CONFIG": str(file)}, known={"LONGSHORE_HTTP_PORT"})
+
+    assert loaded["job"] == Job(data_dir=Path("/d"))

@@ -88,3 +88,52 @@ def test_empty_and_climbing_folders_vanish():
 
 def test_twins_are_told_apart_before_their_extension():
     assert placed(OWNER, ("x",), "a.txt", 1) == PurePosixPath(str(OWNER), "x", "a (2).txt")
+
+
+@pytest.mark.parametrize("device", ["CON .txt", "nul  .tar.gz", "COM\u00b9", "lpt\u00b3.txt", "CONIN$", "conout$.log"])
+def test_what_windows_takes_for_a_device_is_no_name(device: str):
+    """Blanks before the dot do not count for it, and \u00b9\u00b2\u00b3 are digits to it."""
+    assert safe_name(device) == f"_{' '.join(device.split())}"
+
+
+@pytest.mark.parametrize("hint", ["con " + "." * 300 + "x.mp4", "aux . " + " ." * 200 + "z.jpg"])
+def test_a_name_that_is_cut_does_not_become_a_device(hint: str):
+    assert safe_name(hint).split(".", maxsplit=1)[0].strip().lower() not in RESERVED
+
+
+@pytest.mark.parametrize("folder", ["con", "NUL.d", "prn. "])
+def test_a_folder_is_no_device_either(folder: str):
+    assert str(safe_directory((folder,))).startswith("_")
+
+
+@pytest.mark.parametrize(
+    ("hint", "cut"),
+    [
+        ("a" * 200, "a" * 200),
+        ("a" * 201 + ".mp4", "a" * 196 + ".mp4"),
+        ("é" * 150 + ".mp4", "é" * 98 + ".mp4"),
+        ("漢" * 100 + ".jpeg", "漢" * 65 + ".jpeg"),
+        ("🙂" * 90 + ".webm", "🙂" * 48 + ".webm"),
+    ],
+    ids=["fits", "ascii", "two bytes", "three bytes", "four bytes"],
+)
+def test_a_long_name_is_cut_between_characters_and_keeps_its_extension(hint: str, cut: str):
+    assert safe_name(hint) == cut
+
+
+def test_what_is_too_long_to_be_an_extension_does_not_survive_as_one():
+    assert len(safe_name("a." + "b" * 400).encode()) <= 200
+
+
+@given(st.lists(st.one_of(ANYTHING, NASTY), max_size=4), st.one_of(ANYTHING, NASTY))
+def test_the_same_words_always_lead_to_the_same_place(parts: list[str], name: str):
+    assert placed(OWNER, tuple(parts), name) == placed(OWNER, tuple(parts), name)
+
+
+@given(st.text(max_size=600), st.integers(1, 10_000))
+def test_a_twin_of_the_longest_name_still_fits(name: str, twin: int):
+    path = placed(OWNER, (), name, twin)
+
+    assert len(path.name.encode()) <= 255
+    assert path.name != placed(OWNER, (), name).name
+    assert path.suffix == placed(OWNER, (), name).suffix

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import sys
+from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import aiohttp
 import pytest
 
+from libs.message import new_id
 from proto import job as p
+from proto.auth import ReadUser, User
 from tests.support.system import ROOT, longshore
 
 
@@ -67,6 +70,49 @@ async def test_a_running_job_can_be_cancelled_and_retried_under_a_new_id(user, s
     )
     assert (again_status, again["original_job_id"]) == (201, job_id)
     assert job["status"] == "Completed"
+
+
+CANCELLED_WHEN = ("held", "deferred", "waiting for another try", "resolving", "downloading", "paused")
+
+
+@pytest.mark.parametrize("when", CANCELLED_WHEN)
+async def test_a_job_can_be_cancelled_in_every_state_it_can_wait_in_and_is_fetched_no_more(when, user, system, site):
+    name, gate = unique(), uuid4().hex
+    knobs = {
+        "waiting for another try": {"fail": 503},
+        "resolving": {"gate": gate, "gate_at": "head"},
+        "downloading": {"gate": gate, "gate_at": 500_000},
+        "paused": {"gate": gate, "gate_at": 500_000},
+    }.get(when, {})
+    later = datetime.now(UTC) + timedelta(hours=1)
+    request = p.Request(
+        job_id=new_id(),
+        url=site.file(1_000_000, name, **knobs),
+        held=when == "held",
+        not_before=later if when == "deferred" else None,
+    )
+    async with system.operator() as (_, caller), user.http() as http:
+        me = await caller.query(ReadUser(username=user.name), result=User)
+        await caller.command(p.SubmitJobs(owner=me.user_id, dialect="cli", requests=(request,)))
+        job_id = str(request.job_id)
+        await http.appeared(job_id)
+        if when == "waiting for another try":
+            await http.until(job_id, lambda job: job["download_retries"] > 0)
+        elif gate in str(knobs):
+            await site.reached(gate)
+        if when in ("downloading", "paused"):
+            await http.until(job_id, lambda job: job["step"] == "Downloading")
+        if when == "paused":
+            await caller.command(p.PauseJob(owner=None, job_id=request.job_id))
+        status, _ = await http.jobs("DELETE", f"/jobs/{job_id}")
+        job = await http.show(job_id)
+        asked = len(site.hits(f"/file/1000000/{name}"))
+        await http.ended(await http.submit(site.file(1000, unique())))
+        history = http.history(job_id)
+
+    assert (status, job["step"], job["error"]) == (200, "Cancelled", "Job cancelled by user")
+    assert history[-1] == "job.cancelled"
+    assert len(site.hits(f"/file/1000000/{name}")) == asked
 
 
 async def test_a_cancelled_job_leaves_nothing_in_the_work_folder(user, system, site):

@@ -12,7 +12,7 @@ import pytest
 
 from libs.message import Refused
 from proto.auth import IssuedKey, IssueKey, ReadPublicKeys, RevokeKey, SetPassword
-from tests.support.system import PASSWORD
+from tests.support.system import PASSWORD, longshore
 
 
 async def login(http, name: str, password: str):
@@ -35,6 +35,19 @@ async def test_a_revoked_key_is_refused_at_once_though_it_was_just_used(user, sy
         other, _ = await http.jobs("GET", "/jobs")
 
     assert (before, other) == (200, 200)
+
+
+async def test_the_operator_lists_and_revokes_keys_and_never_sees_them_again(user):
+    async with user.http() as http:
+        listed = await asyncio.to_thread(longshore, "key", "list", "--user", user.name, data=user.system.data)
+        key_id = next(line.split()[0] for line in listed.splitlines() if " jobs " in line)
+        await asyncio.to_thread(longshore, "key", "revoke", key_id, data=user.system.data)
+        await until_status(http, 401, "GET", "/jobs", x_api_key=user.keys["jobs"])
+        left = await asyncio.to_thread(longshore, "key", "list", "--user", user.name, data=user.system.data)
+
+    assert not any(key in listed for key in user.keys.values())
+    assert key_id not in left
+    assert "gdluxx" in left
 
 
 async def test_too_many_wrong_passwords_lock_even_the_right_one_out_for_a_while(user):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -31,12 +30,9 @@ async def test_a_schedule_that_is_run_by_hand_submits_its_job_even_when_disabled
         job_id, _ = await caller.command(
             RunSchedule(owner=schedule.owner, schedule_id=schedule.schedule_id), result=str
         )
-        async with asyncio.timeout(30):
-            while (found := await http.jobs("GET", f"/jobs/{job_id}"))[0] == 404:
-                await asyncio.sleep(0.02)  # it is submitted when the scheduler hears its own event
+        await http.appeared(job_id)
         job = await http.ended(job_id)
 
-    assert found[0] == 200
     assert (job["url"], job["status"]) == (url, "Completed")
 
 
@@ -70,6 +66,7 @@ async def test_a_job_that_is_submitted_for_later_waits_until_then(user, system, 
         await caller.command(
             SubmitJobs(owner=await owner_of(user, caller), dialect="cli", requests=(request,)), actor="operator"
         )
+        await http.appeared(str(request.job_id))
         job = await http.ended(str(request.job_id))
 
     assert job["status"] == "Completed"

@@ -163,6 +163,12 @@ class Http:
         assert status == 200, answer
         return dict(answer)
 
+    async def appeared(self, job_id: str) -> None:
+        """Of a job that was submitted behind the gateway's back, which hears of it a moment later."""
+        async with asyncio.timeout(PATIENCE):
+            while (await self.jobs("GET", f"/jobs/{job_id}"))[0] == 404:
+                await asyncio.sleep(0.02)  # the interval of a polling client
+
     async def ended(self, job_id: str) -> dict[str, Any]:
         """As a client of the jobs API waits: by asking again."""
         return await self.until(job_id, lambda job: job["status"] in ENDED)
