@@ -34,6 +34,11 @@ def environment_name(field: str) -> str:
     return FOREIGN.get(field, PREFIX + field.upper())
 
 
+def _field(environment: str) -> str:
+    standard = {name: field for field, name in FOREIGN.items()}
+    return standard.get(environment, environment.removeprefix(PREFIX).lower())
+
+
 def environment_names(struct: type[msgspec.Struct]) -> set[str]:
     return {environment_name(field.name) for field in msgspec.structs.fields(struct)}
 
@@ -44,16 +49,19 @@ def load(
     *,
     given: Mapping[str, Mapping[str, object]] | None = None,
     known: Iterable[str] = (),
+    tables: Iterable[str] = (),
 ) -> dict[str, Any]:
     """One validated struct per name. `given` has values per name that no user sets (the embedded servers' URLs);
-    `known` are environment names that belong to somebody else. Raises BadSettings with every problem found.
+    `known` are environment names, and `tables` tables of the file, that belong to somebody else. Raises BadSettings
+    with every problem found.
     """
+    known = set(known)
     problems: list[str] = []
     file = _read_file(environ.get(CONFIG), problems)
     fields = {name: {f.name: f for f in msgspec.structs.fields(cls)} for name, cls in structs.items()}
     every_field = {field for table in fields.values() for field in table}
     problems += _unknown_names(environ, {environment_name(f) for f in every_field} | {CONFIG, *known})
-    problems += _unknown_keys(file, every_field, set(structs))
+    problems += _unknown_keys(file, every_field | {_field(name) for name in known}, {*structs, *tables})
     result: dict[str, Any] = {}
     for name, cls in structs.items():
         table = file.get(name, {})
@@ -93,7 +101,10 @@ def _convert(cls: type[S], values: Mapping[str, object], problems: list[str]) ->
 
 def _path(kind: type, value: object) -> object:
     if kind is Path and isinstance(value, (str, Path)):
-        return Path(value).expanduser()
+        try:
+            return Path(value).expanduser()
+        except RuntimeError as error:
+            raise msgspec.ValidationError(f"{value}: {error}") from error
     raise msgspec.ValidationError(f"Expected a path, got `{type(value).__name__}`")
 
 
@@ -103,9 +114,9 @@ def _read_file(name: str | None, problems: list[str]) -> dict[str, Any]:
     try:
         with Path(name).expanduser().open("rb") as file:
             return tomllib.load(file)
-    except OSError as error:
-        problems.append(f"Read {CONFIG}={name}: {error.strerror}.")
-    except tomllib.TOMLDecodeError as error:
+    except (OSError, RuntimeError) as error:
+        problems.append(f"Read {CONFIG}={name}: {getattr(error, 'strerror', None) or error}.")
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         problems.append(f"Correct the TOML file {name}: {error}.")
     return {}
 

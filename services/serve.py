@@ -55,7 +55,7 @@ async def _service(name: str, environ: Mapping[str, str]) -> int:
     service = load_service(name)
     # Every service may share one environment file: another service's settings are known, not unknown.
     known = {env for other in SERVICES for env in settings.environment_names(load_settings(other))}
-    values: ServiceSettings = settings.load({name: service.settings}, environ, known=known)[name]
+    values: ServiceSettings = settings.load({name: service.settings}, environ, known=known, tables=SERVICES)[name]
     values = msgspec.structs.replace(values, database_url=values.database_url.replace("{service}", name))
     flush = telemetry.setup(name, otlp_endpoint=values.otlp_endpoint)
     try:
@@ -76,7 +76,9 @@ async def _worker(slots: int | None, environ: Mapping[str, str]) -> int:
 
     known = {env for other in SERVICES for env in settings.environment_names(load_settings(other))}
     given = {"worker": {"worker_slots": slots}} if slots else None
-    values: WorkerSettings = settings.load({"worker": WorkerSettings}, environ, given=given, known=known)["worker"]
+    values: WorkerSettings = settings.load(
+        {"worker": WorkerSettings}, environ, given=given, known=known, tables=SERVICES
+    )["worker"]
     flush = telemetry.setup("worker", otlp_endpoint=values.otlp_endpoint)
     try:
         await work(values, stop_signal())

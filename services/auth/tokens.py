@@ -77,7 +77,7 @@ class RefreshTokens:
         )
 
     def _mac(self, session_id: UUID, generation: int) -> str:
-        mac = hmac.digest(self._key, session_id.bytes + generation.to_bytes(8, "big", signed=True), "sha256")
+        mac = hmac.digest(self._key, f"{session_id.hex}.{generation}".encode(), "sha256")
         return base64.urlsafe_b64encode(mac).rstrip(b"=").decode()
 
 

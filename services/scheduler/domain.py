@@ -36,7 +36,7 @@ def next_run(cron: str, after: datetime) -> datetime:
 
 def slug(name: str, taken: frozenset[str]) -> str:
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
-    base = _NOT_SLUG.sub("-", plain).strip("-")[:80] or "schedule"
+    base = _NOT_SLUG.sub("-", plain).strip("-")[:80].rstrip("-") or "schedule"
     if base not in taken:
         return base
     return next(f"{base}-{n}" for n in range(2, len(taken) + 3) if f"{base}-{n}" not in taken)

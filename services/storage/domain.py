@@ -13,7 +13,8 @@ LONGEST_EXTENSION = 16
 
 _FORBIDDEN = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff]')
 """Separators and what Windows refuses, controls, and the invisible ones that make `gpj.exe` look like a picture."""
-_RESERVED = re.compile(r"^(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?$", re.IGNORECASE)
+_RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$) *(\..*)?", re.IGNORECASE)
+"""Devices to Windows, whatever follows a dot, and blanks before it do not count."""
 _SPACES = re.compile(r"\s+")
 
 
@@ -24,9 +25,8 @@ def safe_name(hint: str, fallback: str = "file") -> str:
     text = _FORBIDDEN.sub("_", _SPACES.sub(" ", text)).strip(" .")
     if not text.strip("_. "):
         text = fallback
-    if _RESERVED.match(text):
-        text = f"_{text}"
-    return _shorten(text)
+    text = _shorten(text)
+    return f"_{text}" if _RESERVED.fullmatch(text) else text
 
 
 def safe_directory(hints: tuple[str, ...]) -> PurePosixPath:

@@ -146,7 +146,7 @@ def test_the_home_of_nobody_is_a_mistake_beside_the_others(name: str):
 def test_one_file_serves_a_service_that_runs_alone_and_all_the_others(tmp_path: Path):
     """As the environment does: what is another service's is no mistake."""
     file = tmp_path / "longshore.toml"
-    file.write_text('data_dir = "/d"\nhttp_port = 8000\n')
-    loaded = load({"job": Job}, {"LONGSHORE_CONFIG": str(file)}, known={"LONGSHORE_HTTP_PORT"})
+    file.write_text('data_dir = "/d"\nhttp_port = 8000\n[gateway]\nhttp_port = 8001\n')
+    loaded = load({"job": Job}, {"LONGSHORE_CONFIG": str(file)}, known={"LONGSHORE_HTTP_PORT"}, tables=["gateway"])
 
     assert loaded["job"] == Job(data_dir=Path("/d"))
