@@ -39,6 +39,10 @@ FailureKind = Literal["transient", "rate_limited", "host_down", "content", "perm
 """transient, rate_limited and host_down are retried by the job itself; the others end it."""
 Wanted = Literal["run", "pause", "cancel", "stale"]
 EngineName = Literal["http", "ytdlp", "gallerydl"]
+Container = Literal["mp4", "mkv", "webm", "mov", "m4a", "mp3", "ogg", "opus"]
+VideoCodec = Literal["copy", "h264", "h265", "vp9"]
+AudioCodec = Literal["copy", "aac", "opus", "mp3"]
+Seconds = Annotated[float, Meta(ge=0, le=864_000)]
 Dialect = Literal["gdluxx", "external", "jobs", "webgui", "myjd", "cli", "scheduler"]
 
 
@@ -53,6 +57,28 @@ class Options(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unkn
     webhook_url: Link | None = None
     fallback_urls: Annotated[tuple[Link, ...], Meta(max_length=20)] = ()
     max_items: Annotated[int, Meta(ge=1, le=10000)] | None = None
+    container: Container | None = None
+    """None leaves what the site offers best; an audio container needs `audio_only`."""
+    video_codec: VideoCodec = "copy"
+    audio_codec: AudioCodec = "copy"
+    audio_bitrate: Annotated[int, Meta(ge=32, le=512)] | None = None
+    """kbit/s, where sound is encoded anew."""
+    video_crf: Annotated[int, Meta(ge=0, le=51)] | None = None
+    """Constant rate factor where the picture is encoded anew; lower is better."""
+    subtitles: bool = False
+    thumbnail: bool = False
+    clip_start: Seconds | None = None
+    clip_end: Seconds | None = None
+    record_live: bool = False
+    """Without it a live stream is refused: it may never end."""
+    live_from_start: bool = False
+    wait_for_live: bool = False
+    max_duration: Annotated[int, Meta(ge=1, le=86_400)] | None = None
+    """Seconds of a live stream at the most."""
+    sidecars: bool = False
+    """Metadata of each item as JSON beside it."""
+    stop_at_known: Annotated[int, Meta(ge=1, le=1000)] | None = None
+    """A gallery ends after so many items in a row that the user already has."""
     labels: dict[str, str] = {}
     """What a dialect wants echoed (platform, source, content_type); never interpreted."""
 

@@ -34,6 +34,8 @@ class Fetch(Struct, frozen=True, kw_only=True):
     """Keys of items stored by an earlier attempt; they are not fetched again."""
     rate: int | None = None
     """Bytes per second, None for no limit."""
+    cookies: Path | None = None
+    """Netscape cookie file inside `work`, readable by us alone; it goes when the attempt ends."""
 
 
 class FetchedFile(Struct, frozen=True, kw_only=True):
