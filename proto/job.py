@@ -126,6 +126,9 @@ class SubmitJobs(Command, tag="job.submit", kw_only=True, frozen=True):
     requests: Annotated[tuple[Request, ...], Meta(min_length=1, max_length=10000)]
     batch_id: UUID | None = None
     batch_label: str = ""
+    batch_url: str = ""
+    """The link whose children the jobs are; empty when they came as a list."""
+    batch_folder: str | None = None
 
 
 class Submitted(Struct, frozen=True, kw_only=True):
@@ -163,6 +166,39 @@ class PrioritiseJob(Command, tag="job.prioritise", kw_only=True, frozen=True):
     owner: UUID | None
     job_id: UUID
     priority: Priority
+
+
+class DeleteJobFiles(Command, tag="job.delete_files", kw_only=True, frozen=True):
+    """What a job stored goes, the job stays."""
+
+    owner: UUID | None
+    job_id: UUID
+
+
+class StartBatch(Command, tag="job.start_batch", kw_only=True, frozen=True):
+    """Every held job of a batch that was submitted held is queued. The reply is the number of them."""
+
+    owner: UUID | None
+    batch_id: UUID
+
+
+class Rename(Struct, frozen=True, kw_only=True):
+    job_id: UUID
+    filename: Annotated[str, Meta(min_length=1, max_length=255)]
+
+
+class RenameJobs(Command, tag="job.rename", kw_only=True, frozen=True):
+    """Only in a batch that is still held. The reply is `Renamed`."""
+
+    owner: UUID | None
+    batch_id: UUID
+    renames: Annotated[tuple[Rename, ...], Meta(max_length=10000)]
+
+
+class Renamed(Struct, frozen=True, kw_only=True):
+    updated: int
+    errors: tuple[str, ...] = ()
+    """One for each that was not."""
 
 
 class ClaimAttempt(Command, tag="job.claim", kw_only=True, frozen=True):
@@ -340,6 +376,32 @@ class BatchSubmitted(Event, tag="job.batch_submitted", kw_only=True, frozen=True
     size: int
     held: bool
     at: Instant
+    url: str = ""
+    folder: str | None = None
+
+
+class BatchStarted(Event, tag="job.batch_started", kw_only=True, frozen=True):
+    """A held batch was let go."""
+
+    batch_id: UUID
+    owner: UUID
+    at: Instant
+
+
+class JobRenamed(Event, tag="job.renamed", kw_only=True, frozen=True):
+    """What the job will store is called so, with the ending it has anyway."""
+
+    job_id: UUID
+    owner: UUID
+    filename: str
+    at: Instant
+
+
+class JobFilesDeleted(Event, tag="job.files_deleted", kw_only=True, frozen=True):
+    job_id: UUID
+    owner: UUID
+    file_ids: tuple[UUID, ...]
+    at: Instant
 
 
 class JobAdmitted(Event, tag="job.admitted", kw_only=True, frozen=True):
@@ -489,6 +551,22 @@ class WrongState(Refusal, tag="job.wrong_state", kw_only=True, frozen=True):
     job_id: UUID
     state: State
     wanted: str
+
+
+class NoFiles(Refusal, tag="job.no_files", kw_only=True, frozen=True):
+    """Nothing is stored of this job, or not yet."""
+
+    job_id: UUID
+
+
+class BatchNotFound(Refusal, tag="job.batch_not_found", kw_only=True, frozen=True):
+    """Also the answer for a batch of another owner."""
+
+    batch_id: UUID
+
+
+class BatchNotHeld(Refusal, tag="job.batch_not_held", kw_only=True, frozen=True):
+    batch_id: UUID
 
 
 class StaleAttempt(Refusal, tag="job.stale_attempt", kw_only=True, frozen=True):

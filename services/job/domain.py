@@ -13,9 +13,9 @@ from libs.message import Event, Refusal
 from proto.job import (
     RUNNING,
     TERMINAL,
-    BatchSubmitted,
     CancelJob,
     ClaimAttempt,
+    DeleteJobFiles,
     Failure,
     JobAdmitted,
     JobAttemptFailed,
@@ -23,6 +23,7 @@ from proto.job import (
     JobCompleted,
     JobDeferred,
     JobFailed,
+    JobFilesDeleted,
     JobInterrupted,
     JobItemCompleted,
     JobItemFailed,
@@ -30,12 +31,14 @@ from proto.job import (
     JobNotFound,
     JobPaused,
     JobPrioritised,
+    JobRenamed,
     JobResumed,
     JobRetried,
     JobStageEntered,
     JobStarted,
     JobSubmitted,
     JobWebhookRequested,
+    NoFiles,
     Options,
     PauseJob,
     PrioritiseJob,
@@ -131,21 +134,9 @@ def _open(command: SubmitJobs, request: Request, number: int, at: datetime) -> l
     return events
 
 
-def submit_batch(command: SubmitJobs, batch_id: UUID, at: datetime) -> BatchSubmitted:
-    return BatchSubmitted(
-        batch_id=batch_id,
-        owner=command.owner,
-        dialect=command.dialect,
-        label=command.batch_label,
-        size=len(command.requests),
-        held=all(r.held for r in command.requests),
-        at=at,
-    )
-
-
 def admit(job: Job, at: datetime) -> Decision:
     if job.state != "queued":
-        return _wrong_state(job, "admit")
+        return wrong_state(job, "admit")
     return [JobAdmitted(job_id=job.job_id, owner=job.owner, attempt=job.attempt + 1, at=at)]
 
 
@@ -292,7 +283,7 @@ def cancel(job: Job, command: CancelJob, at: datetime) -> Decision:
     if job.state == "cancelled":
         return []
     if job.state in TERMINAL:
-        return _wrong_state(job, "cancel")
+        return wrong_state(job, "cancel")
     return [JobCancelled(job_id=job.job_id, owner=job.owner, at=at, batch_id=job.batch_id)]
 
 
@@ -302,7 +293,7 @@ def pause(job: Job, command: PauseJob, at: datetime) -> Decision:
     if job.state in ("paused", "held"):
         return []
     if job.state in TERMINAL:
-        return _wrong_state(job, "pause")
+        return wrong_state(job, "pause")
     return [JobPaused(job_id=job.job_id, owner=job.owner, at=at)]
 
 
@@ -310,15 +301,24 @@ def resume(job: Job, command: ResumeJob, at: datetime) -> Decision:
     if not _visible(job, command.owner):
         return not_found(command.job_id)
     if job.state not in ("paused", "held"):
-        return [] if job.state not in TERMINAL else _wrong_state(job, "resume")
+        return [] if job.state not in TERMINAL else wrong_state(job, "resume")
     return [JobResumed(job_id=job.job_id, owner=job.owner, at=at)]
+
+
+def delete_files(job: Job, command: DeleteJobFiles, at: datetime) -> Decision:
+    if not _visible(job, command.owner):
+        return not_found(command.job_id)
+    if job.state not in TERMINAL or not job.items:
+        return NoFiles(message="this job has no stored file", job_id=job.job_id)
+    file_ids = tuple(item.file_id for item in job.items)
+    return [JobFilesDeleted(job_id=job.job_id, owner=job.owner, file_ids=file_ids, at=at)]
 
 
 def retry(job: Job, command: RetryJob, at: datetime) -> Decision:
     if not _visible(job, command.owner):
         return not_found(command.job_id)
     if job.state not in ("failed", "cancelled"):
-        return _wrong_state(job, "retry")
+        return wrong_state(job, "retry")
     return [JobRetried(job_id=job.job_id, owner=job.owner, at=at)]
 
 
@@ -326,7 +326,7 @@ def prioritise(job: Job, command: PrioritiseJob, at: datetime) -> Decision:
     if not _visible(job, command.owner):
         return not_found(command.job_id)
     if job.state in TERMINAL:
-        return _wrong_state(job, "prioritise")
+        return wrong_state(job, "prioritise")
     if job.priority == command.priority:
         return []
     return [JobPrioritised(job_id=job.job_id, owner=job.owner, priority=command.priority, at=at)]
@@ -384,18 +384,18 @@ def evolve(job: Job | None, event: Event) -> Job:
             )
         case JobFailed():
             return replace(job, state="failed", failures=job.failures + 1, worker_id=None)
-        case JobInterrupted():
+        case JobInterrupted() | JobResumed():
             return replace(job, state="queued", worker_id=None)
-        case JobPaused():
-            return replace(job, state="paused", worker_id=None)
-        case JobResumed():
-            return replace(job, state="queued")
+        case JobPaused() | JobCancelled():
+            return replace(job, state="paused" if isinstance(event, JobPaused) else "cancelled", worker_id=None)
         case JobRetried():
             return replace(job, state="queued", failures=0, not_before=None, failed_items=frozenset())
         case JobPrioritised():
             return replace(job, priority=event.priority)
-        case JobCancelled():
-            return replace(job, state="cancelled", worker_id=None)
+        case JobRenamed():
+            return replace(job, options=replace(job.options, filename=event.filename))
+        case JobFilesDeleted():
+            return replace(job, items=())
         case _:
             return job
 
@@ -408,7 +408,7 @@ def _visible(job: Job, owner: UUID | None) -> bool:
     return owner is None or owner == job.owner
 
 
-def _wrong_state(job: Job, wanted_: str) -> WrongState:
+def wrong_state(job: Job, wanted_: str) -> WrongState:
     return WrongState(
         message=f"a {job.state} job can not {wanted_}", job_id=job.job_id, state=job.state, wanted=wanted_
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hashlib
 import random
 from uuid import UUID
@@ -13,14 +15,16 @@ from libs.bus import Bus
 from libs.calls import Answer, Call
 from libs.egress.links import BadLink, check_link
 from libs.egress.policy import EgressPolicy
-from libs.eventstore import EventStore, NoStream, Write
-from libs.message import Refused
+from libs.eventstore import EventStore, Exact, NoStream, Write
+from libs.message import Refusal, Refused
 from proto.job import (
     BadRequest,
+    BatchStarted,
     CancelJob,
     ClaimAttempt,
     Claimed,
     Control,
+    DeleteJobFiles,
     HistoryEntry,
     IdempotencyMismatch,
     LoseWorker,
@@ -29,6 +33,8 @@ from proto.job import (
     Progress,
     ProgressReply,
     ReadHistory,
+    Renamed,
+    RenameJobs,
     ReportCompleted,
     ReportFailed,
     ReportInterrupted,
@@ -38,13 +44,17 @@ from proto.job import (
     Request,
     ResumeJob,
     RetryJob,
+    StartBatch,
     SubmitJobs,
     Submitted,
     Wanted,
 )
-from services.job import domain, views
+from services.job import batches, domain, views
 from services.job.commit import Built, Ledger, Remembered, opened
 from services.job.leases import Leases
+
+AT_ONCE = 500
+"""Jobs of a batch that are let go together: they share commits."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -66,7 +76,7 @@ async def submit_jobs(
         streams = [opened(events, call.meta) for events in domain.submit(command, numbers, at)]
         writes = [write for write, _ in streams]
         if command.batch_id is not None:
-            batch = domain.submit_batch(command, command.batch_id, at)
+            batch = batches.submit(command, command.batch_id, at)
             writes.append(
                 Write(
                     stream_id=command.batch_id,
@@ -141,6 +151,67 @@ async def prioritise_job(command: PrioritiseJob, call: Call, ledger: Ledger) -> 
         command.job_id, lambda job: domain.prioritise(job, command, ledger.clock()), call.meta
     )
     return Answer(position=position)
+
+
+async def delete_files(command: DeleteJobFiles, call: Call, ledger: Ledger) -> Answer:
+    """Only the decision: storage hears of it and does it."""
+    _, position = await ledger.change(
+        command.job_id, lambda job: domain.delete_files(job, command, ledger.clock()), call.meta
+    )
+    return Answer(position=position)
+
+
+async def start_batch(command: StartBatch, call: Call, ledger: Ledger, store: EventStore, pool: asyncpg.Pool) -> Answer:
+    """The jobs first: a crash in between leaves a held batch, and starting it again starts the rest."""
+    batch, version = await _held_batch(command, store)
+    async with pool.acquire() as conn:
+        held = await views.held_in(conn, batch.batch_id)
+    for start in range(0, len(held), AT_ONCE):
+        await asyncio.gather(*(_let_go(job_id, call, ledger) for job_id in held[start : start + AT_ONCE]))
+    write = Write(
+        stream_id=batch.batch_id,
+        kind="batch",
+        expected=Exact(version),
+        events=(BatchStarted(batch_id=batch.batch_id, owner=batch.owner, at=ledger.clock()),),
+        meta=call.meta,
+        tenant=batch.owner,
+    )
+    return Answer(len(held), await ledger.submit(0, lambda _: Built((write,), ())))
+
+
+async def _let_go(job_id: UUID, call: Call, ledger: Ledger) -> None:
+    resumed = ResumeJob(owner=None, job_id=job_id)
+    with contextlib.suppress(Refused):  # cancelled a moment ago: then there is nothing to let go
+        await ledger.change(job_id, lambda job: domain.resume(job, resumed, ledger.clock()), call.meta)
+
+
+async def rename_jobs(command: RenameJobs, call: Call, ledger: Ledger, store: EventStore) -> Answer:
+    batch, _ = await _held_batch(command, store)
+    updated, errors, last = 0, [], None
+    for one in command.renames:
+        try:
+            _, position = await ledger.change(
+                one.job_id,
+                lambda job, name=one.filename: batches.rename(job, batch.batch_id, name, ledger.clock()),  # type: ignore[misc]  # the default binds the loop's value
+                call.meta,
+            )
+        except Refused as refused:
+            errors.append(f"{one.job_id}: {refused.refusal.message}")
+        else:
+            updated, last = updated + 1, position or last
+    return Answer(Renamed(updated=updated, errors=tuple(errors)), last)
+
+
+async def _held_batch(command: StartBatch | RenameJobs, store: EventStore) -> tuple[batches.Batch, int]:
+    recorded = await store.load(command.batch_id)
+    batch: batches.Batch | None = None
+    if recorded and recorded[0].kind == "batch":
+        for one in recorded:
+            batch = batches.evolve(batch, one.event)
+    found = batches.held(batch, command)
+    if isinstance(found, Refusal):
+        raise Refused(found)
+    return found, recorded[-1].version
 
 
 async def claim_attempt(command: ClaimAttempt, call: Call, ledger: Ledger, leases: Leases) -> Answer:
@@ -254,6 +325,9 @@ HANDLERS = (
     resume_job,
     retry_job,
     prioritise_job,
+    delete_files,
+    start_batch,
+    rename_jobs,
     claim_attempt,
     report_stage,
     report_item,

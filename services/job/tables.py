@@ -13,6 +13,7 @@ jobs = sa.Table(
     sa.Column("job_id", UUID(as_uuid=True), primary_key=True),
     sa.Column("number", sa.BigInteger, nullable=False, unique=True),
     sa.Column("owner", UUID(as_uuid=True), nullable=False),
+    sa.Column("batch_id", UUID(as_uuid=True)),
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("priority", sa.SmallInteger, nullable=False),
     sa.Column("host", sa.Text, nullable=False),
@@ -23,6 +24,7 @@ jobs = sa.Table(
     postgresql_with={"fillfactor": 80},
 )
 
+sa.Index("jobs_held", jobs.c.batch_id, postgresql_where=jobs.c.state == "held")
 sa.Index("jobs_waiting", jobs.c.owner, jobs.c.priority, jobs.c.number, postgresql_where=jobs.c.state == "queued")
 sa.Index(
     "jobs_active",

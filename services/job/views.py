@@ -17,17 +17,18 @@ ACTIVE = ("admitted", "resolving", "downloading", "processing", "storing")
 _TAKE_NUMBERS = "select nextval('job.job_numbers') from generate_series(1, $1)"
 
 _SAVE = """
-insert into job.jobs (job_id, number, owner, state, priority, host, not_before, attempt, worker_id, changed_at)
-select u.*, {10}::timestamptz from {from_appended}unnest({1}::uuid[], {2}::bigint[], {3}::uuid[], {4}::text[],
-  {5}::smallint[], {6}::text[], {7}::timestamptz[], {8}::int[], {9}::uuid[]) u
+insert into job.jobs
+  (job_id, number, owner, batch_id, state, priority, host, not_before, attempt, worker_id, changed_at)
+select u.*, {11}::timestamptz from {from_appended}unnest({1}::uuid[], {2}::bigint[], {3}::uuid[], {4}::uuid[],
+  {5}::text[], {6}::smallint[], {7}::text[], {8}::timestamptz[], {9}::int[], {10}::uuid[]) u
 on conflict (job_id) do update set
   state = excluded.state, priority = excluded.priority, not_before = excluded.not_before,
   attempt = excluded.attempt, worker_id = excluded.worker_id, changed_at = excluded.changed_at
 """
 
-SAVE_BESIDE = _SAVE.format(*(f"${n + 11}" for n in range(11)), from_appended="appended, ")
+SAVE_BESIDE = _SAVE.format(*(f"${n + 11}" for n in range(12)), from_appended="appended, ")
 """For `EventStore.append_and`, with the values of `row_values`."""
-_SAVE_ALONE = _SAVE.format(*(f"${n}" for n in range(11)), from_appended="")
+_SAVE_ALONE = _SAVE.format(*(f"${n}" for n in range(12)), from_appended="")
 
 _LOAD = """
 select (select count(*) from job.jobs where state = any($1)) as active,
@@ -99,6 +100,7 @@ def row_values(jobs: Sequence[Job], at: datetime) -> tuple[object, ...]:
         [j.job_id for j in last],
         [j.number for j in last],
         [j.owner for j in last],
+        [j.batch_id for j in last],
         [j.state for j in last],
         [j.priority for j in last],
         [j.host for j in last],
@@ -131,6 +133,14 @@ async def held_by_others(
     """(job, worker) for every running attempt whose worker is not among the living."""
     rows = await conn.fetch(_HELD_BY_OTHERS, ACTIVE, list(alive), now - grace)
     return [(row["job_id"], row["worker_id"]) for row in rows]
+
+
+async def held_in(conn: Connection, batch_id: UUID) -> list[UUID]:
+    """In the order in which they were submitted."""
+    rows = await conn.fetch(
+        "select job_id from job.jobs where batch_id = $1 and state = 'held' order by number", batch_id
+    )
+    return [row["job_id"] for row in rows]
 
 
 async def held_by(conn: Connection, worker_id: UUID) -> list[UUID]:
