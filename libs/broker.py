@@ -53,6 +53,7 @@ class JetStreamBroker(Broker):
         self._open_queue = open_queue
         self._decode = decode
         self._slots = slots
+        self._hands: dict[str, Hands] = {}
 
     def declare_queue(self, queue_name: str) -> None:
         if queue_name not in self.queues:
@@ -67,7 +68,8 @@ class JetStreamBroker(Broker):
 
     def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 30_000) -> Consumer:
         del prefetch  # dramatiq's is twice the threads; a message that waits here could run elsewhere
-        return JetStreamConsumer(self._loop, self._open_queue(queue_name), self._decode, self._slots, timeout / 1000)
+        hands = self._hands.setdefault(queue_name, Hands(self._slots))
+        return JetStreamConsumer(self._loop, self._open_queue(queue_name), self._decode, hands, timeout / 1000)
 
     def flush(self, queue_name: str) -> None:
         del queue_name
@@ -76,36 +78,53 @@ class JetStreamBroker(Broker):
         pass
 
 
+class Hands:
+    """What the threads of a queue hold, and how many are free. It outlives a consumer that lost its connection: what
+    runs goes on running, and must not be given to anybody else meanwhile."""
+
+    def __init__(self, slots: int) -> None:
+        self.slots = slots
+        self.held: dict[str, tuple[WorkItem, asyncio.Task[None]]] = {}
+        self.ready: list[MessageProxy] = []
+        """Held, and not handed to a thread yet."""
+        self.free = threading.Semaphore(slots)
+
+
 class JetStreamConsumer(Consumer):
-    """Its methods are called from several threads; all of its state is touched in the loop alone."""
+    """Its methods are called from several threads; what the hands hold is touched in the loop alone."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, queue: WorkQueue, decode: Decode, slots: int, timeout: float
+        self, loop: asyncio.AbstractEventLoop, queue: WorkQueue, decode: Decode, hands: Hands, timeout: float
     ) -> None:
         self._loop = loop
         self._queue = queue
         self._decode = decode
-        self._slots = slots
+        self._hands = hands
         self._timeout = timeout
-        self._held: dict[str, tuple[WorkItem, asyncio.Task[None]]] = {}
-        self._ready: list[MessageProxy] = []
-        self._free = threading.Semaphore(slots)
+        self._lost = False
 
     def __next__(self) -> MessageProxy | None:
-        if not self._free.acquire(timeout=self._timeout):
+        if not self._hands.free.acquire(timeout=self._timeout):
             return None
-        message = self._call(self._next(), self._timeout + 10)
-        if message is None:
-            self._free.release()
+        message: MessageProxy | None = None
+        try:
+            message = self._call(self._next(), self._timeout + 10)
+        except BrokerConnectionError:
+            self._lost = True
+            raise
+        finally:
+            if message is None:
+                self._hands.free.release()
         return message
 
     async def _next(self) -> MessageProxy | None:
-        if not self._ready:
-            for item in await self._queue.fetch(self._slots - len(self._held), self._timeout):
+        hands = self._hands
+        if not hands.ready:
+            for item in await self._queue.fetch(hands.slots - len(hands.held), self._timeout):
                 message = self._decode(item)
-                self._held[message.message_id] = (item, asyncio.create_task(self._keep(item)))
-                self._ready.append(MessageProxy(message))
-        return self._ready.pop(0) if self._ready else None
+                hands.held[message.message_id] = (item, asyncio.create_task(self._keep(item)))
+                hands.ready.append(MessageProxy(message))
+        return hands.ready.pop(0) if hands.ready else None
 
     async def _keep(self, item: WorkItem) -> None:
         while True:
@@ -115,7 +134,7 @@ class JetStreamConsumer(Consumer):
     def ack(self, message: MessageProxy) -> None:
         """A lost acknowledgement is no harm: the message comes again and its attempt is found to be over."""
         self._call(self._settle(message, self._acknowledge), 30)
-        self._free.release()
+        self._hands.free.release()
 
     async def _acknowledge(self, item: WorkItem) -> None:
         try:
@@ -126,7 +145,7 @@ class JetStreamConsumer(Consumer):
     def nack(self, message: MessageProxy) -> None:
         """Back to the queue, for another worker or a better moment."""
         self._call(self._settle(message, lambda item: self._queue.release(item, GIVE_BACK_SECONDS)), 30)
-        self._free.release()
+        self._hands.free.release()
 
     def requeue(self, messages: Iterable[MessageProxy]) -> None:
         for message in messages:
@@ -136,14 +155,17 @@ class JetStreamConsumer(Consumer):
         self._call(self._close(), 10)
 
     async def _close(self) -> None:
-        for item, keeping in self._held.values():
-            keeping.cancel()
-            await self._queue.release(item)
-        self._held.clear()
+        """After a loss of the connection the next consumer takes over what is held; at the end it is given back."""
+        if not self._lost:
+            for item, keeping in self._hands.held.values():
+                keeping.cancel()
+                await self._queue.release(item)
+            self._hands.held.clear()
+            self._hands.ready.clear()
         await self._queue.close()
 
     async def _settle(self, message: MessageProxy, how: Callable[[WorkItem], Coroutine[Any, Any, None]]) -> None:
-        item, keeping = self._held.pop(message.message_id, (None, None))
+        item, keeping = self._hands.held.pop(message.message_id, (None, None))
         if item is not None and keeping is not None:
             keeping.cancel()
             await how(item)

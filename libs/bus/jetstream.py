@@ -38,8 +38,8 @@ HEARTBEAT = 5.0
 BATCH_SYNCS = 5
 BATCH_SECONDS = 0.005
 """What an atomic batch costs whatever its size: so many single messages, and so long besides; see DECISIONS.md."""
-WRONG_SEQUENCE = frozenset({10071, 10201, 10176, 10174})
-"""Wrong last sequence, duplicate in a batch, incomplete or abandoned batch: the end is not where we think."""
+WRONG_SEQUENCE = frozenset({10071, 10070, 10201, 10176, 10174})
+"""Wrong last sequence or message, duplicate in a batch, incomplete or abandoned batch: the end is elsewhere."""
 STREAM_GONE = 10059
 
 SLOW = Counter("longshore_bus_errors_total", "Asynchronous errors of the connection", ["kind"])
@@ -350,7 +350,8 @@ class Stream:
         """Nothing of it, or nothing behind its first missing message, when the sequence is not the expected one.
 
         Many go as an atomic batch (ADR-50): a few syncs for all of it, and some milliseconds whatever its size. Few are
-        cheaper one behind the other, each naming the sequence it must follow; how many that is depends on the disk.
+        cheaper one behind the other, each naming the sequence and the message it must follow; how many that is depends
+        on the disk.
         """
         try:
             if len(batch) <= BATCH_SYNCS + BATCH_SECONDS / self._single:
@@ -369,6 +370,8 @@ class Stream:
                     **one.headers,
                     "Nats-Msg-Id": one.event_id,
                     "Nats-Expected-Last-Sequence": str(expected_last + index),
+                    # Without it, what follows a refused message could fit where the stream is longer than we think.
+                    "Nats-Expected-Last-Msg-Id": batch[index - 1].event_id if index else "",
                 },
             )
             for index, one in enumerate(batch)

@@ -191,7 +191,7 @@ USERS: tuple[UserSpec, ...] = (
     ),
     _service("scheduler", publish=("wake.job", "cmd.job.submit", *_reads("EV_SCHEDULER", "EV_JOB"))),
     _service("unrestrict_proxy"),
-    _service("storage"),
+    _service("storage", publish=_reads("EV_JOB")),
     _service("notifier", publish=_reads("EV_NOTIFIER", "EV_JOB")),
     UserSpec(
         name="worker",

@@ -18,12 +18,14 @@ from proto.job import (
     JobCancelled,
     JobCompleted,
     JobFailed,
+    JobFilesDeleted,
     JobInterrupted,
     JobItemCompleted,
     JobItemFailed,
     JobItemSkipped,
     JobPaused,
     JobPrioritised,
+    JobRenamed,
     JobResumed,
     JobRetried,
     JobStageEntered,
@@ -67,10 +69,16 @@ class JobView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     processing_at: datetime | None = None
     storing_at: datetime | None = None
     finished_at: datetime | None = None
+    files_deleted: int = 0
+    """Of the items that were done: their files were given up."""
 
     @property
     def size(self) -> int:
         return sum(item.size for item in self.items)
+
+    @property
+    def items_done(self) -> int:
+        return len(self.items) + self.files_deleted
 
 
 WANTED = frozenset(
@@ -91,9 +99,13 @@ WANTED = frozenset(
         "job.retried",
         "job.prioritised",
         "job.cancelled",
+        "job.renamed",
+        "job.files_deleted",
+        "job.batch_submitted",
+        "job.batch_started",
     }
 )
-"""Every event that changes a view; each carries `job_id`."""
+"""Every event that changes a view: those of batches carry `batch_id`, all others `job_id`."""
 
 
 def opened(event: JobSubmitted) -> JobView:
@@ -152,6 +164,10 @@ def evolve(view: JobView, event: Event) -> JobView:
             return replace(view, state="queued", finished_at=None, retry_at=None, items_failed=0)
         case JobPrioritised():
             return replace(view, priority=event.priority)
+        case JobRenamed():
+            return replace(view, options=replace(view.options, filename=event.filename))
+        case JobFilesDeleted():
+            return replace(view, items=(), files_deleted=view.files_deleted + len(view.items))
         case JobCancelled():
             return replace(view, state="cancelled", finished_at=event.at)
         case _:

@@ -1,86 +1,140 @@
-"""The projection of jobs, and every question that is asked of it."""
+"""The projection of jobs and batches, and every question that is asked of it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from datetime import date, datetime
 from uuid import UUID
 
 import asyncpg
 import msgspec
+from msgspec import Struct
 
 from libs.database import Connection
 from libs.eventstore.projection import Applied, Mark
-from proto.job import JobSubmitted
-from services.gateway import domain
 from services.gateway.domain import JobView
+from services.gateway.folding import Rows, fold, touched
 
-TABLES = ("gateway.jobs",)
+TABLES = ("gateway.jobs", "gateway.batches", "gateway.tallies", "gateway.days")
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(JobView).decode
 
-_SAVE = """
+# Each has its parameters as {0}, {1}, ... and a place for the condition under which it does anything.
+_JOBS = """
 insert into gateway.jobs (job_id, number, owner, batch_id, state, submitted_at, doc)
-select * from unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::uuid[], $5::text[], $6::timestamptz[], $7::bytea[])
-{condition}
-on conflict (job_id) do update set state = excluded.state, doc = excluded.doc
+select * from unnest({0}::uuid[], {1}::bigint[], {2}::uuid[], {3}::uuid[], {4}::text[], {5}::timestamptz[],
+  {6}::bytea[])
+where {only} on conflict (job_id) do update set state = excluded.state, doc = excluded.doc
 """
-_SAVE_ALONE = _SAVE.format(condition="")
-
-# The mark moves and the rows are saved, or neither: one statement is one transaction.
-_SAVE_AND_MOVE = f"""
-with moved as (
-  insert into gateway.checkpoints as c (name, txid, position, sequence, epoch) values ($8, $9, $10, $11, '')
-  on conflict (name) do update set txid = excluded.txid, position = excluded.position, sequence = excluded.sequence,
-    updated_at = now() where c.sequence = $12
-  returning 1
-), saved as ({_SAVE.format(condition="where exists (select from moved)")})
-select exists (select from moved)
+_BATCHES = """
+insert into gateway.batches (batch_id, owner, label, url, folder, size, held, submitted_at, started_at)
+select * from unnest({0}::uuid[], {1}::uuid[], {2}::text[], {3}::text[], {4}::text[], {5}::int[], {6}::bool[],
+  {7}::timestamptz[], {8}::timestamptz[])
+where {only} on conflict (batch_id) do nothing
+"""
+_STARTED = """
+update gateway.batches b set started_at = u.at from unnest({0}::uuid[], {1}::timestamptz[]) u(batch_id, at)
+where b.batch_id = u.batch_id and {only}
+"""
+_TALLIES = """
+insert into gateway.tallies as t (owner, state, jobs) select * from unnest({0}::uuid[], {1}::text[], {2}::bigint[])
+where {only} on conflict (owner, state) do update set jobs = t.jobs + excluded.jobs
+"""
+_DAYS = """
+insert into gateway.days as d (owner, day, submitted, completed, failed, bytes, seconds)
+select * from unnest({0}::uuid[], {1}::date[], {2}::bigint[], {3}::bigint[], {4}::bigint[], {5}::bigint[],
+  {6}::float8[])
+where {only} on conflict (owner, day) do update set submitted = d.submitted + excluded.submitted,
+  completed = d.completed + excluded.completed, failed = d.failed + excluded.failed,
+  bytes = d.bytes + excluded.bytes, seconds = d.seconds + excluded.seconds
+"""
+_MOVE = """
+insert into gateway.checkpoints as c (name, txid, position, sequence, epoch) values ($1, $2, $3, $4, '')
+on conflict (name) do update set txid = excluded.txid, position = excluded.position, sequence = excluded.sequence,
+  updated_at = now() where c.sequence = $5
+returning 1
 """
 
 
 async def apply(conn: Connection, batch: Sequence[Applied]) -> None:
-    """A whole batch in two statements: load what it touches, fold in memory, save what changed."""
-    await conn.execute(_SAVE_ALONE, *await _folded(conn, batch))
+    """A whole batch: load what it touches, fold in memory, save what changed."""
+    for statement, values in _statements(await _folded(conn, batch)):
+        numbered = (f"${n}" for n in range(1, len(values) + 1))
+        await conn.execute(statement.format(*numbered, only="true"), *values)
 
 
 async def commit(pool: asyncpg.Pool, batch: Sequence[Applied], mark: Mark) -> bool:
-    """As `apply`, with the mark in the second statement."""
+    """As `apply`, in one statement with the mark, which is one transaction: the mark moves and the rows are saved, or
+    neither."""
     async with pool.acquire() as conn:
-        moved: bool = await conn.fetchval(
-            _SAVE_AND_MOVE,
-            *await _folded(conn, batch),
-            mark.name,
-            mark.position.txid,
-            mark.position.number,
-            mark.sequence,
-            mark.before,
-        )
+        parts: list[str] = [f"moved as ({_MOVE})"]
+        given: list[object] = [mark.name, mark.position.txid, mark.position.number, mark.sequence, mark.before]
+        for statement, values in _statements(await _folded(conn, batch)):
+            numbered = (f"${len(given) + n}" for n in range(1, len(values) + 1))
+            done = statement.format(*numbered, only="exists (select from moved)")
+            parts.append(f"part{len(parts)} as ({done})")
+            given += values
+        moved: bool = await conn.fetchval(f"with {', '.join(parts)} select exists (select from moved)", *given)
     return moved
 
 
-async def _folded(conn: Connection, batch: Sequence[Applied]) -> tuple[object, ...]:
-    opened = {one.event.job_id: domain.opened(one.event) for one in batch if isinstance(one.event, JobSubmitted)}
-    touched = {cast("UUID", getattr(one.event, "job_id")) for one in batch} - opened.keys()  # noqa: B009 - every wanted event has it
-    views = dict(opened)
-    if touched:
-        rows = await conn.fetch("select doc from gateway.jobs where job_id = any($1)", list(touched))
-        views |= {view.job_id: view for view in (_decode(row["doc"]) for row in rows)}
-    for one in batch:
-        if not isinstance(one.event, JobSubmitted):
-            job_id = getattr(one.event, "job_id")  # noqa: B009 - see above
-            views[job_id] = domain.evolve(views[job_id], one.event)
-    done = list(views.values())
-    return (
-        [v.job_id for v in done],
-        [v.number for v in done],
-        [v.owner for v in done],
-        [v.batch_id for v in done],
-        [v.state for v in done],
-        [v.submitted_at for v in done],
-        [_encode(v) for v in done],
+async def _folded(conn: Connection, batch: Sequence[Applied]) -> Rows:
+    events = [one.event for one in batch]
+    wanted = touched(events)
+    rows = await conn.fetch("select doc from gateway.jobs where job_id = any($1)", list(wanted)) if wanted else []
+    return fold({view.job_id: view for view in (_decode(row["doc"]) for row in rows)}, events)
+
+
+def _statements(rows: Rows) -> list[tuple[str, tuple[list[object], ...]]]:
+    """Those that have something to save, with their parameters, a list for each column."""
+    fresh = {one.batch_id for one in rows.batches}
+    jobs = rows.jobs.values()
+    tables: tuple[tuple[str, list[tuple[object, ...]]], ...] = (
+        (
+            _JOBS,
+            [(v.job_id, v.number, v.owner, v.batch_id, v.state, v.submitted_at, _encode(v)) for v in jobs],
+        ),
+        (
+            _BATCHES,
+            [
+                (b.batch_id, b.owner, b.label, b.url, b.folder, b.size, b.held, b.at, rows.started.get(b.batch_id))
+                for b in rows.batches
+            ],
+        ),
+        (_STARTED, [(batch_id, at) for batch_id, at in rows.started.items() if batch_id not in fresh]),
+        (_TALLIES, [(owner, state, change) for (owner, state), change in rows.tallies.items() if change]),
+        (
+            _DAYS,
+            [
+                (owner, day, d.submitted, d.completed, d.failed, d.bytes, d.seconds)
+                for (owner, day), d in rows.days.items()
+            ],
+        ),
     )
+    return [(statement, tuple(map(list, zip(*table, strict=True)))) for statement, table in tables if table]
+
+
+class BatchView(Struct, frozen=True, kw_only=True):
+    batch_id: UUID
+    url: str
+    folder: str | None
+    size: int
+    held: bool
+    """Submitted held and not started yet."""
+    submitted_at: datetime
+    job_ids: tuple[UUID, ...]
+    states: dict[str, int]
+    """How many of its jobs are in which state."""
+
+
+class DayView(Struct, frozen=True, kw_only=True):
+    day: date
+    submitted: int
+    completed: int
+    failed: int
+    bytes: int
+    seconds: float
 
 
 class Jobs:
@@ -112,15 +166,60 @@ class Jobs:
         self, owner: UUID | None, states: Sequence[str] | None, limit: int, offset: int
     ) -> tuple[list[JobView], int]:
         """Newest first, and how many there are under the filter."""
-        where = "($1::uuid is null or owner = $1) and ($2::text[] is null or state = any($2))"
         chosen = list(states) if states is not None else None
-        async with self._pool.acquire() as conn:
-            rows = await conn.fetch(
-                f"select doc from gateway.jobs where {where} order by number desc limit $3 offset $4",
-                owner,
-                chosen,
-                limit,
-                offset,
-            )
-            total = await conn.fetchval(f"select count(*) from gateway.jobs where {where}", owner, chosen)
-        return [_decode(row["doc"]) for row in rows], int(total)
+        rows = await self._pool.fetch(
+            "select doc from gateway.jobs where ($1::uuid is null or owner = $1)"
+            " and ($2::text[] is null or state = any($2)) order by number desc limit $3 offset $4",
+            owner,
+            chosen,
+            limit,
+            offset,
+        )
+        counted = await self.counted(owner)
+        total = sum(n for state, n in counted.items() if chosen is None or state in chosen)
+        return [_decode(row["doc"]) for row in rows], total
+
+    async def counted(self, owner: UUID | None) -> dict[str, int]:
+        """How many jobs are in which state now."""
+        rows = await self._pool.fetch(
+            "select state, sum(jobs)::bigint as jobs from gateway.tallies where ($1::uuid is null or owner = $1)"
+            " group by state",
+            owner,
+        )
+        return {row["state"]: row["jobs"] for row in rows}
+
+    async def days(self, owner: UUID | None, first: date) -> list[DayView]:
+        """From `first` on, the days on which anything happened, oldest first."""
+        rows = await self._pool.fetch(
+            "select day, sum(submitted)::bigint as submitted, sum(completed)::bigint as completed,"
+            " sum(failed)::bigint as failed, sum(bytes)::bigint as bytes, sum(seconds) as seconds"
+            " from gateway.days where ($1::uuid is null or owner = $1) and day >= $2 group by day order by day",
+            owner,
+            first,
+        )
+        return [DayView(**row) for row in rows]
+
+    async def batch(self, batch_id: UUID, owner: UUID | None) -> BatchView | None:
+        row = await self._pool.fetchrow(
+            "select url, folder, size, held and started_at is null as held, submitted_at from gateway.batches"
+            " where batch_id = $1 and ($2::uuid is null or owner = $2)",
+            batch_id,
+            owner,
+        )
+        if row is None:
+            return None
+        jobs = await self._pool.fetch(
+            "select job_id, state from gateway.jobs where batch_id = $1 order by number", batch_id
+        )
+        states: dict[str, int] = {}
+        for job in jobs:
+            states[job["state"]] = states.get(job["state"], 0) + 1
+        return BatchView(batch_id=batch_id, job_ids=tuple(job["job_id"] for job in jobs), states=states, **row)
+
+    async def batches(self, owner: UUID, limit: int) -> list[BatchView]:
+        """Newest first."""
+        rows = await self._pool.fetch(
+            "select batch_id from gateway.batches where owner = $1 order by submitted_at desc limit $2", owner, limit
+        )
+        found = [await self.batch(row["batch_id"], owner) for row in rows]
+        return [one for one in found if one is not None]

@@ -140,16 +140,17 @@ def admit(job: Job, at: datetime) -> Decision:
     return [JobAdmitted(job_id=job.job_id, owner=job.owner, attempt=job.attempt + 1, at=at)]
 
 
-def claim(job: Job, command: ClaimAttempt, at: datetime) -> Decision:
-    """A ticket that comes a second time, by another worker, means the first worker is gone: the new one takes over
-    under a new attempt number, which shuts the old one out should it still be alive."""
+def claim(job: Job, command: ClaimAttempt, at: datetime, *, held: bool) -> Decision:
+    """A ticket that comes a second time, by another worker, means that the first is gone, unless it is known to run
+    the job (`held`): the queue may have forgotten who has what. The new one takes over under a new attempt number,
+    which shuts the old one out should it still be alive."""
     if command.attempt != job.attempt:
         return _stale(job, command.attempt)
     if job.state == "admitted":
         return [_started(job, job.attempt, command.worker_id, at)]
     if job.state in RUNNING and job.worker_id == command.worker_id:
         return []
-    if job.state in RUNNING:
+    if job.state in RUNNING and not held:
         following = job.attempt + 1
         return [
             JobInterrupted(job_id=job.job_id, owner=job.owner, attempt=job.attempt, reason="worker_lost", at=at),

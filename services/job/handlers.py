@@ -216,9 +216,12 @@ async def _held_batch(command: StartBatch | RenameJobs, store: EventStore) -> tu
 
 async def claim_attempt(command: ClaimAttempt, call: Call, ledger: Ledger, leases: Leases) -> Answer:
     leases.seen(command.worker_id)
-    job, position = await ledger.change(
-        command.job_id, lambda job: domain.claim(job, command, ledger.clock()), call.meta
-    )
+
+    def decide(job: domain.Job) -> domain.Decision:
+        return domain.claim(job, command, ledger.clock(), held=leases.runs(job.worker_id, job.job_id))
+
+    job, position = await ledger.change(command.job_id, decide, call.meta)
+    leases.claimed(command.worker_id, command.job_id)
     claimed = Claimed(
         job_id=job.job_id, owner=job.owner, attempt=job.attempt, url=job.url, options=job.options, done_items=job.items
     )

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
 import asyncpg
 
 from libs.calls import Answer, Call
+from libs.database import Connection
 from libs.eventstore import Any as AnyVersion
 from libs.eventstore import EventStore, NoStream, Write
-from libs.message import Refused, new_id
+from libs.eventstore.projection import Applied
+from libs.message import Meta, Refused, new_id
+from proto.job import JobFilesDeleted
 from proto.storage import (
     DeleteFile,
     FileDeleted,
@@ -119,23 +123,36 @@ async def delete_file(
     command: DeleteFile, call: Call, pool: asyncpg.Pool, store: EventStore, target: LocalTarget
 ) -> Answer:
     file = await _visible(command, pool)
-    event = FileDeleted(file_id=file.file_id, owner=file.owner, job_id=file.job_id, at=datetime.now(UTC))
     async with store.transaction() as tx:
-        places = await tx.append(
-            [
-                Write(
-                    stream_id=file.file_id,
-                    kind="file",
-                    expected=AnyVersion(),
-                    events=[event],
-                    meta=call.meta,
-                    tenant=file.owner,
-                )
-            ]
-        )
+        places = await tx.append([_deleted(file, call.meta, datetime.now(UTC))])
         await views.remove(tx.conn, file.file_id)
     await asyncio.to_thread(target.delete, file.location)
     return Answer(position=places[-1])
+
+
+DELETIONS = frozenset({"job.files_deleted"})
+
+
+async def delete_files(
+    conn: Connection, batch: Sequence[Applied], store: EventStore, target: LocalTarget, at: datetime
+) -> None:
+    """What the owner of a job gave up. The bytes first: a crash then leaves a record, which comes here again."""
+    wanted = [file_id for one in batch if isinstance(one.event, JobFilesDeleted) for file_id in one.event.file_ids]
+    files = await views.some(conn, wanted)
+    for file in files:
+        await asyncio.to_thread(target.delete, file.location)
+    if files:
+        meta = Meta(correlation=new_id(), actor="service:storage")
+        await store.append(conn, [_deleted(file, meta, at) for file in files])
+        for file in files:
+            await views.remove(conn, file.file_id)
+
+
+def _deleted(file: StoredFile, meta: Meta, at: datetime) -> Write:
+    event = FileDeleted(file_id=file.file_id, owner=file.owner, job_id=file.job_id, at=at)
+    return Write(
+        stream_id=file.file_id, kind="file", expected=AnyVersion(), events=[event], meta=meta, tenant=file.owner
+    )
 
 
 async def read_file(query: ReadFile, pool: asyncpg.Pool) -> Answer:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 
 from libs.calls import serve
+from libs.database import Connection
+from libs.eventstore.projection import Applied, Follower
 from libs.runtime import Resources, Service, ServiceSettings
 from libs.sealing import LinkSigner
 from proto import REGISTRY
 from services.storage.app import FileServer
-from services.storage.handlers import HANDLERS
+from services.storage.handlers import DELETIONS, HANDLERS, delete_files
 from services.storage.targets.local import LocalTarget
 
 
@@ -18,6 +21,20 @@ from services.storage.targets.local import LocalTarget
 async def start(settings: ServiceSettings, resources: Resources) -> AsyncIterator[None]:
     pool, bus, store = await resources.event_source(settings, "storage", REGISTRY)
     target = LocalTarget(settings.data_dir / "files", settings.data_dir / "work")
+
+    async def delete(conn: Connection, batch: Sequence[Applied]) -> None:
+        await delete_files(conn, batch, store, target, datetime.now(UTC))
+
+    follower = Follower(
+        "storage.deletions",
+        pool,
+        "storage",
+        lambda after: bus.follow("EV_JOB", after, only=DELETIONS),
+        REGISTRY,
+        DELETIONS,
+        delete,
+    )
+    resources.spawn(follower.run(), "deletions")
     await serve(bus, "storage", HANDLERS, {"pool": pool, "store": store, "target": target})
     resources.mount("/files", FileServer(pool, target, LinkSigner(settings.secret_key, "files")))
     yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 from uuid import UUID
 
@@ -40,6 +41,11 @@ async def remove(conn: Connection, file_id: UUID) -> None:
 async def by_item(conn: Connection, job_id: UUID, key: str) -> StoredFile | None:
     row = await conn.fetchrow(f"select {_COLUMNS} from storage.files where job_id = $1 and key = $2", job_id, key)
     return StoredFile(**row) if row else None
+
+
+async def some(conn: Connection, file_ids: Sequence[UUID]) -> list[StoredFile]:
+    rows = await conn.fetch(f"select {_COLUMNS} from storage.files where file_id = any($1)", list(file_ids))
+    return [StoredFile(**row) for row in rows]
 
 
 async def by_id(conn: Connection, file_id: UUID) -> StoredFile | None:

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
+import sys
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import dramatiq
+import msgspec
 from dramatiq import Worker
 
+from libs import bus as buses
 from libs.broker import JetStreamBroker
+from libs.bus import WorkItem
+from libs.bus.topology import CONSUMERS, SECOND
+from tests.conformance.conftest import Installation
 
 QUEUE = "download"
 
@@ -161,3 +170,100 @@ async def test_a_worker_goes_on_when_the_queue_was_away(installation):
         await until_empty(installation)
 
     assert sorted(actor.bodies) == [b"0", b"0", b"1"]
+
+
+async def test_what_no_hand_is_free_for_stays_in_the_queue(installation: Installation) -> None:
+    topology = await installation.bus("topology")
+    await sent(installation, 6)
+    async with working(installation, slots=2) as actor:
+        await actor.began(2)
+        queue = await topology.api(f"CONSUMER.INFO.WORK.{QUEUE}")
+
+    assert (queue["num_ack_pending"], queue["num_pending"]) == (2, 4)
+
+
+HOLDER = """
+import asyncio, sys
+from pathlib import Path
+import dramatiq
+from libs import bus as buses
+from libs.broker import JetStreamBroker
+
+async def hold(url: str, seed: str) -> None:
+    bus = await buses.open(url, user="worker", seed=Path(seed))
+    loop = asyncio.get_running_loop()
+    def decode(item):
+        return dramatiq.Message(queue_name="download", actor_name="run", args=(item.delivered,), kwargs={}, options={})
+    broker = JetStreamBroker(loop, lambda queue: bus.work_queue("WORK", queue), decode, 1)
+    def run(delivered: int) -> None:
+        print("began", delivered, flush=True)
+        asyncio.run_coroutine_threadsafe(asyncio.Event().wait(), loop).result()
+    dramatiq.actor(broker=broker, queue_name="download", actor_name="run")(run)
+    await asyncio.to_thread(dramatiq.Worker(broker, queues={"download"}, worker_threads=1).start)
+    await asyncio.Event().wait()
+
+asyncio.run(hold(*sys.argv[1:]))
+"""
+"""A worker process that takes one ticket, says so, and never ends by itself."""
+
+
+async def impatient(installation: Installation) -> None:
+    """The queue gives a silent worker's ticket away after two seconds, not thirty."""
+    [spec] = [one for one in CONSUMERS if one.name == QUEUE]
+    spec = msgspec.structs.replace(spec, config={**spec.config, "ack_wait": 2 * SECOND})
+    await buses.ensure_topology(await installation.bus("topology"), (), [spec])
+
+
+async def test_the_ticket_of_a_killed_worker_process_comes_again_as_its_second_delivery(
+    installation: Installation,
+) -> None:
+    await impatient(installation)
+    await sent(installation, 1)
+    servers = installation.servers
+    holder = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", HOLDER, servers.nats_url, str(servers.nats_seeds["worker"])),
+        cwd=Path(__file__).parents[2],
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert holder.stdout is not None
+    try:
+        async with asyncio.timeout(30):
+            first = await holder.stdout.readline()
+    finally:
+        holder.kill()
+        await holder.wait()
+    queue = (await installation.bus("worker")).work_queue("WORK", QUEUE)
+    again: list[WorkItem] = []
+    async with asyncio.timeout(30):
+        while not again:
+            again = await queue.fetch(1, 30)
+        await queue.ack(again[0])
+    await queue.close()
+
+    assert first == b"began 1\n"
+    assert [(one.body, one.delivered) for one in again] == [(b"0", 2)]
+    assert await waiting(installation) == 0
+
+
+async def test_a_worker_takes_no_more_than_it_has_hands_for_when_the_server_was_killed(
+    installation: Installation,
+) -> None:
+    topology = await installation.bus("topology")
+    await sent(installation, 1)
+    async with working(installation, slots=2) as first:
+        await first.began(1)
+        async with asyncio.timeout(30):
+            while (await topology.api(f"CONSUMER.INFO.WORK.{QUEUE}"))["num_waiting"] != 1:
+                await asyncio.sleep(0.05)  # the server tells nobody that the free hand asks
+        os.kill(installation.servers.nats.child.pid, signal.SIGKILL)
+        async with asyncio.timeout(30):
+            await installation.servers.restarted.wait()
+        job = await installation.bus("job")
+        for number in (1, 2, 3):
+            await job.enqueue("work.run.download.5", str(number).encode(), f"ticket {number}")
+        await first.began(2)
+        async with working(installation, slots=4) as second:
+            await second.began(2)
+            begun = sorted([*first.bodies, *second.bodies])
+
+    assert begun == [b"0", b"1", b"2", b"3"]

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from pathlib import Path
 
+import nkeys
 import pytest
 
 from libs import bus as buses
-from libs.bus import TimedOut, Unreachable
+from libs.bus import BusError, TimedOut, Unreachable
 from libs.eventstore.relay import Relay
 from libs.feed import Outgoing, SinkGone, WrongSequence
 from libs.message import new_id
+from tests.conformance.conftest import Installation
 from tests.support.events import opening, prioritised, submitted, write
 
 STREAM = "EV_JOB"
@@ -60,7 +63,7 @@ async def test_who_is_not_answered_in_time_is_told_that_the_outcome_is_unknown(i
 
     await auth.answer("cmd.auth.log_in", "auth", never)
     with pytest.raises(TimedOut):
-        await gateway.ask("cmd.auth.log_in", b"{}", timeout=0.2)
+        await gateway.ask("cmd.auth.log_in", b"{}", timeout=2)
     assert asked.is_set()
 
 
@@ -98,6 +101,16 @@ async def test_nothing_is_added_behind_a_wrong_end(installation, count: int):
     await stream.publish([outgoing(0)], 0)
     with pytest.raises(WrongSequence):
         await stream.publish([outgoing(n) for n in range(1, count + 1)], 7)
+
+    assert await stream.last_sequence() == 1
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 400])
+async def test_nothing_is_added_by_who_has_missed_the_last_message(installation: Installation, count: int) -> None:
+    stream = (await installation.bus("job")).stream(STREAM)
+    await stream.publish([outgoing(0)], 0)
+    with pytest.raises(WrongSequence):
+        await stream.publish([outgoing(n) for n in range(1, count + 1)], 0)
 
     assert await stream.last_sequence() == 1
 
@@ -179,3 +192,26 @@ async def test_nobody_comes_in_under_anothers_name(installation):
     servers = installation.servers
     with pytest.raises(Unreachable):
         await buses.open(servers.nats_url, user="job", seed=None, patience=1)
+
+
+async def test_a_seed_that_the_server_does_not_know_opens_nothing(installation: Installation, tmp_path: Path) -> None:
+    servers = installation.servers
+    unknown = tmp_path / "unknown.seed"
+    unknown.write_bytes(nkeys.encode_seed(os.urandom(32), nkeys.PREFIX_BYTE_USER))
+    with pytest.raises(Unreachable):
+        await buses.open(servers.nats_url, user="job", seed=unknown, patience=1)
+
+    assert (await installation.bus("job")).connected
+
+
+async def test_anothers_name_gives_nobody_its_rights(installation: Installation) -> None:
+    servers = installation.servers
+    bus = await buses.open(servers.nats_url, user="job", seed=servers.nats_seeds["storage"])
+    try:
+        with pytest.raises(BusError):
+            await bus.ask("work.run.download.5", b"{}", timeout=0.2)
+    finally:
+        await bus.close()  # flushes: the server has seen the ticket, and what it did with it is done
+    job = await installation.bus("job")
+
+    assert (await job.api("STREAM.INFO.WORK"))["state"]["messages"] == 0

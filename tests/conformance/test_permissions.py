@@ -74,7 +74,7 @@ MAY_NOT_PUBLISH = {
     ],
     "scheduler": ["cmd.job.cancel", "cmd.auth.create_user", "work.run.download.5"],
     "unrestrict_proxy": ["cmd.job.submit", "wake.job", "$JS.API.CONSUMER.CREATE.EV_JOB.f1"],
-    "storage": ["cmd.job.submit", "progress.o.j", "$JS.API.CONSUMER.CREATE.EV_JOB.f1"],
+    "storage": ["cmd.job.submit", "progress.o.j", "$JS.API.CONSUMER.CREATE.EV_AUTH.f1"],
     "notifier": ["cmd.job.submit", "$JS.API.CONSUMER.CREATE.EV_AUTH.f1", "wake.job"],
     "worker": [
         "cmd.job.submit",

@@ -132,25 +132,31 @@ def test_the_job_of_another_owner_is_answered_as_absent(decision):
 def test_the_claim_of_the_admitted_attempt_starts_it():
     job = state_after(HISTORIES["admitted"])
 
-    assert domain.claim(job, p.ClaimAttempt(job_id=JOB, attempt=1, worker_id=WORKER), AT) == [started()]
+    assert domain.claim(job, p.ClaimAttempt(job_id=JOB, attempt=1, worker_id=WORKER), AT, held=False) == [started()]
 
 
 def test_a_claim_that_is_repeated_by_its_worker_changes_nothing():
     job = state_after(RUNNING)
 
-    assert domain.claim(job, p.ClaimAttempt(job_id=JOB, attempt=1, worker_id=WORKER), AT) == []
+    assert domain.claim(job, p.ClaimAttempt(job_id=JOB, attempt=1, worker_id=WORKER), AT, held=True) == []
 
 
 def test_a_second_worker_with_the_same_ticket_gets_a_higher_attempt_that_shuts_the_first_out():
     job = state_after(RUNNING)
 
-    decision = domain.claim(job, p.ClaimAttempt(job_id=JOB, attempt=1, worker_id=OTHER), AT)
+    decision = domain.claim(job, p.ClaimAttempt(job_id=JOB, attempt=1, worker_id=OTHER), AT, held=False)
 
     assert tags(decision) == ["JobInterrupted", "JobAdmitted", "JobStarted"]
     after = state_after((*RUNNING, *decision))
     assert (after.attempt, after.worker_id) == (2, OTHER)
     late = p.ReportCompleted(job_id=JOB, attempt=1, engine="http", items=(ITEM,))
     assert tags(domain.report_completed(after, late, AT)) == ["refused:StaleAttempt"]
+
+
+def test_a_ticket_that_the_queue_gave_out_twice_leaves_the_job_with_the_worker_that_runs_it():
+    decision = domain.claim(state_after(RUNNING), p.ClaimAttempt(job_id=JOB, attempt=1, worker_id=OTHER), AT, held=True)
+
+    assert tags(decision) == ["refused:StaleAttempt"]
 
 
 @pytest.mark.parametrize("state", ["queued", "admitted", "completed", "failed", "cancelled", "held"])
