@@ -128,6 +128,9 @@ REPORTS = (
 """Commands of a worker about the attempt it holds; nobody else may speak for an attempt."""
 NO_ATTEMPTS = (*(f"cmd.job.{verb}" for verb in REPORTS), "cmd.job.lose_worker")
 
+OPENED = "q.unrestrict_proxy.cookies"
+"""Cookies with their values: for the worker that needs them, and for nobody who asks on behalf of people."""
+
 
 def _reads(*streams: str) -> tuple[str, ...]:
     """What it takes to follow a stream from a mark of one's own."""
@@ -172,7 +175,7 @@ USERS: tuple[UserSpec, ...] = (
     _service(
         "gateway",
         hear=("progress.*.*",),
-        never=NO_ATTEMPTS,
+        never=(*NO_ATTEMPTS, OPENED),
         publish=(
             *_asks("auth", "job", "scheduler", "unrestrict_proxy", "storage", "notifier"),
             *_reads(*EVENTS),
@@ -200,6 +203,7 @@ USERS: tuple[UserSpec, ...] = (
             *(f"cmd.job.{verb}" for verb in REPORTS),
             "cmd.storage.store",
             "q.unrestrict_proxy.classify",
+            OPENED,
             *(f"$JS.API.CONSUMER.MSG.NEXT.WORK.{queue}" for queue in QUEUES),
             *(f"$JS.ACK.WORK.{queue}.>" for queue in QUEUES),
         ),
@@ -208,7 +212,7 @@ USERS: tuple[UserSpec, ...] = (
     UserSpec(
         name="cli",
         hear=("progress.*.*",),
-        never=tuple(f"cmd.job.{verb}" for verb in REPORTS),
+        never=(*(f"cmd.job.{verb}" for verb in REPORTS), OPENED),
         publish=(
             *_asks(*SERVICES),
             *_reads(*EVENTS),

@@ -19,7 +19,12 @@ async def start(settings: ServiceSettings, resources: Resources) -> AsyncIterato
         bus,
         "unrestrict_proxy",
         HANDLERS,
-        {"pool": pool, "store": store, "sealer": Sealer(settings.secret_key, "host-account")},
+        {
+            "pool": pool,
+            "store": store,
+            "sealer": Sealer(settings.secret_key, "host-account"),
+            "cookie_sealer": Sealer(settings.secret_key, "cookies"),
+        },
     )
     yield
 

@@ -8,7 +8,7 @@ from libs.calls import Call
 from libs.message import Meta, new_id
 from libs.sealing import CannotOpen, Sealer
 from proto.auth import CreateUser, IssueKey
-from proto.unrestrict_proxy import AddHostAccount
+from proto.unrestrict_proxy import AddHostAccount, Cookie, PutCookies, ReadCookies
 from services.auth import handlers as auth
 from services.notifier import handlers as notifier
 from services.unrestrict_proxy import handlers as unrestrict
@@ -44,6 +44,24 @@ async def test_a_host_accounts_secret_is_kept_sealed_and_opens_in_its_own_row_al
     ):
         with pytest.raises(CannotOpen):
             stranger.open(sealed, place)
+
+
+async def test_cookies_are_kept_sealed_and_opened_for_their_owner_alone(installation):
+    pool, store = await installation.pool("unrestrict_proxy"), await installation.store("unrestrict_proxy")
+    sealer, owner = Sealer(INSTALLATION, "cookies"), new_id()
+    cookie = Cookie(name="the name of theirs", value="the value of theirs", domain=".site.test")
+
+    await unrestrict.put_cookies(PutCookies(owner=owner, domain="site.test", cookies=(cookie,)), CALL, store, sealer)
+    mine = await unrestrict.read_cookies(ReadCookies(owner=owner, host="site.test"), pool, sealer)
+    foreign = await unrestrict.read_cookies(ReadCookies(owner=new_id(), host="site.test"), pool, sealer)
+    other_key = Sealer(INSTALLATION + "!", "cookies")
+    lost = await unrestrict.read_cookies(ReadCookies(owner=owner, host="site.test"), pool, other_key)
+
+    kept = await everything(pool, "unrestrict_proxy")
+    assert cookie.name not in kept
+    assert cookie.value not in kept
+    assert cookie.value not in repr(mine)
+    assert (mine.result, foreign.result, lost.result) == ([cookie], [], [])
 
 
 async def test_a_password_and_a_key_are_kept_as_hashes(installation):
