@@ -55,6 +55,8 @@ class Options(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unkn
     directory: Annotated[tuple[str, ...], Meta(max_length=8)] = ()
     filename: Annotated[str, Meta(max_length=255)] | None = None
     webhook_url: Link | None = None
+    progress_webhook: bool = False
+    """The webhook also hears of every stage."""
     fallback_urls: Annotated[tuple[Link, ...], Meta(max_length=20)] = ()
     max_items: Annotated[int, Meta(ge=1, le=10000)] | None = None
     container: Container | None = None
@@ -365,6 +367,19 @@ class JobWebhookRequested(Event, tag="job.webhook_requested", kw_only=True, froz
     url: Link
     link: Link
     folder: str | None
+    at: Instant
+    progress: bool = False
+
+
+class BatchWebhookRequested(Event, tag="job.batch_webhook_requested", kw_only=True, frozen=True):
+    """The address that hears of each job of a batch hears of its end as well."""
+
+    batch_id: UUID
+    owner: UUID
+    url: Link
+    link: str
+    folder: str | None
+    size: int
     at: Instant
 
 

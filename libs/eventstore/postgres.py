@@ -241,6 +241,10 @@ class EventStore:
             outcome,
         )
 
+    async def forget(self, conn: Connection, before: datetime) -> None:
+        """Outcomes that were remembered before then: who repeats a command later acts anew."""
+        await conn.execute(f"delete from {self.schema}.commands where at < $1", before)
+
     async def recall(self, command_id: UUID) -> Outcome | None:
         row = await self._pool.fetchrow(
             f"select request_hash, outcome from {self.schema}.commands where command_id = $1", command_id

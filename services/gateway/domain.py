@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from uuid import UUID
 
 from msgspec import Struct
@@ -79,6 +79,28 @@ class JobView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def items_done(self) -> int:
         return len(self.items) + self.files_deleted
+
+
+class BatchView(Struct, frozen=True, kw_only=True):
+    batch_id: UUID
+    url: str
+    folder: str | None
+    size: int
+    held: bool
+    """Submitted held and not started yet."""
+    submitted_at: datetime
+    job_ids: tuple[UUID, ...]
+    states: dict[str, int]
+    """How many of its jobs are in which state."""
+
+
+class DayView(Struct, frozen=True, kw_only=True):
+    day: date
+    submitted: int
+    completed: int
+    failed: int
+    bytes: int
+    seconds: float
 
 
 WANTED = frozenset(

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date
 from uuid import UUID
 
 import asyncpg
 import msgspec
-from msgspec import Struct
 
 from libs.database import Connection
 from libs.eventstore.projection import Applied, Mark
-from services.gateway.domain import JobView
+from services.gateway.domain import BatchView, DayView, JobView
 from services.gateway.folding import Rows, fold, touched
 
 TABLES = ("gateway.jobs", "gateway.batches", "gateway.tallies", "gateway.days")
@@ -113,28 +112,6 @@ def _statements(rows: Rows) -> list[tuple[str, tuple[list[object], ...]]]:
         ),
     )
     return [(statement, tuple(map(list, zip(*table, strict=True)))) for statement, table in tables if table]
-
-
-class BatchView(Struct, frozen=True, kw_only=True):
-    batch_id: UUID
-    url: str
-    folder: str | None
-    size: int
-    held: bool
-    """Submitted held and not started yet."""
-    submitted_at: datetime
-    job_ids: tuple[UUID, ...]
-    states: dict[str, int]
-    """How many of its jobs are in which state."""
-
-
-class DayView(Struct, frozen=True, kw_only=True):
-    day: date
-    submitted: int
-    completed: int
-    failed: int
-    bytes: int
-    seconds: float
 
 
 class Jobs:

@@ -14,6 +14,7 @@ from proto.job import (
     BatchNotHeld,
     BatchStarted,
     BatchSubmitted,
+    BatchWebhookRequested,
     JobRenamed,
     RenameJobs,
     StartBatch,
@@ -22,18 +23,35 @@ from proto.job import (
 from services.job.domain import Decision, Job, not_found, wrong_state
 
 
-def submit(command: SubmitJobs, batch_id: UUID, at: datetime) -> BatchSubmitted:
-    return BatchSubmitted(
-        batch_id=batch_id,
-        owner=command.owner,
-        dialect=command.dialect,
-        label=command.batch_label,
-        size=len(command.requests),
-        held=all(r.held for r in command.requests),
-        at=at,
-        url=command.batch_url,
-        folder=command.batch_folder,
-    )
+def submit(command: SubmitJobs, batch_id: UUID, at: datetime) -> list[Event]:
+    """What opens the batch's stream."""
+    events: list[Event] = [
+        BatchSubmitted(
+            batch_id=batch_id,
+            owner=command.owner,
+            dialect=command.dialect,
+            label=command.batch_label,
+            size=len(command.requests),
+            held=all(r.held for r in command.requests),
+            at=at,
+            url=command.batch_url,
+            folder=command.batch_folder,
+        )
+    ]
+    hook = command.requests[0].options.webhook_url
+    if hook is not None:
+        events.append(
+            BatchWebhookRequested(
+                batch_id=batch_id,
+                owner=command.owner,
+                url=hook,
+                link=command.batch_url,
+                folder=command.batch_folder,
+                size=len(command.requests),
+                at=at,
+            )
+        )
+    return events
 
 
 class Batch(Struct, frozen=True, kw_only=True):

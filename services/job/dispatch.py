@@ -16,7 +16,7 @@ import structlog
 
 from libs import telemetry
 from libs.bus import Bus, BusError
-from libs.eventstore import WrongVersion
+from libs.eventstore import EventStore, WrongVersion
 from libs.message import Meta, Refused
 from proto.job import Ticket
 from services.job import domain, views
@@ -29,6 +29,8 @@ SWEEP_SECONDS = 2.0
 UNCLAIMED_GRACE = timedelta(seconds=8)
 CLAIM_GRACE = timedelta(seconds=2)
 """A running attempt younger than this is not taken from its worker: the worker's heartbeat may still be on its way."""
+REMEMBERED = timedelta(hours=24)
+"""How long a repeated submission is answered as the first time."""
 INTAKE_SECONDS = 1.0
 """How long taking jobs goes before starting them."""
 LOCK = 0x4A4F_4244  # any constant; advisory locks share one space per database
@@ -37,8 +39,11 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Dispatcher:
-    def __init__(self, url_pool: asyncpg.Pool, ledger: Ledger, bus: Bus, leases: Leases, host_limit: int) -> None:
-        self._pool = url_pool
+    def __init__(
+        self, pool: asyncpg.Pool, store: EventStore, ledger: Ledger, bus: Bus, leases: Leases, host_limit: int
+    ) -> None:
+        self._pool = pool
+        self._store = store
         self._ledger = ledger
         self._bus = bus
         self._leases = leases
@@ -111,6 +116,7 @@ class Dispatcher:
 
     async def _sweep(self, conn: asyncpg.pool.PoolConnectionProxy[asyncpg.Record]) -> None:
         now = self._ledger.clock()
+        await self._store.forget(conn, now - REMEMBERED)
         for one in await views.unclaimed(conn, now, UNCLAIMED_GRACE):
             with telemetry.span("job.ticket_again", link=(await self._ledger.origin(one.job_id)).traceparent):
                 await self._send(one.job_id, one.attempt, one.priority, again=f":{now.timestamp():.0f}")

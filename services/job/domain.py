@@ -129,6 +129,7 @@ def _open(command: SubmitJobs, request: Request, number: int, at: datetime) -> l
                 link=request.url,
                 folder="/".join(options.directory) or None,
                 at=at,
+                progress=options.progress_webhook,
             )
         )
     return events

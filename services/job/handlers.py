@@ -76,13 +76,13 @@ async def submit_jobs(
         streams = [opened(events, call.meta) for events in domain.submit(command, numbers, at)]
         writes = [write for write, _ in streams]
         if command.batch_id is not None:
-            batch = batches.submit(command, command.batch_id, at)
+            opening = batches.submit(command, command.batch_id, at)
             writes.append(
                 Write(
                     stream_id=command.batch_id,
                     kind="batch",
                     expected=NoStream(),
-                    events=(batch,),
+                    events=opening,
                     meta=call.meta,
                     tenant=command.owner,
                 )

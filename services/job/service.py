@@ -46,7 +46,7 @@ async def start(settings: JobSettings, resources: Resources) -> AsyncIterator[No
         ledger.changed.set()
 
     await bus.listen("wake.job", woken)
-    resources.spawn(Dispatcher(pool, ledger, bus, leases, settings.host_limit).run(), "dispatcher")
+    resources.spawn(Dispatcher(pool, store, ledger, bus, leases, settings.host_limit).run(), "dispatcher")
     yield
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 from datetime import datetime, timedelta
+from uuid import UUID
 
 import msgspec
 from msgspec import Struct
 
-from proto.job import JobCompleted, JobFailed
+from proto.job import JobCompleted, JobFailed, JobStageEntered
 
 DELAYS = tuple(timedelta(seconds=s) for s in (5, 30, 180, 900, 3600))
 """Before the second and each later try; after the last there is none."""
@@ -23,6 +24,8 @@ class Hook(Struct, frozen=True):
     link: str
     folder: str | None
     first_file: str | None
+    progress: bool = False
+    """Whether every stage is told."""
 
 
 def body(event: JobCompleted | JobFailed, hook: Hook) -> bytes:
@@ -41,13 +44,60 @@ def body(event: JobCompleted | JobFailed, hook: Hook) -> bytes:
                 "items": event.items_done,
             }
         )
+    # What the site does not have, or not for us, is nobody's fault here.
+    kind = ("job_warning", "warning") if event.failure.kind == "content" else ("job_failed", "failed")
     return msgspec.json.encode(
         {
-            "type": "job_failed",
-            "status": "failed",
+            "type": kind[0],
+            "status": kind[1],
             **common,
             "error": event.failure.message,
             "error_code": event.failure.code,
+        }
+    )
+
+
+STAGES = {"downloading": ("downloading", 0), "processing": ("muxing", 33), "storing": ("uploading", 66)}
+"""Our stages in the words and percents of theirs."""
+
+
+def progress_body(event: JobStageEntered | JobCompleted) -> bytes | None:
+    """None for a stage that they have no word for."""
+    told = ("completed", 100) if isinstance(event, JobCompleted) else STAGES.get(event.stage)
+    if told is None:
+        return None
+    return msgspec.json.encode(
+        {"type": "progress", "job_id": str(event.job_id), "stage": told[0], "progress_percent": told[1]}
+    )
+
+
+class BatchHook(Struct, frozen=True, kw_only=True):
+    """What was known of a batch when it was submitted, and how many of its jobs have ended since."""
+
+    batch_id: UUID
+    owner: UUID
+    url: str
+    link: str
+    folder: str | None
+    size: int
+    completed: int = 0
+    failed: int = 0
+
+    @property
+    def over(self) -> bool:
+        return self.completed + self.failed >= self.size
+
+
+def batch_body(batch: BatchHook) -> bytes:
+    return msgspec.json.encode(
+        {
+            "type": "batch_completed",
+            "batch_id": str(batch.batch_id),
+            "show_url": batch.link,
+            "folder": batch.folder,
+            "completed": batch.completed,
+            "failed": batch.failed,
+            "total": batch.size,
         }
     )
 

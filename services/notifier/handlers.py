@@ -16,28 +16,50 @@ from libs.eventstore import EventStore
 from libs.eventstore.projection import Applied
 from libs.message import Event
 from libs.sealing import Sealer
-from proto.job import JobCompleted, JobFailed, JobItemCompleted, JobWebhookRequested
+from proto.job import (
+    BatchWebhookRequested,
+    JobCancelled,
+    JobCompleted,
+    JobFailed,
+    JobItemCompleted,
+    JobStageEntered,
+    JobWebhookRequested,
+)
 from proto.notifier import ReadDeliveries, ReadWebhookSecret, RotateWebhookSecret, WebhookAttempted
 from services.notifier import domain, views
+from services.notifier.domain import BatchHook
 from services.notifier.views import Delivery
 
-WANTED = frozenset({"job.webhook_requested", "job.item_completed", "job.completed", "job.failed"})
+WANTED = frozenset(
+    {
+        "job.webhook_requested",
+        "job.batch_webhook_requested",
+        "job.stage_entered",
+        "job.item_completed",
+        "job.completed",
+        "job.failed",
+        "job.cancelled",
+    }
+)
+Ended = JobCompleted | JobFailed | JobCancelled
 
 
 class Hooked:
-    """Whether an event is about a job that somebody wants to hear of."""
+    """Whether an event is about a job, or a job of a batch, that somebody wants to hear of."""
 
-    def __init__(self, jobs: set[UUID]) -> None:
-        self._jobs = jobs
+    def __init__(self, known: set[UUID]) -> None:
+        self._known = known
 
     def __call__(self, event: Event) -> bool:
         if isinstance(event, JobWebhookRequested):
-            self._jobs.add(event.job_id)
-        return getattr(event, "job_id", None) in self._jobs
+            self._known.add(event.job_id)
+        elif isinstance(event, BatchWebhookRequested):
+            self._known.add(event.batch_id)
+        return any(getattr(event, name, None) in self._known for name in ("job_id", "batch_id"))
 
     def ended(self, batch: Sequence[Applied]) -> None:
         """A completed job says nothing more; a failed or cancelled one may be retried."""
-        self._jobs -= {one.event.job_id for one in batch if isinstance(one.event, JobCompleted)}
+        self._known -= {one.event.job_id for one in batch if isinstance(one.event, JobCompleted)}
 
 
 async def hooked_jobs(pool: asyncpg.Pool) -> set[UUID]:
@@ -46,26 +68,61 @@ async def hooked_jobs(pool: asyncpg.Pool) -> set[UUID]:
 
 
 async def note(conn: Connection, batch: Sequence[Applied], at: datetime) -> None:
-    """Remember whom to tell, and when a job ends, queue that."""
+    """Remember whom to tell, and queue what there is to tell."""
     events = [one.event for one in batch]
-    hooks = [(e.job_id, e.owner, e.link, e.folder, e.url) for e in events if isinstance(e, JobWebhookRequested)]
+    hooks = [
+        (e.job_id, e.owner, e.link, e.folder, e.url, e.progress) for e in events if isinstance(e, JobWebhookRequested)
+    ]
     if hooks:
         await views.add_hooks(conn, hooks)
+    await views.add_batches(conn, [_batch(e) for e in events if isinstance(e, BatchWebhookRequested)])
     for one in batch:
         event = one.event
         if isinstance(event, JobItemCompleted):
             await views.note_file(conn, event.job_id, event.item.name)
-        elif isinstance(event, (JobCompleted, JobFailed)):
-            found = await views.hook(conn, event.job_id)
-            if found is not None:
-                url, hook = found
-                # Named after the event, so that seeing it twice queues it once.
-                delivery_id = uuid5(event.job_id, str(one.at.version))
-                await views.add_delivery(
-                    conn, Delivery(delivery_id, event.owner, event.job_id, url, domain.body(event, hook), 0), at
-                )
-            if isinstance(event, JobCompleted):
-                await views.remove_hook(conn, event.job_id)
+        elif isinstance(event, (JobStageEntered, JobCompleted, JobFailed, JobCancelled)):
+            await _tell(conn, event, one.at.version, at)
+        if isinstance(event, (JobCompleted, JobFailed, JobCancelled)) and event.batch_id is not None:
+            await _tell_batch(conn, event, event.batch_id, at)
+
+
+async def _tell(conn: Connection, event: JobStageEntered | Ended, version: int, at: datetime) -> None:
+    found = await views.hook(conn, event.job_id)
+    if found is None:
+        return
+    url, hook = found
+    bodies = {}
+    if isinstance(event, (JobStageEntered, JobCompleted)) and hook.progress:
+        bodies["progress"] = domain.progress_body(event)
+    if isinstance(event, (JobCompleted, JobFailed)):
+        bodies["end"] = domain.body(event, hook)
+    for name, body in bodies.items():
+        if body is not None:
+            # Named after the event, so that seeing it twice queues it once.
+            delivery_id = uuid5(event.job_id, f"{version} {name}")
+            await views.add_delivery(conn, Delivery(delivery_id, event.owner, event.job_id, url, body, 0), at)
+    if isinstance(event, JobCompleted):
+        await views.remove_hook(conn, event.job_id)
+
+
+async def _tell_batch(conn: Connection, event: Ended, batch_id: UUID, at: datetime) -> None:
+    """Once, when the last of its jobs has ended for the first time."""
+    batch = await views.end_in_batch(conn, batch_id, event.job_id, completed=isinstance(event, JobCompleted))
+    if batch is not None and batch.over:
+        delivery_id = uuid5(batch_id, "over")
+        body = domain.batch_body(batch)
+        await views.add_delivery(conn, Delivery(delivery_id, batch.owner, batch_id, batch.url, body, 0), at)
+
+
+def _batch(event: BatchWebhookRequested) -> BatchHook:
+    return BatchHook(
+        batch_id=event.batch_id,
+        owner=event.owner,
+        url=event.url,
+        link=event.link,
+        folder=event.folder,
+        size=event.size,
+    )
 
 
 async def secret_of(owner: UUID, pool: asyncpg.Pool, sealer: Sealer) -> str:

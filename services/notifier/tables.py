@@ -17,6 +17,26 @@ hooks = sa.Table(
     sa.Column("folder", sa.Text),
     sa.Column("url", sa.Text, nullable=False),
     sa.Column("first_file", sa.Text),
+    sa.Column("progress", sa.Boolean, nullable=False, server_default=sa.false()),
+)
+
+batches = sa.Table(
+    "batches",
+    metadata,
+    sa.Column("batch_id", UUID(as_uuid=True), primary_key=True),
+    sa.Column("owner", UUID(as_uuid=True), nullable=False),
+    sa.Column("url", sa.Text, nullable=False),
+    sa.Column("link", sa.Text, nullable=False),
+    sa.Column("folder", sa.Text),
+    sa.Column("size", sa.Integer, nullable=False),
+)
+
+ended = sa.Table(
+    "ended",
+    metadata,
+    sa.Column("batch_id", UUID(as_uuid=True), primary_key=True),
+    sa.Column("job_id", UUID(as_uuid=True), primary_key=True),
+    sa.Column("completed", sa.Boolean, nullable=False),
 )
 
 deliveries = sa.Table(

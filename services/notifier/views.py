@@ -9,7 +9,7 @@ from uuid import UUID
 from msgspec import Struct
 
 from libs.database import Connection
-from services.notifier.domain import Hook
+from services.notifier.domain import BatchHook, Hook
 
 
 class Delivery(Struct, frozen=True):
@@ -21,16 +21,48 @@ class Delivery(Struct, frozen=True):
     attempts: int
 
 
-async def add_hooks(conn: Connection, rows: Sequence[tuple[UUID, UUID, str, str | None, str]]) -> None:
+async def add_hooks(conn: Connection, rows: Sequence[tuple[UUID, UUID, str, str | None, str, bool]]) -> None:
     await conn.executemany(
-        "insert into notifier.hooks (job_id, owner, link, folder, url) values ($1, $2, $3, $4, $5)"
+        "insert into notifier.hooks (job_id, owner, link, folder, url, progress) values ($1, $2, $3, $4, $5, $6)"
         " on conflict do nothing",
         rows,
     )
 
 
 async def hooked(conn: Connection) -> set[UUID]:
-    return {row["job_id"] for row in await conn.fetch("select job_id from notifier.hooks")}
+    """Jobs and batches that somebody wants to hear of."""
+    rows = await conn.fetch("select job_id as id from notifier.hooks union all select batch_id from notifier.batches")
+    return {row["id"] for row in rows}
+
+
+async def add_batches(conn: Connection, batches: Sequence[BatchHook]) -> None:
+    await conn.executemany(
+        "insert into notifier.batches (batch_id, owner, url, link, folder, size) values ($1, $2, $3, $4, $5, $6)"
+        " on conflict do nothing",
+        [(one.batch_id, one.owner, one.url, one.link, one.folder, one.size) for one in batches],
+    )
+
+
+async def end_in_batch(conn: Connection, batch_id: UUID, job_id: UUID, *, completed: bool) -> BatchHook | None:
+    """The batch after this job's end; None when nobody wants to hear of it. A job that is retried counts once."""
+    row = await conn.fetchrow(
+        "select batch_id, owner, url, link, folder, size from notifier.batches where batch_id = $1", batch_id
+    )
+    if row is None:
+        return None
+    await conn.execute(
+        "insert into notifier.ended values ($1, $2, $3)"
+        " on conflict (batch_id, job_id) do update set completed = excluded.completed",
+        batch_id,
+        job_id,
+        completed,
+    )
+    counted = await conn.fetchrow(
+        "select count(*) filter (where completed) as completed, count(*) filter (where not completed) as failed"
+        " from notifier.ended where batch_id = $1",
+        batch_id,
+    )
+    return BatchHook(**row, **counted)
 
 
 async def note_file(conn: Connection, job_id: UUID, name: str) -> None:
@@ -41,8 +73,10 @@ async def note_file(conn: Connection, job_id: UUID, name: str) -> None:
 
 async def hook(conn: Connection, job_id: UUID) -> tuple[str, Hook] | None:
     """(where to, what about)."""
-    row = await conn.fetchrow("select url, link, folder, first_file from notifier.hooks where job_id = $1", job_id)
-    return (row["url"], Hook(row["link"], row["folder"], row["first_file"])) if row else None
+    row = await conn.fetchrow(
+        "select url, link, folder, first_file, progress from notifier.hooks where job_id = $1", job_id
+    )
+    return (row["url"], Hook(row["link"], row["folder"], row["first_file"], row["progress"])) if row else None
 
 
 async def remove_hook(conn: Connection, job_id: UUID) -> None:

@@ -8,6 +8,8 @@ import hmac
 import json
 from uuid import UUID, uuid4
 
+import pytest
+
 from proto.auth import ReadUser, User
 from proto.notifier import ReadDeliveries, ReadWebhookSecret
 from tests.support.receiver import Post, receiving
@@ -63,13 +65,71 @@ async def test_a_completed_job_is_told_to_its_webhook_with_a_signature(user, sit
     assert [(one["number"], one["outcome"], one["status"]) for one in attempts] == [(1, "delivered", 200)]
 
 
-async def test_a_failed_job_is_told_too(user, site):
+@pytest.mark.parametrize(
+    ("path", "knobs", "kind", "status"),
+    [
+        ("/redirect", {"to": "http://169.254.169.254/"}, "job_failed", "failed"),
+        ("/status/404", {}, "job_warning", "warning"),
+    ],
+)
+async def test_a_failed_job_is_told_too_and_what_the_site_does_not_have_as_a_warning(
+    path: str, knobs: dict[str, str], kind: str, status: str, user, site
+):
     async with receiving() as receiver, user.http() as http:
-        job_id = await http.submit(site.url("/status/404"), webhook_url=receiver.url)
+        job_id = await http.submit(site.url(path, **knobs), webhook_url=receiver.url)
         told = json.loads((await receiver.until(1))[0].body)
 
-    assert (told["type"], told["status"], told["job_id"]) == ("job_failed", "failed", job_id)
+    assert (told["type"], told["status"], told["job_id"]) == (kind, status, job_id)
     assert told["error"]
+
+
+async def test_a_webhook_that_asked_for_progress_hears_of_every_stage(user, site):
+    async with receiving() as receiver, user.http() as http:
+        job_id = await http.submit(
+            site.file(1000, f"{uuid4().hex}.bin"), webhook_url=receiver.url, enable_progress_webhook=True
+        )
+        told = [json.loads(post.body) for post in await receiver.until(4)]
+
+    progress = {one["stage"]: one["progress_percent"] for one in told if one["type"] == "progress"}
+    assert progress == {"downloading": 0, "uploading": 66, "completed": 100}
+    assert {one["job_id"] for one in told} == {job_id}
+    assert [one["type"] for one in told].count("job_completed") == 1
+
+
+async def test_the_end_of_a_batch_is_told_once_with_how_many_failed(user, site):
+    links = [site.file(1000, f"{uuid4().hex}.bin"), site.file(1000, f"{uuid4().hex}.bin"), site.url("/status/404")]
+    async with receiving() as receiver, user.http() as http:
+        _, answer = await http.jobs(
+            "POST",
+            "/jobs/bulk",
+            {"jobs": [{"url": link} for link in links], "webhook_url": receiver.url, "folder": "f"},
+        )
+        told = [json.loads(post.body) for post in await receiver.until(4)]
+
+    assert [one for one in told if one["type"] == "batch_completed"] == [
+        {
+            "type": "batch_completed",
+            "batch_id": answer["batch_id"],
+            "show_url": "",
+            "folder": "f",
+            "completed": 2,
+            "failed": 1,
+            "total": 3,
+        }
+    ]
+    assert sorted(one["type"] for one in told) == ["batch_completed", "job_completed", "job_completed", "job_warning"]
+
+
+async def test_the_job_shows_how_telling_its_webhook_went(user, site):
+    async with receiving(500) as receiver, user.http() as http:
+        job_id = await http.submit(site.file(1000, f"{uuid4().hex}.bin"), webhook_url=receiver.url)
+        await receiver.until(1)
+        first = await http.until(job_id, lambda job: job.get("webhook_attempts") == 1)
+        await receiver.until(2)
+        second = await http.until(job_id, lambda job: job.get("webhook_attempts") == 2)
+
+    assert (first["webhook_status"], first["webhook_last_error"]) == ("pending", "the receiver answered 500")
+    assert (second["webhook_status"], second["webhook_last_error"]) == ("delivered", None)
 
 
 async def test_a_receiver_that_fails_is_told_again_with_a_new_signature_and_every_attempt_is_recorded(user, site):

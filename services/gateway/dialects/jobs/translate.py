@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from datetime import datetime
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import date, datetime, timedelta
+from typing import Any, TypeVar
 from uuid import UUID, uuid5
 
 import msgspec
+from msgspec.structs import replace
 
 from libs.message import Refusal, tag
-from proto.job import Options, Request, SubmitJobs
+from proto.job import Options, Rename, RenameJobs, Request, SubmitJobs
 from services.gateway.dialects.jobs import wire
-from services.gateway.domain import JobView
+from services.gateway.domain import BatchView, DayView, JobView
 
-LINK_SECONDS = 24 * 3600
+DAY_SECONDS = 24 * 3600
+LINK_SECONDS = DAY_SECONDS
 LIST_DEFAULT, LIST_MOST = 20, 100
 MISSING_KEY = "Missing x-api-key header"
 BAD_KEY = "Invalid API Key"
@@ -23,27 +27,20 @@ NO_CANCEL = "Job cannot be cancelled (not in queue or already processing)"
 NO_RETRY = "Only failed jobs can be retried"
 CANCELLED = "Job cancelled by user"
 
+BULK_MOST = 100
+NO_FILE = "Job has no file to delete"
+NO_BATCH = "Batch not found"
+
 _RESOLUTIONS = {"best": None, "2160": 2160, "1440": 1440, "1080": 1080, "720": 720, "480": 480, "360": 360}
-_FORMATS = frozenset({"mp4", "m4a"})
-_NOT_YET = (
-    "video_codec",
-    "audio_codec",
-    "audio_bitrate",
-    "video_quality",
-    "quality_preset",
-    "download_subtitles",
-    "download_thumbnail",
-    "clip_start",
-    "clip_end",
-    "live_recording",
-    "live_from_start",
-    "wait_for_video",
-    "max_duration",
-    "enable_progress_webhook",
-    "storage",
-    "paused",
-)
-"""Options of theirs that nothing behind us does: saying so is better than a file that is not what was asked for."""
+_VIDEO = {"mp4", "mkv", "webm", "mov"}
+_AUDIO = {"m4a", "mp3", "ogg", "opus"}
+_VIDEO_CODECS = {"copy", "h264", "h265", "vp9"}
+_AUDIO_CODECS = {"copy", "aac", "opus", "mp3"}
+_BITRATES = {"64k": 64, "128k": 128, "192k": 192, "256k": 256, "320k": 320}
+_PRESETS = {"highest": 16, "high": 20, "medium": 23, "low": 28, "lowest": 35}
+"""Their presets as constant rate factors; 23 is the default of the encoders."""
+_WORST_QUALITY = 51
+_CLOCK = re.compile(r"(?:(?:(\d{1,3}):)?(\d{1,2}):)?(\d{1,6}(?:\.\d{1,3})?)")
 
 STATUS = {
     "held": ("Pending", "Queued"),
@@ -77,32 +74,77 @@ class Invalid(ValueError):
         self.status = status
 
 
-def decode(body: bytes) -> wire.Create:
+T = TypeVar("T", wire.Create, wire.Bulk, wire.Renames)
+
+
+def decode(body: bytes, kind: type[T]) -> T:
     try:
-        return msgspec.json.decode(body, type=wire.Create)
+        return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
         raise Invalid(str(error), 422) from error
     except msgspec.DecodeError as error:
         raise Invalid("Request body is not valid JSON") from error
 
 
-def options(body: wire.Create) -> Options:
-    for name in _NOT_YET:
-        value = getattr(body, name)
-        if value not in (None, False, "copy"):
-            raise Invalid(f"{name} is not supported by this server")
-    if body.format is not None and (body.format not in _FORMATS or (body.format == "m4a") != body.audio_only):
-        raise Invalid(f"format {body.format} is not supported by this server")
-    resolution = body.max_resolution or "best"
-    if resolution not in _RESOLUTIONS:
-        raise Invalid("max_resolution must be best, 2160, 1440, 1080, 720, 480 or 360")
+def options(body: wire.Shared, filename: str | None) -> Options:
+    """Every field of theirs has its place here; what is not one of the values of their table is refused by name."""
+    start, end = _clock("clip_start", body.clip_start), _clock("clip_end", body.clip_end)
+    if start is not None and end is not None and end <= start:
+        raise Invalid("clip_end must be after clip_start")
+    if body.max_duration is not None and not 1 <= body.max_duration <= DAY_SECONDS:
+        raise Invalid(f"max_duration must be between 1 and {DAY_SECONDS} seconds")
+    if body.storage is not None:
+        raise Invalid("storage is not supported by this server")
+    wanted = {
+        "container": _one_of("format", body.format, _AUDIO if body.audio_only else _VIDEO),
+        "video_codec": _one_of("video_codec", body.video_codec, _VIDEO_CODECS) or "copy",
+        "audio_codec": _one_of("audio_codec", body.audio_codec, _AUDIO_CODECS) or "copy",
+    }
     return Options(
+        **wanted,  # type: ignore[arg-type]  # the sets are those of the literals
         audio_only=body.audio_only,
-        max_height=_RESOLUTIONS[resolution],
+        max_height=_RESOLUTIONS[_one_of("max_resolution", body.max_resolution, _RESOLUTIONS) or "best"],
+        audio_bitrate=_BITRATES.get(_one_of("audio_bitrate", body.audio_bitrate, _BITRATES) or ""),
+        video_crf=_quality(body),
+        subtitles=body.download_subtitles,
+        thumbnail=body.download_thumbnail,
+        clip_start=start,
+        clip_end=end,
+        # They find out for themselves that a link is live; without an end it is only recorded when asked for.
+        record_live=body.live_recording or body.max_duration is not None,
+        live_from_start=body.live_from_start,
+        wait_for_live=body.wait_for_video,
+        max_duration=body.max_duration,
         webhook_url=body.webhook_url,
-        filename=_filename(body.filename),
+        progress_webhook=body.enable_progress_webhook,
+        filename=_filename(filename),
         directory=_folder(body.folder),
     )
+
+
+def _one_of(name: str, value: str | None, allowed: Collection[str]) -> str | None:
+    if value is None or value in allowed:
+        return value
+    raise Invalid(f"{name} must be one of {', '.join(sorted(allowed))}")
+
+
+def _quality(body: wire.Shared) -> int | None:
+    if (preset := _one_of("quality_preset", body.quality_preset, _PRESETS)) is not None:
+        return _PRESETS[preset]
+    if body.video_quality is not None and body.video_quality > _WORST_QUALITY:
+        raise Invalid(f"video_quality must be between 0 and {_WORST_QUALITY}")
+    return body.video_quality
+
+
+def _clock(name: str, text: str | None) -> float | None:
+    """Seconds of `HH:MM:SS`, `MM:SS` or seconds."""
+    if text is None:
+        return None
+    match = _CLOCK.fullmatch(text.strip())
+    if match is None:
+        raise Invalid(f"{name} must be HH:MM:SS, MM:SS or seconds")
+    hours, minutes, seconds = (float(part or 0) for part in match.groups())
+    return hours * 3600 + minutes * 60 + seconds
 
 
 def _filename(name: str | None) -> str | None:
@@ -127,9 +169,42 @@ def _folder(folder: str | None) -> tuple[str, ...]:
 
 
 def command(owner: UUID, body: wire.Create, job_id: UUID) -> SubmitJobs:
+    """`paused` is for batches alone: a lone job could not be started."""
+    request = Request(job_id=job_id, url=body.url, options=options(body, body.filename))
+    return SubmitJobs(owner=owner, dialect="jobs", requests=(request,))
+
+
+def bulk(owner: UUID, body: wire.Bulk, batch_id: UUID) -> SubmitJobs:
+    """The ids of the jobs follow from that of the batch, so a repeat is the very same command."""
+    if not 1 <= len(body.jobs) <= BULK_MOST:
+        raise Invalid(f"jobs must have between 1 and {BULK_MOST} entries")
     return SubmitJobs(
-        owner=owner, dialect="jobs", requests=(Request(job_id=job_id, url=body.url, options=options(body)),)
+        owner=owner,
+        dialect="jobs",
+        batch_id=batch_id,
+        batch_folder=body.folder,
+        requests=tuple(
+            Request(
+                job_id=uuid5(batch_id, str(index)), url=one.url, options=options(body, one.filename), held=body.paused
+            )
+            for index, one in enumerate(body.jobs)
+        ),
     )
+
+
+def renames(owner: UUID, batch_id: UUID, body: wire.Renames) -> tuple[RenameJobs, list[str]]:
+    """The command, and a text for each entry that can not even be asked for."""
+    good, errors = [], []
+    for one in body.renames:
+        try:
+            filename = _filename(one.filename)
+            assert filename is not None
+            good.append(Rename(job_id=UUID(one.job_id), filename=filename))
+        except Invalid as error:
+            errors.append(f"{one.job_id}: {error}")
+        except ValueError:
+            errors.append(f"{one.job_id}: Invalid job ID")
+    return RenameJobs(owner=owner, batch_id=batch_id, renames=tuple(good)), errors
 
 
 def identities(key_id: UUID, idempotency_key: str | None, new_id: Callable[[], UUID]) -> tuple[UUID, UUID | None]:
@@ -196,7 +271,135 @@ def job(view: JobView, link: Callable[[UUID, str], str] | None) -> wire.Job:
         audio_only=view.options.audio_only,
         created_at=_millis(view.submitted_at),
         finished_at=_millis(view.finished_at) if view.finished_at else None,
+        **_asked_for(view.options),
     )
+
+
+def told(shown: wire.Job, attempts: Sequence[Mapping[str, Any]]) -> wire.Job:
+    """With how telling its webhook went, the latest attempt last."""
+    if not attempts:
+        return shown
+    last = max(attempts, key=lambda one: str(one["at"]))
+    waiting = last["outcome"] == "failed" and last.get("next_attempt_at") is not None
+    return replace(
+        shown,
+        webhook_status="pending" if waiting else last["outcome"],
+        webhook_attempts=len(attempts),
+        webhook_last_error=last["error"],
+        webhook_response_time_ms=last["elapsed_ms"],
+    )
+
+
+def _asked_for(chosen: Options) -> dict[str, Any]:
+    found = {
+        "format": chosen.container,
+        "video_codec": chosen.video_codec if chosen.video_codec != "copy" else None,
+        "audio_codec": chosen.audio_codec if chosen.audio_codec != "copy" else None,
+        "audio_bitrate": f"{chosen.audio_bitrate}k" if chosen.audio_bitrate else None,
+        "video_quality": chosen.video_crf,
+        "max_resolution": str(chosen.max_height) if chosen.max_height else None,
+        "download_subtitles": chosen.subtitles or None,
+        "download_thumbnail": chosen.thumbnail or None,
+        "clip_start": f"{chosen.clip_start:g}" if chosen.clip_start is not None else None,
+        "clip_end": f"{chosen.clip_end:g}" if chosen.clip_end is not None else None,
+        "webhook_url": chosen.webhook_url,
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def batch(view: BatchView) -> wire.Batch:
+    completed = view.states.get("completed", 0)
+    failed = view.states.get("failed", 0) + view.states.get("cancelled", 0)
+    return wire.Batch(
+        id=str(view.batch_id),
+        show_url=view.url,
+        status=batch_status(view, completed, failed),
+        folder=view.folder,
+        total_episodes=view.size,
+        completed_episodes=completed,
+        failed_episodes=failed,
+        skipped_episodes=0,
+        episode_jobs=[str(job_id) for job_id in view.job_ids],
+    )
+
+
+def batch_status(view: BatchView, completed: int, failed: int) -> str:
+    if view.held:
+        return "paused"
+    if completed + failed < view.size:
+        return "processing"
+    return "finished" if failed else "completed"
+
+
+def usage(name: str, days: Sequence[DayView], today: date) -> wire.Usage:
+    first = today.replace(day=1)
+    following = (first + timedelta(days=32)).replace(day=1)
+    used = _gib(sum(day.bytes for day in days))
+    return wire.Usage(
+        client_name=name,
+        usage_count=sum(day.submitted for day in days),
+        storage_usage_gb=used,
+        storage_reserved_gb=0.0,
+        storage_effective_usage_gb=used,
+        billing_period_start=first.isoformat(),
+        billing_period_end=following.isoformat(),
+        current_period_usage_gb=_gib(sum(day.bytes for day in days if day.day >= first)),
+    )
+
+
+def stats(counted: Mapping[str, int], days: Sequence[DayView]) -> wire.Stats:
+    completed = sum(day.completed for day in days)
+    return wire.Stats(
+        total_jobs=sum(counted.values()),
+        pending_jobs=_counted(counted, "pending"),
+        processing_jobs=_counted(counted, "processing"),
+        completed_jobs=_counted(counted, "completed"),
+        failed_jobs=_counted(counted, "failed"),
+        storage_used_gb=_gib(sum(day.bytes for day in days)),
+        avg_processing_time_seconds=round(sum(day.seconds for day in days) / completed, 3) if completed else 0.0,
+    )
+
+
+def row(view: JobView) -> wire.Row:
+    shown = job(view, None)
+    return wire.Row(
+        id=shown.id,
+        url=shown.url,
+        status=shown.status,
+        error=shown.error,
+        s3_key=shown.s3_key,
+        created_at=shown.created_at,
+    )
+
+
+def daily(days: Sequence[DayView], today: date) -> list[wire.Day]:
+    """The last seven days, oldest first, also those on which nothing happened."""
+    known = {day.day: day for day in days}
+    week = [today - timedelta(days=back) for back in range(6, -1, -1)]
+    return [
+        wire.Day(
+            date=day.isoformat(),
+            completed=known[day].completed if day in known else 0,
+            failed=known[day].failed if day in known else 0,
+        )
+        for day in week
+    ]
+
+
+def cluster(counted: Mapping[str, int]) -> wire.Cluster:
+    return wire.Cluster(
+        total_downloading=counted.get("resolving", 0) + counted.get("downloading", 0),
+        total_muxing=counted.get("processing", 0),
+        total_uploading=counted.get("storing", 0),
+    )
+
+
+def _counted(counted: Mapping[str, int], status: str) -> int:
+    return sum(counted.get(state, 0) for state in FILTERS[status])
+
+
+def _gib(size: int) -> float:
+    return round(size / 2**30, 6)
 
 
 STATUS_OF_REFUSAL: dict[str, int] = {
@@ -204,6 +407,9 @@ STATUS_OF_REFUSAL: dict[str, int] = {
     "gateway.no_such_job": 404,
     "storage.file_not_found": 404,
     "job.wrong_state": 400,
+    "job.no_files": 400,
+    "job.batch_not_found": 404,
+    "job.batch_not_held": 400,
     "job.idempotency_mismatch": 409,
     "auth.locked_out": 429,
 }

@@ -1,0 +1,72 @@
+"""Their calls about the user: what was used, how it goes, and the secret of the webhooks."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+
+from litestar import Response
+
+from proto.auth import KeyHolder
+from proto.notifier import ReadWebhookSecret, RotateWebhookSecret
+from services.gateway.dialects import reply
+from services.gateway.dialects.jobs import translate
+from services.gateway.dialects.jobs.desk import AnyRequest, Desk, Table, actor
+
+EVER = date(1970, 1, 1)
+
+
+def table(desk: Desk) -> Table:
+    ask = desk.ask
+
+    async def usage(_: AnyRequest, key: KeyHolder) -> Response[bytes]:
+        days = await ask.jobs.days(key.owner, EVER)
+        return reply(translate.usage(key.key_name or key.username, days, _today()))
+
+    async def stats(_: AnyRequest, key: KeyHolder) -> Response[bytes]:
+        return reply(translate.stats(await ask.jobs.counted(key.owner), await ask.jobs.days(key.owner, EVER)))
+
+    async def jobs(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
+        limit, offset, states = translate.listing(
+            request.query_params.get("limit", "50"),
+            request.query_params.get("offset"),
+            request.query_params.get("status"),
+        )
+        views, total = await ask.jobs.page(key.owner, states, limit, offset)
+        return reply({"jobs": [translate.row(view) for view in views], "total": total})
+
+    async def batches(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
+        limit, _, _ = translate.listing(request.query_params.get("limit", "50"), None, None)
+        return reply({"batches": [translate.batch(view) for view in await ask.jobs.batches(key.owner, limit)]})
+
+    async def daily(_: AnyRequest, key: KeyHolder) -> Response[bytes]:
+        return reply({"daily_stats": translate.daily(await ask.jobs.days(key.owner, EVER), _today())})
+
+    async def cluster(_: AnyRequest, key: KeyHolder) -> Response[bytes]:
+        return reply(translate.cluster(await ask.jobs.counted(key.owner)))
+
+    async def billing(_: AnyRequest, __: KeyHolder) -> Response[bytes]:
+        return reply({"billing_enabled": False})
+
+    async def secret(_: AnyRequest, key: KeyHolder) -> Response[bytes]:
+        known = await ask.other(ReadWebhookSecret(owner=key.owner), str)
+        return reply({"webhook_signing_secret": known})
+
+    async def rotate(_: AnyRequest, key: KeyHolder) -> Response[bytes]:
+        fresh = await ask.other(RotateWebhookSecret(owner=key.owner), str, actor=actor(key))
+        return reply({"webhook_signing_secret": fresh})
+
+    return (
+        ("GET", "/usage", usage),
+        ("GET", "/dashboard/stats", stats),
+        ("GET", "/dashboard/jobs", jobs),
+        ("GET", "/dashboard/batches", batches),
+        ("GET", "/dashboard/daily", daily),
+        ("GET", "/dashboard/cluster", cluster),
+        ("GET", "/dashboard/billing", billing),
+        ("GET", "/user/webhook-secret", secret),
+        ("POST", "/user/webhook-secret/rotate", rotate),
+    )
+
+
+def _today() -> date:
+    return datetime.now(UTC).date()

@@ -1,0 +1,70 @@
+"""Their calls about many jobs at once."""
+
+from __future__ import annotations
+
+from litestar import Response
+
+from libs.message import Refused, new_id
+from proto.auth import KeyHolder
+from proto.job import BatchNotHeld, Renamed, StartBatch
+from services.gateway.dialects import reply
+from services.gateway.dialects.jobs import translate, wire
+from services.gateway.dialects.jobs.desk import AnyRequest, Desk, Table, actor, path_id
+from services.gateway.dialects.jobs.translate import Invalid
+from services.gateway.domain import BatchView
+
+
+def table(desk: Desk) -> Table:
+    ask = desk.ask
+
+    async def mine(request: AnyRequest, key: KeyHolder) -> BatchView:
+        view = await ask.jobs.batch(path_id(request, "batch_id", "Invalid batch ID"), key.owner)
+        if view is None:
+            raise Invalid(translate.NO_BATCH, 404)
+        return view
+
+    async def bulk(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
+        body = translate.decode(await request.body(), wire.Bulk)
+        desk.check(*(one.url for one in body.jobs), body.webhook_url)
+        batch_id, command_id = translate.identities(key.key_id, request.headers.get("x-idempotency-key"), new_id)
+        command = translate.bulk(key.owner, body, batch_id)
+        submitted = await ask.submit(command, actor=actor(key), command_id=command_id)
+        ids = [str(job_id) for job_id in submitted.job_ids]
+        answer: dict[str, object] = {"batch_id": str(batch_id), "total_jobs": len(ids), "job_ids": ids}
+        if submitted.replayed:
+            answer["cached"] = True
+        return reply(answer, 201)
+
+    async def show(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
+        return reply(translate.batch(await mine(request, key)))
+
+    async def rename(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
+        view = await mine(request, key)
+        body = translate.decode(await request.body(), wire.Renames)
+        command, errors = translate.renames(key.owner, view.batch_id, body)
+        try:
+            renamed: Renamed = await ask.job(command, actor=actor(key), result=Renamed)
+        except Refused as refused:
+            if isinstance(refused.refusal, BatchNotHeld):
+                raise Invalid("Batch is not paused. Only paused batches can be renamed.") from refused
+            raise
+        return reply({"updated": renamed.updated, "errors": [*errors, *renamed.errors]})
+
+    async def start(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
+        view = await mine(request, key)
+        try:
+            started: int = await ask.job(
+                StartBatch(owner=key.owner, batch_id=view.batch_id), actor=actor(key), result=int
+            )
+        except Refused as refused:
+            if isinstance(refused.refusal, BatchNotHeld):
+                raise Invalid(f"Batch is not paused (current status: {translate.batch(view).status})") from refused
+            raise
+        return reply({"batch_id": str(view.batch_id), "started_jobs": started, "status": "processing"})
+
+    return (
+        ("POST", "/jobs/bulk", bulk),
+        ("GET", "/batch/{batch_id:str}", show),
+        ("PATCH", "/batch/{batch_id:str}/jobs", rename),
+        ("POST", "/batch/{batch_id:str}/start", start),
+    )

@@ -1,0 +1,81 @@
+"""Who asks, for which job, and their shape for what is wrong."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Literal
+from urllib.parse import quote
+from uuid import UUID
+
+from litestar import Request, Response
+
+from libs.egress.links import BadLink, check_link
+from libs.message import Refused
+from proto.auth import KeyHolder
+from services.gateway.dialects import Edge, bearer, reply
+from services.gateway.dialects.jobs import translate
+from services.gateway.dialects.jobs.translate import Invalid
+from services.gateway.domain import JobView
+
+AnyRequest = Request[Any, Any, Any]
+Handler = Callable[[AnyRequest, KeyHolder], Awaitable[Response[bytes]]]
+Table = tuple[tuple[Literal["GET", "POST", "PATCH", "DELETE"], str, Handler], ...]
+"""Method, path, and what answers."""
+
+
+def problem(_: AnyRequest, status: int, text: str) -> Response[bytes]:
+    return reply({"error": text}, status)
+
+
+class Desk:
+    def __init__(self, edge: Edge) -> None:
+        self.edge = edge
+        self.ask = edge.ask
+
+    def answering(self, handler: Handler) -> Callable[[AnyRequest], Awaitable[Response[bytes]]]:
+        """A route: the key first, and every refusal in their words."""
+
+        async def answered(request: AnyRequest) -> Response[bytes]:
+            key = request.headers.get("x-api-key") or bearer(request)
+            holder = await self.edge.guard.key(key, "jobs") if key else None
+            if holder is None:
+                return problem(request, 401, translate.BAD_KEY if key else translate.MISSING_KEY)
+            try:
+                return await handler(request, holder)
+            except Invalid as error:
+                return problem(request, error.status, str(error))
+            except Refused as refused:
+                return problem(request, *translate.refusal(refused.refusal))
+
+        return answered
+
+    def check(self, *links: str | None) -> None:
+        """Raises Invalid for the first that must not be asked for anything."""
+        for link in filter(None, links):
+            try:
+                check_link(link, self.edge.policy)
+            except BadLink as bad:
+                raise Invalid(str(bad)) from bad
+
+    async def job(self, request: AnyRequest, key: KeyHolder) -> JobView:
+        view = await self.ask.one(path_id(request, "job_id", "Invalid job ID"), key.owner)
+        if view is None:
+            raise Invalid(translate.NOT_FOUND, 404)
+        return view
+
+    def signed(self, file_id: UUID, name: str) -> str:
+        expires = int(time.time()) + translate.LINK_SECONDS
+        signature = self.edge.signer.sign(str(file_id), expires)
+        return f"{self.edge.base_url}/files/{file_id}/{expires}.{signature}/{quote(name, safe='')}"
+
+
+def path_id(request: AnyRequest, name: str, text: str) -> UUID:
+    try:
+        return UUID(request.path_params[name])
+    except ValueError as error:
+        raise Invalid(text) from error
+
+
+def actor(key: KeyHolder) -> str:
+    return f"key:{key.key_id}"

@@ -1,0 +1,88 @@
+"""Their calls about one job, and the list of all."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from litestar import Response
+
+from libs.message import Refused, new_id
+from proto.auth import KeyHolder
+from proto.job import CancelJob, DeleteJobFiles, WrongState
+from proto.notifier import ReadDeliveries
+from services.gateway.dialects import reply
+from services.gateway.dialects.jobs import translate, wire
+from services.gateway.dialects.jobs.desk import AnyRequest, Desk, Table, actor
+from services.gateway.dialects.jobs.translate import Invalid
+
+
+def table(desk: Desk) -> Table:
+    ask = desk.ask
+
+    async def create(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
+        body = translate.decode(await request.body(), wire.Create)
+        desk.check(body.url, body.webhook_url)
+        job_id, command_id = translate.identities(key.key_id, request.headers.get("x-idempotency-key"), new_id)
+        command = translate.command(key.owner, body, job_id)
+        submitted = await ask.submit(command, actor=actor(key), command_id=command_id)
+        answer: dict[str, object] = {"job_id": str(submitted.job_ids[0])}
+        if submitted.replayed:
+            answer["cached"] = True
+        return reply(answer, 201)
+
+    async def listing(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
+        limit, offset, states = translate.listing(*(request.query_params.get(n) for n in ("limit", "offset", "status")))
+        views, total = await ask.jobs.page(key.owner, states, limit, offset)
+        return reply(
+            {"jobs": [translate.job(view, None) for view in views], "total": total, "limit": limit, "offset": offset}
+        )
+
+    async def show(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
+        view = await desk.job(request, key)
+        shown = translate.job(view, desk.signed)
+        if view.options.webhook_url is None or view.finished_at is None:
+            return reply(shown)
+        attempts = await ask.other(ReadDeliveries(owner=key.owner, job_id=view.job_id), list[dict[str, Any]])
+        return reply(translate.told(shown, attempts))
+
+    async def cancel(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
+        view = await desk.job(request, key)
+        try:
+            await ask.job(CancelJob(owner=key.owner, job_id=view.job_id), actor=actor(key))
+        except Refused as refused:
+            if isinstance(refused.refusal, WrongState):
+                raise Invalid(translate.NO_CANCEL) from refused
+            raise
+        return reply({"message": "Job cancelled successfully", "job_id": str(view.job_id)})
+
+    async def retry(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
+        view = await desk.job(request, key)
+        if view.state not in ("failed", "cancelled"):
+            raise Invalid(translate.NO_RETRY)
+        job_id = new_id()
+        await ask.submit(translate.again(view, key.owner, job_id), actor=actor(key))
+        return reply(
+            {"job_id": str(job_id), "original_job_id": str(view.job_id), "message": "Job re-queued successfully"}, 201
+        )
+
+    async def delete_file(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
+        view = await desk.job(request, key)
+        if not view.items:
+            raise Invalid(translate.NO_FILE)
+        await ask.job(DeleteJobFiles(owner=key.owner, job_id=view.job_id), actor=actor(key))
+        return reply(
+            {
+                "message": "File deleted successfully",
+                "job_id": str(view.job_id),
+                "deleted_key": view.items[0].name,
+            }
+        )
+
+    return (
+        ("POST", "/jobs", create),
+        ("GET", "/jobs", listing),
+        ("GET", "/jobs/{job_id:str}", show),
+        ("DELETE", "/jobs/{job_id:str}", cancel),
+        ("POST", "/jobs/{job_id:str}/retry", retry),
+        ("DELETE", "/jobs/{job_id:str}/file", delete_file),
+    )

@@ -1,0 +1,75 @@
+"""Options of the jobs API and what becomes of them."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import pytest
+from msgspec.structs import asdict
+
+from proto.job import Options
+from services.gateway.dialects.jobs import translate, wire
+from services.gateway.dialects.jobs.translate import Invalid
+
+URL = "https://example.com/v"
+
+MAPPED = [
+    ({}, {}),
+    ({"format": "mkv"}, {"container": "mkv"}),
+    ({"audio_only": True, "format": "mp3"}, {"audio_only": True, "container": "mp3"}),
+    ({"video_codec": "h265", "video_quality": 30}, {"video_codec": "h265", "video_crf": 30}),
+    ({"video_codec": "h264", "quality_preset": "low", "video_quality": 1}, {"video_codec": "h264", "video_crf": 28}),
+    ({"audio_codec": "opus", "audio_bitrate": "128k"}, {"audio_codec": "opus", "audio_bitrate": 128}),
+    ({"max_resolution": "720"}, {"max_height": 720}),
+    ({"max_resolution": "best"}, {}),
+    ({"clip_start": "1:02:03", "clip_end": "1:02:03.5"}, {"clip_start": 3723.0, "clip_end": 3723.5}),
+    ({"clip_start": "02:03"}, {"clip_start": 123.0}),
+    ({"clip_end": "90"}, {"clip_end": 90.0}),
+    ({"download_subtitles": True, "download_thumbnail": True}, {"subtitles": True, "thumbnail": True}),
+    ({"live_recording": True, "live_from_start": True}, {"record_live": True, "live_from_start": True}),
+    ({"max_duration": 60, "wait_for_video": True}, {"record_live": True, "max_duration": 60, "wait_for_live": True}),
+    ({"folder": "a/b"}, {"directory": ("a", "b")}),
+    (
+        {"webhook_url": "https://example.com/h", "enable_progress_webhook": True},
+        {"webhook_url": "https://example.com/h", "progress_webhook": True},
+    ),
+]
+
+
+@pytest.mark.parametrize(("given", "changed"), MAPPED, ids=range(len(MAPPED)))
+def test_every_option_of_theirs_is_one_of_ours(given: dict, changed: dict):
+    chosen = translate.options(wire.Create(url=URL, **given), None)
+
+    assert asdict(chosen) == {**asdict(Options()), **changed}
+
+
+REFUSED = [
+    ({"format": "avi"}, "format must be one of"),
+    ({"format": "mp3"}, "format must be one of mkv, mov, mp4, webm"),
+    ({"audio_only": True, "format": "mp4"}, "format must be one of m4a, mp3, ogg, opus"),
+    ({"video_codec": "av1"}, "video_codec must be one of"),
+    ({"audio_bitrate": "1k"}, "audio_bitrate must be one of"),
+    ({"video_quality": 52}, "between 0 and 51"),
+    ({"quality_preset": "best"}, "quality_preset must be one of"),
+    ({"max_resolution": "8k"}, "max_resolution must be one of"),
+    ({"clip_start": "1:2:3:4"}, "HH:MM:SS"),
+    ({"clip_start": "-5"}, "HH:MM:SS"),
+    ({"clip_start": "10", "clip_end": "10"}, "clip_end must be after clip_start"),
+    ({"max_duration": 0}, "max_duration"),
+    ({"folder": "../up"}, "Invalid folder name"),
+]
+
+
+@pytest.mark.parametrize(("given", "text"), REFUSED, ids=range(len(REFUSED)))
+def test_what_is_not_in_their_table_is_refused_by_name(given: dict, text: str):
+    with pytest.raises(Invalid, match=text):
+        translate.options(wire.Create(url=URL, **given), None)
+
+
+def test_a_batch_that_is_repeated_is_the_very_same_command():
+    body = wire.Bulk(jobs=[wire.BulkItem(url=URL), wire.BulkItem(url=URL, filename="two")], paused=True)
+    first, second = (translate.bulk(UUID(int=1), body, UUID(int=2)) for _ in range(2))
+
+    assert first == second
+    assert len({request.job_id for request in first.requests}) == 2
+    assert [(request.held, request.options.filename) for request in first.requests] == [(True, None), (True, "two")]
