@@ -14,7 +14,13 @@ import pytest
 from aiohttp import web
 from msgspec.structs import replace
 
+from libs.egress.policy import EgressPolicy
+from proto.job import Options
 from services.job.engines import EngineFailed
+from services.job.engines.gallerydl import GalleryDlEngine
+from services.job.engines.http import HttpEngine
+from services.job.engines.options import CONTAINERS, EFFECTS, markdown
+from services.job.engines.routing import Router
 from services.job.engines.ytdlp import YtdlpEngine
 from tests.support.engines import Ground, Heard, ground, pages
 
@@ -459,3 +465,73 @@ async def test_a_playlist_that_calls_itself_a_film_reads_no_file_of_ours(tmp_pat
             failure = error
 
         assert failure is not None or heard.files[0].path.read_bytes() == text.encode()
+
+
+@asynccontextmanager
+async def routed(folder: Path):
+    """As a worker does it: engines in the order of the router, until one does not pass the link on."""
+    async with (
+        start(folder) as (there, ytdlp),
+        GalleryDlEngine(folder / "cache") as gallerydl,
+        HttpEngine(EgressPolicy.parse(there.site.egress_allow)) as http,
+    ):
+        engines = {"http": http, "ytdlp": ytdlp, "gallerydl": gallerydl}
+        router = Router(ytdlp, gallerydl, folder / "cache")
+
+        async def run(url: str, **options) -> tuple[str, Heard]:
+            fetch, heard = there.fetch(url, **options), Heard()
+            order = await router.route(url, fetch.options)
+            for name in order:
+                try:
+                    await engines[name].fetch(fetch, heard)
+                except EngineFailed as failed:
+                    if failed.failure.code != "not_mine":
+                        raise
+                else:
+                    return name, heard
+            raise AssertionError(order)
+
+        yield there, run
+
+
+@pytest.mark.parametrize(
+    ("url", "options", "engine", "suffix"),
+    [
+        ("http://video.test/video/clip.mp4", {}, "http", ".mp4"),
+        ("http://video.test/video/clip.mp4", {"container": "mkv"}, "ytdlp", ".mkv"),
+        ("http://video.test/video/clip.mp4", {"clip_end": 1}, "ytdlp", ".mp4"),
+        ("http://video.test/audio/tone.mp3", {"audio_codec": "opus"}, "ytdlp", ".opus"),
+        ("http://video.test/watch/embed", {"video_codec": "vp9"}, "ytdlp", ".mp4"),
+        ("http://video.test/picture/photo.jpg", {"container": "mkv"}, "http", ".jpg"),
+        ("http://files.test/file/5000/a.zip", {"container": "mkv", "video_codec": "h264"}, "http", ".zip"),
+        ("http://video.test/video/clip.mp4", {"container": "mkv", "engine": "http"}, "http", ".mp4"),
+    ],
+)
+async def test_a_film_goes_to_who_can_make_of_it_what_was_asked(tmp_path, url, options, engine, suffix) -> None:
+    """By what the server says it is; everything else stays with whom it was, and so does what was chosen by name."""
+    async with routed(tmp_path) as (_, run):
+        name, heard = await run(url, **options)
+
+        assert (name, [Path(file.name).suffix for file in heard.files]) == (engine, [suffix])
+
+
+async def test_facts_of_a_plain_file_are_a_file_of_their_own(tmp_path) -> None:
+    """After the file, with what the server said of it."""
+    async with routed(tmp_path) as (there, run):
+        _, heard = await run("http://files.test/file/5000/a.zip", sidecars=True)
+        facts = json.loads(heard.files[1].path.read_text())
+
+        assert heard.keys == ["http", "http metadata"]
+        assert heard.files[1].name == "a.zip.json"
+        assert (facts["size"], facts["sha256"]) == (5000, there.site.sha256(5000, "a.zip"))
+
+
+def test_every_option_says_what_it_does() -> None:
+    """The table is complete, and so is what is generated from it."""
+    assert tuple(EFFECTS) == Options.__struct_fields__
+    assert all(f"| `{name}` |" in markdown() for name in Options.__struct_fields__)
+
+
+def test_every_container_of_the_vocabulary_has_a_form() -> None:
+    """And each holds what is made for it."""
+    assert set(CONTAINERS) == {"mp4", "mkv", "webm", "mov", "m4a", "mp3", "ogg", "opus"}

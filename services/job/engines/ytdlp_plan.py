@@ -108,10 +108,10 @@ def _container(options: Options, content: Content, suffix: str) -> Container:
     if options.container:
         return options.container
     own: Container | None = next((name for name in CONTAINERS if name == suffix), None)
-    if content.video is None:
-        return own or AUDIO["aac"].home
-    wanted = VIDEO[options.video_codec].codec if options.video_codec != "copy" else content.video
     sounds = {AUDIO[options.audio_codec].codec} if options.audio_codec != "copy" else set(content.sounds)
+    if content.video is None:
+        return own if own and sounds <= CONTAINERS[own].audio else wanted_audio(options)
+    wanted = VIDEO[options.video_codec].codec if options.video_codec != "copy" else content.video
     if own and wanted in CONTAINERS[own].video and sounds <= CONTAINERS[own].audio:
         return own
     home: Container = VIDEO[options.video_codec].home if options.video_codec != "copy" else "mp4"
