@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 import msgspec
 from aiohttp import web
 
-from . import files, galleries, video
+from . import files, galleries, live, video
 from .content import sha256
 from .gates import Gates
 from .hits import Hit, Log
@@ -69,7 +69,7 @@ class MediaSite(Addresses, frozen=True):
         state = State(log=Log(log), gates=Gates(), counts=Counts())
         app = web.Application(middlewares=[_record])
         app[STATE] = state
-        app.add_routes([*files.ROUTES, *video.ROUTES, *galleries.ROUTES, *GATE_ROUTES])
+        app.add_routes([*files.ROUTES, *video.ROUTES, *live.ROUTES, *galleries.ROUTES, *GATE_ROUTES])
         runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1, access_log=None)
         await runner.setup()
         try:

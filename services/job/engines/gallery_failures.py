@@ -29,6 +29,10 @@ _SAID: tuple[tuple[str, _Verdict], ...] = (
         r"Tunnel connection failed|ProxyError|NewConnectionError|NameResolutionError",
         ("host_down", "unreachable", "the server can not be reached"),
     ),
+    (
+        r"(?i)access token|log ?in\b|authenticated cookies",
+        ("auth_required", "auth_required", "the site asks for a login"),
+    ),
     (r"No space left|Disk quota|File too large", ("transient", "disk_full", "there is no room for this file")),
     (r"NotFoundError|could not be found", ("content", "gone", "there is nothing behind this link")),
     (r"HTML response|Invalid response|Empty file|signature", ("content", "not_a_file", "there is no file behind it")),

@@ -12,10 +12,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from services.job.engines import Fetch
+from services.job.engines.known import Own
+from services.job.engines.options import gallery_extractor
 
 FILE_MARK, PROGRESS_MARK = "\x1eF", "\x1eP"
 """Begin a line that is ours: no path and no log line begins with a record separator."""
 PROGRESS_SECONDS = 0.25
+SIDECAR = ".json"
+"""Added to a file's own name."""
 
 
 def prepare(fetch: Fetch, instances: Mapping[str, Sequence[str]]) -> Path:
@@ -38,12 +42,13 @@ def _settings(fetch: Fetch, archive: Path, instances: Mapping[str, Sequence[str]
         "base-directory": str(fetch.work / "gallery"),
         "archive": str(archive),
         "archive-event": [],
-        "skip": True,
+        **gallery_extractor(fetch.options, own=len(Own(fetch.work, fetch.known).keys)),
         "proxy": fetch.proxy,
         "timeout": 30,
         "retries": 3,
         "sleep-429": 5,
-        "cookies": None,
+        "cookies": str(fetch.cookies) if fetch.cookies else None,
+        "cookies-update": False,
         "netrc": False,
         "metadata-path": "_path",
         "metadata-extractor": None,
@@ -51,12 +56,15 @@ def _settings(fetch: Fetch, archive: Path, instances: Mapping[str, Sequence[str]
         "ytdl": {"enabled": False},
         "recursive": {"enabled": False},
         "postprocessors": [
-            _telling(event, said) for event, said in (("after", "finished"), ("skip", "skipped"), ("error", "failed"))
+            # Before the file is told, so that it is there when the file is.
+            *([_SIDECARS] if fetch.options.sidecars else []),
+            *(
+                _telling(event, said)
+                for event, said in (("after", "finished"), ("skip", "skipped"), ("error", "failed"))
+            ),
         ],
         **_configured(instances),
     }
-    if fetch.options.max_items:
-        extractor["file-range"] = f"1-{fetch.options.max_items}"
     downloader: dict[str, Any] = {
         "part": True,
         "retries": 3,
@@ -79,6 +87,10 @@ def _settings(fetch: Fetch, archive: Path, instances: Mapping[str, Sequence[str]
             "log": {"level": "warning", "format": "{levelname} {name}: {message}"},
         },
     }
+
+
+_SIDECARS: dict[str, Any] = {"name": "metadata", "mode": "json", "event": ["after", "skip"]}
+"""Writes beside the file what is known of it, without what begins with an underscore: there are headers among it."""
 
 
 def _telling(event: str, said: str) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 from proto.job import EngineName, Failure
 from services.job.engines import EngineFailed, Fetch, FetchedFile, Observer, sandbox
 from services.job.engines.gallery_failures import exit_failure, failure_in
-from services.job.engines.gallery_settings import FILE_MARK, PROGRESS_MARK, prepare
+from services.job.engines.gallery_settings import FILE_MARK, PROGRESS_MARK, SIDECAR, prepare
+from services.job.engines.known import Own
 
 SILENT_SECONDS = 600.0
 """Without a word. Sites with slow limits make it wait between requests."""
@@ -76,6 +77,7 @@ class _Run:
         self._fetch = fetch
         self._observer = observer
         self._folder = (fetch.work / "gallery").resolve()
+        self._own = Own(fetch.work, fetch.known)
         self._told: set[str] = set()
         self._stored = 0
         self._bytes = 0
@@ -118,6 +120,8 @@ class _Run:
             )
         self._stored += 1
         self._bytes += size
+        await self._beside(key, path)
+        self._own.add(key)
         await self._observer.finished(
             FetchedFile(
                 key=key,
@@ -128,6 +132,19 @@ class _Run:
             )
         )
         self._observer.progress(done=self._bytes, total=None, items_done=self._stored, current=path.name)
+
+    async def _beside(self, key: str, path: Path) -> None:
+        """Before the file itself: one that is stored is passed over by a later attempt, with what belongs to it."""
+        facts = path.with_name(path.name + SIDECAR)
+        key = f"{key} metadata"
+        if not self._fetch.options.sidecars or not facts.exists():
+            return
+        if key in self._fetch.known:
+            await self._observer.skipped(key)
+            return
+        await self._observer.finished(
+            FetchedFile(key=key, path=facts, name=facts.name, size=facts.stat().st_size, media_type="application/json")
+        )
 
     async def _failed(self, key: str) -> None:
         failure = failure_in(self._warnings)

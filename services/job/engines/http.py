@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Self
@@ -14,8 +15,9 @@ from libs.egress.links import BadLink, check_link
 from libs.egress.policy import EgressPolicy
 from proto.job import EngineName
 from services.job.engines import Fetch, FetchedFile, Observer
-from services.job.engines.answers import classified, failed, redirected
-from services.job.engines.download import Download, Limits
+from services.job.engines.answers import classified, failed, identity, redirected
+from services.job.engines.download import NOT_MINE, Download, Limits
+from services.job.engines.options import shapes_media
 from services.job.engines.partial import LockedByAnother, NoRoom, Partial
 
 REDIRECTS = 5
@@ -51,14 +53,17 @@ class HttpEngine:
             await self._connector.close()
 
     async def fetch(self, fetch: Fetch, observer: Observer) -> None:
-        """A page or a manifest raises EngineFailed with code `not_mine`, unless this engine was asked for by name."""
+        """A page or a manifest raises EngineFailed with code `not_mine`, unless this engine was asked for by name. So
+        does a film or a sound that is to be made into another than the server has."""
         if KEY in fetch.known:
             await observer.skipped(KEY)
             return
         try:
-            async with self._session() as source, Partial(fetch.work / "http.part") as partial:
+            leave = shapes_media(fetch.options) and fetch.options.engine is None
+            async with self._session(leave) as source, Partial(fetch.work / "http.part") as partial:
                 await Download(source, fetch, observer, partial, self._limits).run()
                 assert partial.identity is not None
+                facts = await _facts(fetch, partial) if fetch.options.sidecars else None
                 await observer.finished(
                     FetchedFile(
                         key=KEY,
@@ -69,6 +74,8 @@ class HttpEngine:
                         media_type=partial.identity.media_type,
                     )
                 )
+                if facts is not None:
+                    await observer.finished(facts)
         except LockedByAnother as error:
             raise failed("transient", "still_running", "an earlier attempt still writes this file") from error
         except NoRoom as error:
@@ -81,7 +88,7 @@ class HttpEngine:
             raise failed("transient", "io_error", "the file can not be written") from error
 
     @asynccontextmanager
-    async def _session(self) -> AsyncIterator[Source]:
+    async def _session(self, leave_media: bool) -> AsyncIterator[Source]:
         """Cookies of its own for each download: some hosts hand out the file only to who kept the first answer's."""
         assert self._connector is not None
         async with aiohttp.ClientSession(
@@ -92,15 +99,17 @@ class HttpEngine:
             read_bufsize=READ_BUFFER,
             headers=_HEADERS,
         ) as session:
-            yield Source(session, self._policy)
+            yield Source(session, self._policy, leave_media=leave_media)
 
 
 class Source:
     """The way to the bytes of one link."""
 
-    def __init__(self, session: aiohttp.ClientSession, policy: EgressPolicy) -> None:
+    def __init__(self, session: aiohttp.ClientSession, policy: EgressPolicy, *, leave_media: bool = False) -> None:
+        """`leave_media`: films and sounds are somebody else's."""
         self._session = session
         self._policy = policy
+        self._leave_media = leave_media
 
     @asynccontextmanager
     async def open(self, url: str, headers: dict[str, str]) -> AsyncIterator[aiohttp.ClientResponse]:
@@ -118,7 +127,37 @@ class Source:
             async with response:
                 location = redirected(response, url)
                 if location is None:
+                    if self._leave_media and response.status in {200, 206} and _is_media(response, url):
+                        raise failed("content", NOT_MINE, "the link leads to a film or a sound")
                     yield response
                     return
                 url = location
         raise failed("content", "too_many_redirects", "the link is redirected too often")
+
+
+def _is_media(response: aiohttp.ClientResponse, url: str) -> bool:
+    return identity(url, response).media_type.startswith(("video/", "audio/"))
+
+
+async def _facts(fetch: Fetch, partial: Partial) -> FetchedFile:
+    """What the server said of the file, as JSON."""
+    found = partial.identity
+    assert found is not None
+    path = fetch.work / "http.json"
+    facts = {
+        "url": fetch.url,
+        "name": found.name,
+        "media_type": found.media_type,
+        "size": partial.done,
+        "sha256": await partial.digest(),
+        "etag": found.etag,
+        "last_modified": found.last_modified,
+    }
+    path.write_text(json.dumps(facts, ensure_ascii=False, indent=1), "utf-8")
+    return FetchedFile(
+        key=f"{KEY} metadata",
+        path=path,
+        name=f"{found.name}.json",
+        size=path.stat().st_size,
+        media_type="application/json",
+    )

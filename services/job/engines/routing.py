@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from proto.job import EngineName, Options
 from services.job.engines import sandbox
 from services.job.engines.gallerydl import GalleryDlEngine
+from services.job.engines.options import shapes_media
 from services.job.engines.ytdlp import YtdlpEngine
 
 LIST_SECONDS = 60.0
@@ -52,6 +53,8 @@ class Router:
         host = (parts.hostname or "").removeprefix("www.")
         if parts.path.rpartition(".")[2].lower() in _PLAIN:
             # A page may be named like a picture. Where the list is not at hand the program itself says what it knows.
+            if shapes_media(options):
+                return ["http", "ytdlp"]  # gallery-dl would take a film as it is
             known = await self._remembered()
             return ["http", "gallerydl", "ytdlp"] if known is None or _within(host, known) else ["http", "ytdlp"]
         if _within(host, await self._gallery_sites()):

@@ -12,6 +12,7 @@ import structlog
 
 from proto.job import EngineName, Failure, FailureKind
 from services.job.engines import EngineFailed, Fetch, FetchedFile, Observer, sandbox
+from services.job.engines.options import conflict
 from services.job.engines.runners import Lost, Runners
 
 log = structlog.get_logger()
@@ -59,6 +60,8 @@ class YtdlpEngine:
     async def fetch(self, fetch: Fetch, observer: Observer) -> None:
         if not fetch.url.lower().startswith(("http://", "https://")) or "__youtubedl_smuggle" in fetch.url:
             raise _failed("permanent", "bad_link", "only http and https links are taken")
+        if (wrong := conflict(fetch.options)) is not None:
+            raise _failed("permanent", "bad_options", wrong)
         for _ in range(2):
             try:
                 await self._run(fetch, observer)
@@ -77,6 +80,7 @@ class YtdlpEngine:
                 "known": sorted(fetch.known),
                 "options": msgspec.to_builtins(fetch.options),
                 "rate": fetch.rate,
+                "cookies": str(fetch.cookies) if fetch.cookies else None,
             }
         ) as reader:
             started = False

@@ -84,6 +84,14 @@ _ADVICE = re.compile(
 _TOOL = re.compile(r"yt[-_]dlp|youtube[-_]dlc?|ffmpeg|ffprobe", re.IGNORECASE)
 
 
+class Impossible(PostProcessingError):  # type: ignore[misc]  # yt-dlp has no types
+    """What is wanted can not be made of what is there, now or later."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
 def classify(error: BaseException) -> Verdict:
     causes = list(_chain(error))
     for cause in causes:
@@ -108,6 +116,8 @@ def _by_type(cause: BaseException) -> Verdict | None:
         return _by_status(cause)
     if isinstance(cause, ProxyError):
         return _by_proxy(str(cause))
+    if isinstance(cause, Impossible):
+        return _verdict("content", cause.code, cause.msg)
     full = isinstance(cause, OSError) and cause.errno in _FULL
     if full or (isinstance(cause, PostProcessingError) and "no space left" in str(cause).lower()):
         return _verdict("transient", "disk_full", "there is no room for this file")

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Protocol
+from weakref import WeakSet
 
 import yt_dlp
+from yt_dlp.cookies import YoutubeDLCookieJar
 from yt_dlp.postprocessor.common import PostProcessor
-from yt_dlp.postprocessor.ffmpeg import FFmpegExtractAudioPP
-from yt_dlp.utils import DownloadCancelled, Popen, YoutubeDLError
+from yt_dlp.utils import DownloadCancelled, Popen, ReExtractInfo, YoutubeDLError
 
+from proto.job import Options
 from services.job.engines.confine import die_with_parent
+from services.job.engines.options import shapes_media, ytdlp_format, ytdlp_parameters
+from services.job.engines.ytdlp_encode import EncodePP
+from services.job.engines.ytdlp_extras import SubtitlesPP
+from services.job.engines.ytdlp_live import recording
 
 GENERIC = "generic "
 LONGEST_KEY = 300
+_started: WeakSet[Any] = WeakSet()
+"""Programs of this process."""
 
 
 class Listener(Protocol):
@@ -30,6 +39,14 @@ class Listener(Protocol):
 
     def entry_failed(self, entry: dict[str, Any], error: Exception) -> None: ...
 
+    def extra_failed(self, info: dict[str, Any], kind: str, error: Exception) -> None: ...
+
+    def beat(self) -> None: ...
+
+    def recorded(self, name: str, size: int) -> None: ...
+
+    def wait(self, begins: float | None) -> None: ...
+
 
 def bind_children() -> None:
     """What yt-dlp starts (ffmpeg, a JavaScript engine) dies with the runner, else it would go on writing into a folder
@@ -38,8 +55,18 @@ def bind_children() -> None:
 
     def bound(self: Any, *arguments: Any, **options: Any) -> None:
         original(self, *arguments, preexec_fn=die_with_parent, **options)
+        _started.add(self)
 
     Popen.__init__ = bound
+
+
+def end_recording() -> None:
+    """Asks ffmpeg to end; what it has by then is a whole file."""
+    for one in list(_started):
+        if one.poll() is None and one.stdin is not None:
+            with suppress(OSError, ValueError):
+                one.stdin.write(b"q")
+                one.stdin.flush()
 
 
 def item_key(info: Mapping[str, Any]) -> str:
@@ -62,6 +89,7 @@ class Downloader(yt_dlp.YoutubeDL):  # type: ignore[misc]  # yt-dlp has no types
 
     def __init__(self, ffmpeg: str) -> None:
         self._listener: Listener | None = None
+        self._options = Options()
         super().__init__({**_FIXED, "logger": _Silent(), "ffmpeg_location": ffmpeg or None})
         self._sites = [one for one in self._ies.values() if one.IE_NAME != "generic"]
 
@@ -69,31 +97,37 @@ class Downloader(yt_dlp.YoutubeDL):  # type: ignore[misc]  # yt-dlp has no types
         """Whether an extractor other than the generic one is made for this link."""
         return any(one.suitable(url) for one in self._sites)
 
-    def attach(self, listener: Listener, request: Mapping[str, Any]) -> None:
-        """The options are the closed vocabulary of `proto.job.Options`; nothing else of a request gets in here."""
-        options = request["options"]
-        self._listener = listener
+    def attach(self, listener: Listener, options: Options, request: Mapping[str, Any]) -> None:
+        """What a user chose goes through the table in `options`; nothing else of a request gets in here."""
+        self._listener, self._options = listener, options
         self.archive = _Known(listener)
         self.params.update(
             {
                 "proxy": request["proxy"],
                 "ratelimit": request["rate"],
-                "playlistend": options.get("max_items"),
-                "noplaylist": options.get("max_items") is None,
                 "match_filter": listener.choose,
+                **ytdlp_parameters(options),
             }
         )
-        if options.get("max_height"):
-            self.params["format_sort"] = [f"res:{options['max_height']}"]
-        if options.get("audio_only"):
-            self.format_selector = self.build_format_selector("ba/b")
-            self.add_post_processor(FFmpegExtractAudioPP(self, preferredcodec="m4a"))
+        if ytdlp_format(options) != _FIXED["format"]:
+            self.format_selector = self.build_format_selector(ytdlp_format(options))
+        if options.subtitles:
+            self.add_post_processor(SubtitlesPP(self, listener.extra_failed), when="before_dl")
+        if shapes_media(options) or options.max_height or options.record_live:
+            self.add_post_processor(EncodePP(self, options, listener.beat))
         self.add_post_processor(_TellPP(listener), when="after_move")
         self.add_progress_hook(listener.progress)
         self.add_postprocessor_hook(listener.processing)
         for handler in self._request_director.handlers.values():
             handler.proxies = {"all": request["proxy"]}
         self.proxies = {"all": request["proxy"]}
+
+    def take_cookies(self, file: str) -> None:
+        """Nothing is written back to it. Raises OSError (a LoadError is one) when it is no file of cookies."""
+        jar = YoutubeDLCookieJar(file)
+        jar.load()
+        for cookie in jar:
+            self.cookiejar.set_cookie(cookie)
 
     def fetch(self, url: str, *, resume: bool) -> None:
         self.params["continuedl"] = resume
@@ -115,6 +149,42 @@ class Downloader(yt_dlp.YoutubeDL):  # type: ignore[misc]  # yt-dlp has no types
                 raise
             self._listener.entry_failed({**extra_info, **ie_result}, error)
             return None
+
+    def process_video_result(self, info_dict: Any, download: bool = True) -> Any:  # noqa: FBT002  # yt-dlp's signature
+        """Few sites have a beginning to offer; of the others ffmpeg takes the first piece that is there."""
+        if self._options.live_from_start:
+            formats = info_dict.get("formats") or ()
+            self.params["live_from_start"] = any(one.get("is_from_start") for one in formats)
+        return super().process_video_result(info_dict, download)
+
+    def dl(self, name: str, info: Any, subtitle: bool = False, test: bool = False) -> Any:  # noqa: FBT002  # see above
+        listener = self._listener
+        if listener is None or subtitle or not info.get("is_live"):
+            return super().dl(name, info, subtitle, test)
+        longest = self._options.max_duration
+        with recording(name, longest, lambda size: listener.recorded(name, size), end_recording):
+            return super().dl(name, info, subtitle, test)
+
+    def _wait_for_video(self, ie_result: Any = None) -> None:
+        """yt-dlp's own waits in silence, and also for what will never be a stream."""
+        awaited = not ie_result or (ie_result.get("live_status") == "is_upcoming" and not ie_result.get("formats"))
+        if self._listener is None or not self.params.get("wait_for_video") or not awaited:
+            return
+        self._listener.wait((ie_result or {}).get("release_timestamp"))
+        raise ReExtractInfo("the stream may have begun", expected=True)
+
+    def _write_subtitles(self, info_dict: Any, filename: str) -> Any:
+        """One that can not be had does not take the film along."""
+        written: list[Any] = []
+        chosen = info_dict.get("requested_subtitles") or {}
+        for tongue, one in list(chosen.items()):
+            try:
+                written += super()._write_subtitles({**info_dict, "requested_subtitles": {tongue: one}}, filename) or []
+            except (YoutubeDLError, OSError) as error:
+                del chosen[tongue]
+                if self._listener is not None:
+                    self._listener.extra_failed(info_dict, f"subtitle {tongue}", error)
+        return written
 
 
 class _Known:

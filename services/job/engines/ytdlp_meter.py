@@ -35,13 +35,16 @@ class Meter:
         done = int(status.get("downloaded_bytes") or 0)
         total = int(status.get("total_bytes") or status.get("total_bytes_estimate") or 0)
         self._files[str(status.get("filename"))] = (done, total)
+        return self.again(int(status.get("speed") or 0), str((status.get("info_dict") or {}).get("title") or ""))
+
+    def again(self, speed: int = 0, current: str = "") -> dict[str, Any] | None:
+        """Where it stands, though nothing may have come since."""
         now = time.monotonic()
         if now - self._told < SECONDS:
             return None
         self._told = now
         self._done = max(self._done, self._past + sum(each for each, _ in self._files.values()))
         whole = self._total() if self.items_total == 1 else None
-        speed = int(status.get("speed") or 0)
         return {
             "done": self._done,
             "total": whole,
@@ -49,7 +52,7 @@ class Meter:
             "eta": (whole - self._done) // speed if whole and speed else None,
             "items_done": self.items_done,
             "items_total": self.items_total,
-            "current": str((status.get("info_dict") or {}).get("title") or "")[:LONGEST] or None,
+            "current": current[:LONGEST] or None,
         }
 
     def _total(self) -> int | None:

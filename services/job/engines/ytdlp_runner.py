@@ -6,14 +6,25 @@ import json
 import mimetypes
 import os
 import socket
+import threading
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import msgspec
 from yt_dlp.utils import DownloadCancelled, YoutubeDLError
 
+from proto.job import Options
+from services.job.engines.known import Own
+from services.job.engines.options import WAIT
+from services.job.engines.ytdlp_encode import READY
+from services.job.engines.ytdlp_extras import choose_subtitles, extras, name_thumbnails, write_facts
 from services.job.engines.ytdlp_failures import Verdict, classify
 from services.job.engines.ytdlp_leftovers import begin_again, drop_pieces, tidy
 from services.job.engines.ytdlp_library import Downloader, file_name, item_key
+from services.job.engines.ytdlp_live import prepare
 from services.job.engines.ytdlp_meter import Meter
 
 LONGEST_TITLE = 500
@@ -21,6 +32,11 @@ ABORTING = frozenset({"rate_limited", "auth_required", "host_down"})
 """Failures that the next item would only repeat."""
 TRANSIENT_ITEMS = 5
 """Items that may fail for passing reasons before the rest is left to another attempt."""
+LONGEST_WAIT = 86_400.0
+"""Seconds for a stream that does not say when it begins."""
+SLOT_SECONDS = 600.0
+"""A stream that begins later than this is left to another attempt, so that somebody else gets the slot."""
+_TYPES = {".srt": "application/x-subrip", ".vtt": "text/vtt", ".opus": "audio/ogg"}
 _SEVERAL = ("url", "url_transparent", "playlist", "multi_video")
 
 
@@ -44,13 +60,24 @@ class _WholeAlready(DownloadCancelled):  # type: ignore[misc]  # see _Stop
     """The partial file is complete, and asking for what follows its end is refused for ever."""
 
 
+class _Enough(DownloadCancelled):  # type: ignore[misc]  # see _Stop
+    """The user has what follows."""
+
+
 class Runner:
     def __init__(self, channel: socket.socket, request: dict[str, Any], downloader: Downloader) -> None:
         self._channel = channel
         self._url = request["url"]
         self._downloader = downloader
+        self._options = msgspec.convert(request["options"], Options)
+        self._cookies = request["cookies"]
+        self._telling = threading.Lock()
         self._meter = Meter()
         self._known = frozenset(request["known"])
+        self._own = Own(Path(request["work"]), self._known)
+        self._in_a_row = 0
+        """Items that the user had before this job, since the last one that was new."""
+        self._waited, self._pause = 0.0, float(WAIT[0])
         self._over: set[str] = set()
         """Keys that were told as finished, skipped or failed."""
         self._resolved = False
@@ -60,11 +87,13 @@ class Runner:
         """Of items that another attempt may get."""
         self._refused: list[Verdict] = []
         """Of items that nobody will get."""
-        downloader.attach(self, request)
+        downloader.attach(self, self._options, request)
 
     def run(self) -> None:
         try:
             failed = self._attempt()
+            while failed is not None and self._may_begin(failed):
+                failed = self._attempt(wait=True)
         except _WholeAlready:
             begin_again(Path())
             self._resuming = False
@@ -79,11 +108,23 @@ class Runner:
             )
         self._tell({"t": "failed", "failure": failed} if failed else {"t": "done"})
 
-    def _attempt(self) -> Verdict | None:
+    def _attempt(self, *, wait: bool = False) -> Verdict | None:
+        try:
+            if wait:
+                self.wait(None)
+            if self._cookies is not None:
+                self._downloader.take_cookies(self._cookies)
+                self._cookies = None
+        except _Stop:
+            return self._stopped
+        except OSError:
+            return {"kind": "permanent", "code": "bad_cookies", "message": "the cookies can not be read"}
         try:
             self._downloader.fetch(self._url, resume=self._resuming)
         except _Stop:
             return self._stopped
+        except _Enough:
+            return None
         except _WholeAlready:
             raise
         except (YoutubeDLError, OSError) as error:
@@ -100,12 +141,15 @@ class Runner:
             return False
         self._over.add(key)
         self._tell({"t": "skipped", "key": key})
+        self._in_a_row += key not in self._own.keys
+        if self._options.stop_at_known and self._in_a_row >= self._options.stop_at_known:
+            raise _Enough
         return True
 
     def choose(self, info: Any, *, incomplete: bool) -> str | None:
         """None takes the item; a text leaves it out."""
         self._resolve(info, incomplete=incomplete)
-        if info.get("is_live") or info.get("live_status") == "is_upcoming":
+        if self._endless(info):
             verdict = {"kind": "content", "code": "live", "message": "this is a live stream"}
             if not info.get("playlist_index"):
                 self._stopped = verdict
@@ -117,9 +161,26 @@ class Runner:
         key = item_key(info)
         if self.is_known(key):
             return "known"
-        info["longshore"] = file_name(key)
+        self._in_a_row = 0
+        stem = info["longshore"] = file_name(key)
+        if (ready := next(Path().glob(f"{stem}{READY}*"), None)) is not None:
+            self.finished({**info, "filepath": str(ready)})
+            return "ready"
         self._meter.begin(info)
+        if self._options.subtitles:
+            choose_subtitles(info)
+        if self._options.thumbnail:
+            name_thumbnails(info)
+        if self._options.sidecars:
+            write_facts(info, stem)
+        if info.get("is_live"):
+            prepare(info, self._options)
         return None
+
+    def _endless(self, info: Any) -> bool:
+        if info.get("live_status") == "is_upcoming":
+            return not self._options.wait_for_live or bool(info.get("formats"))
+        return bool(info.get("is_live")) and not self._options.record_live
 
     def progress(self, status: dict[str, Any]) -> None:
         if status["status"] == "finished":
@@ -138,16 +199,57 @@ class Runner:
         self._over.add(key)
         self._meter.items_done += 1
         title = str(info.get("title") or info.get("id") or "download")[:LONGEST_TITLE]
-        self._tell(
-            {
-                "t": "file",
-                "key": key,
-                "path": str(path),
-                "name": f"{title}{path.suffix}",
-                "size": path.stat().st_size,
-                "media_type": mimetypes.guess_type(path.name)[0] or "application/octet-stream",
+        film = _file(key, path, f"{title}{path.suffix}")
+        beside = []
+        for one in extras(info["longshore"], path):
+            if f"{key} {one.kind}" in self._known:
+                self._tell({"t": "skipped", "key": f"{key} {one.kind}"})
+            else:
+                beside.append(_file(f"{key} {one.kind}", one.path, f"{title}.{one.ending}"))
+        self._own.add(key)
+        # Of one film it is what the job is about. Of several each is stored as it comes, and one that is stored is
+        # passed over by a later attempt, with all that belongs to it.
+        for message in (film, *beside) if self._meter.items_total == 1 else (*beside, film):
+            self._tell(message)
+
+    def extra_failed(self, info: dict[str, Any], kind: str, error: Exception) -> None:
+        """Something beside a film; the film does not depend on it."""
+        self._tell({"t": "item_failed", "key": f"{item_key(info)} {kind}", "failure": classify(error)})
+
+    def beat(self) -> None:
+        if (news := self._meter.again()) is not None:
+            self._tell({"t": "progress", "news": news})
+
+    def recorded(self, name: str, size: int) -> None:
+        if (news := self._meter.read({"filename": name, "downloaded_bytes": size})) is not None:
+            self._tell({"t": "progress", "news": news})
+
+    def wait(self, begins: float | None) -> None:
+        """Until it is worth another look whether the stream has begun."""
+        ahead = begins - time.time() if begins is not None else None
+        if ahead is not None and ahead > SLOT_SECONDS:
+            self._stopped = {
+                "kind": "transient",
+                "code": "not_begun",
+                "message": "this stream has not begun",
+                "retry_at": datetime.fromtimestamp(begins or 0, UTC).isoformat(),
             }
-        )
+            raise _Stop
+        if self._waited >= LONGEST_WAIT:
+            self._stopped = {"kind": "content", "code": "live", "message": "this is a live stream, and it is not on"}
+            raise _Stop
+        seconds = max(self._pause, min(ahead or 0.0, float(WAIT[1])))
+        self._pause = min(self._pause * 2, float(WAIT[1]))
+        self._waited += seconds
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, 1.0))
+            self.beat()
+
+    def _may_begin(self, failed: Verdict) -> bool:
+        """Servers of streams have no manifest until there is something in it."""
+        awaited = self._options.record_live and self._options.wait_for_live and not self._resolved
+        return awaited and failed["code"] == "gone" and urlsplit(self._url).path.endswith((".m3u8", ".mpd"))
 
     def entry_failed(self, entry: dict[str, Any], error: Exception) -> None:
         """One of several; the others still have their turn, unless it would be the same with them."""
@@ -164,12 +266,12 @@ class Runner:
     # -------------------------------------------------------------------------------------------------------------
 
     def _resolve(self, info: Any, *, incomplete: bool) -> None:
-        several = info.get("n_entries") or info.get("playlist_count")
+        several = info.get("n_entries") or info.get("playlist_count") or bool(info.get("playlist_index"))
         title = info.get("playlist_title") if several else info.get("title")
         if self._resolved or (incomplete and (not several or info.get("_type") in _SEVERAL[2:])):
             return
         self._resolved = True
-        self._meter.items_total = several or 1
+        self._meter.items_total = None if several is True else several or 1
         self._tell(
             {
                 "t": "resolved",
@@ -191,4 +293,16 @@ class Runner:
             raise _WholeAlready from error
 
     def _tell(self, message: dict[str, Any]) -> None:
-        self._channel.sendall(json.dumps(message).encode() + b"\n")
+        with self._telling:
+            self._channel.sendall(json.dumps(message).encode() + b"\n")
+
+
+def _file(key: str, path: Path, name: str) -> dict[str, Any]:
+    return {
+        "t": "file",
+        "key": key,
+        "path": str(path.absolute()),
+        "name": name,
+        "size": path.stat().st_size,
+        "media_type": _TYPES.get(path.suffix) or mimetypes.guess_type(path.name)[0] or "application/octet-stream",
+    }

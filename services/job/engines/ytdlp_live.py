@@ -1,0 +1,67 @@
+"""Streams that are not over: how long one is recorded, from where, and by which ways ffmpeg may fetch it."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from proto.job import Options
+
+PULSE_SECONDS = 1.0
+"""Between two words about a recording, for which nobody else says anything."""
+LATE_SECONDS = 60.0
+"""A recording that has not its length this long after its time is ended: the stream stands still."""
+PIECE_SECONDS = 5.0
+"""Of a stream that does not say how long its pieces are."""
+_WAYS = ("-protocol_whitelist", "http,https,httpproxy,tls,tcp,crypto,data")
+_GENERATED = "http_dash_segments_generator"
+
+
+def prepare(info: dict[str, Any], options: Options) -> None:
+    """Before a stream is recorded."""
+    for part in info.get("requested_formats") or [info]:
+        hls = str(part.get("protocol")).startswith("m3u8")
+        first = ("-live_start_index", "0") if hls and options.live_from_start else ()
+        part["downloader_options"] = {"ffmpeg_args": [*_WAYS, *first]}
+        if options.max_duration and part.get("protocol") == _GENERATED and part.get("fragments"):
+            pieces = math.ceil(options.max_duration / float(part.get("target_duration") or PIECE_SECONDS))
+            part["fragments"] = _first(part["fragments"], pieces)
+    info["downloader_options"] = dict(info.get("downloader_options") or {})
+    if options.max_duration:
+        info["downloader_options"]["ffmpeg_args_out"] = ["-t", str(options.max_duration)]
+
+
+def _first(pieces: Any, count: int) -> Callable[[Any], Iterable[Any]]:
+    """Of pieces that an extractor makes up as the stream goes on."""
+    return lambda context: itertools.islice(pieces(context) if callable(pieces) else pieces, count)
+
+
+@contextmanager
+def recording(name: str, longest: int | None, tell: Callable[[int], None], end: Callable[[], None]) -> Iterator[None]:
+    """`tell` gets the bytes that are there, `end` is called once when the recording is overdue; both from a thread."""
+    over = threading.Event()
+
+    def watch() -> None:
+        seconds = 0.0
+        while not over.wait(PULSE_SECONDS):
+            seconds += PULSE_SECONDS
+            tell(max((path.stat().st_size for path in _written(name)), default=0))
+            if longest is not None and longest + LATE_SECONDS <= seconds < longest + LATE_SECONDS + PULSE_SECONDS:
+                end()
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _written(name: str) -> list[Path]:
+    return [path for path in (Path(f"{name}.part"), Path(name)) if path.exists()]
