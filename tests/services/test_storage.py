@@ -14,7 +14,7 @@ async def test_a_file_that_is_given_up_leaves_the_disk_and_its_link_while_the_jo
         status, _ = await http.jobs("DELETE", f"/jobs/{job['id']}/file")
         after = await http.show(job["id"])
         async with asyncio.timeout(20):
-            while [path for path in (system.data / "files").rglob(name)]:
+            while list((system.data / "files").rglob(name)):
                 await asyncio.sleep(0.02)  # storage hears of it a moment later
         async with http.session.get(job["s3_url"]) as answer:
             link = answer.status
