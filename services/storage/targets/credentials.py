@@ -1,0 +1,306 @@
+"""What users tell us of their object storage, checked as it comes in, and where that leads."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from pathlib import PurePosixPath
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from msgspec import Struct
+
+from libs.egress.addresses import literal_address
+from services.storage.domain import safe_directory, safe_name
+
+LONGEST_KEY = 1000
+"""Bytes of UTF-8; the services take 1024."""
+LONGEST_ROOT = 400
+GOOGLE_TOKENS = "https://oauth2.googleapis.com/token"
+GOOGLE_STORAGE = "https://storage.googleapis.com"
+
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,220}[A-Za-z0-9]")
+_LABEL = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
+"""For what becomes a part of a host name."""
+_ACCOUNT = re.compile(r"[a-z0-9]{3,24}")
+_REGION = re.compile(r"[A-Za-z0-9-]{1,64}")
+_PLAIN = re.compile(r"[\x21-\x7e]{1,1024}")
+_HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]")
+
+
+class Place(Struct, frozen=True, kw_only=True):
+    """Where a service listens; `path` has no slash at its end."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str = ""
+
+    @property
+    def secure(self) -> bool:
+        return self.scheme == "https"
+
+    @property
+    def netloc(self) -> str:
+        return self.host if self.port == (443 if self.secure else 80) else f"{self.host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        return f"{self.scheme}://{self.netloc}{self.path}"
+
+    def below(self, label: str) -> Place:
+        return Place(scheme=self.scheme, host=f"{label}.{self.host}", port=self.port, path=self.path)
+
+
+class _Credentials(Struct, frozen=True, kw_only=True, tag_field="provider"):
+    folder_prefix: str | None = None
+    base_folder: str = "videos"
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(...)"
+
+    def __rich_repr__(self) -> Any:
+        yield "..."
+
+    def root(self) -> PurePosixPath:
+        """What every key of this target begins with; `.` for nothing."""
+        return safe_directory((*re.split(r"[\\/]", self.folder_prefix or ""), *re.split(r"[\\/]", self.base_folder)))
+
+    def key(self, folder: tuple[str, ...], name: str) -> str:
+        """Folders that would make it longer than services take are left out, the deepest first."""
+        parts = safe_directory(folder).parts
+        while True:
+            key = self.root().joinpath(*parts, safe_name(name))
+            if len(str(key).encode()) <= LONGEST_KEY:
+                return str(key)
+            parts = parts[:-1]
+
+    def _check_root(self) -> None:
+        if len(str(self.root()).encode()) > LONGEST_ROOT:
+            raise ValueError(f"folder_prefix and base_folder may have {LONGEST_ROOT} bytes together")
+
+
+class S3(_Credentials, frozen=True, kw_only=True, tag="s3"):
+    endpoint: str
+    bucket: str
+    region: str
+    access_key: str
+    secret_key: str
+
+    def __post_init__(self) -> None:
+        self._check_root()
+        _matches("bucket", _BUCKET, self.bucket)
+        _matches("region", _REGION, self.region)
+        _matches("access_key", _PLAIN, self.access_key)
+        _matches("secret_key", _PLAIN, self.secret_key)
+        self.place()
+
+    @property
+    def container_or_bucket(self) -> str:
+        return self.bucket
+
+    def place(self) -> Place:
+        return _place("endpoint", self.endpoint)
+
+    def options(self, token: str | None) -> dict[str, str]:
+        """For OpenDAL. All four leave it nothing to look for: it would ask the environment and metadata servers."""
+        del token
+        return {
+            "scheme": "s3",
+            "endpoint": self.place().url,
+            "bucket": self.bucket,
+            "region": self.region,
+            "access_key_id": self.access_key,
+            "secret_access_key": self.secret_key,
+            "disable_config_load": "true",
+            "disable_ec2_metadata": "true",
+        }
+
+
+class Blob(_Credentials, frozen=True, kw_only=True, tag="blob"):
+    account_name: str
+    container: str
+    account_key: str | None = None
+    sas_token: str | None = None
+    endpoint: str | None = None
+    """For emulators; it ends in the account's name there."""
+
+    def __post_init__(self) -> None:
+        self._check_root()
+        _matches("account_name", _ACCOUNT, self.account_name)
+        _matches("container", _LABEL, self.container)
+        if bool(self.account_key) == bool(self.sas_token):
+            raise ValueError("Either account_key or sas_token must be provided")
+        if self.account_key:
+            _from_base64("account_key", self.account_key)
+        if self.sas_token:
+            _matches("sas_token", re.compile(r"\??[A-Za-z0-9%=&:_.~+/-]{8,4096}"), self.sas_token)
+        self.place()
+
+    @property
+    def container_or_bucket(self) -> str:
+        return self.container
+
+    def place(self) -> Place:
+        return _place("endpoint", self.endpoint or f"https://{self.account_name}.blob.core.windows.net")
+
+    def options(self, token: str | None) -> dict[str, str]:
+        del token
+        secret = (
+            {"account_key": self.account_key}
+            if self.account_key
+            else {"sas_token": (self.sas_token or "").removeprefix("?")}
+        )
+        return {
+            "scheme": "azblob",
+            "endpoint": self.place().url,
+            "container": self.container,
+            "account_name": self.account_name,
+            **secret,
+        }
+
+
+class ServiceAccount(Struct, frozen=True, kw_only=True):
+    """What is used of Google's key file. Its other kinds name files and addresses to read, and are not taken."""
+
+    client_email: str
+    private_key: str
+    token_uri: str = GOOGLE_TOKENS
+
+    def __repr__(self) -> str:
+        return "ServiceAccount(...)"
+
+    def signer(self) -> RSAPrivateKey:
+        key = load_pem_private_key(self.private_key.encode(), password=None)
+        if not isinstance(key, RSAPrivateKey):
+            raise TypeError("not an RSA key")
+        return key
+
+
+class Gcs(_Credentials, frozen=True, kw_only=True, tag="gcs"):
+    project_id: str
+    bucket: str
+    service_account_json: str
+    endpoint: str | None = None
+    """For emulators."""
+
+    def __post_init__(self) -> None:
+        self._check_root()
+        _matches("project_id", _PLAIN, self.project_id)
+        _matches("bucket", _BUCKET, self.bucket)
+        self.place()
+        self.tokens()
+
+    @property
+    def container_or_bucket(self) -> str:
+        return self.bucket
+
+    def place(self) -> Place:
+        return _place("endpoint", self.endpoint or GOOGLE_STORAGE)
+
+    def tokens(self) -> Place:
+        """Where an access token is asked for."""
+        return _place("token_uri", self.account().token_uri)
+
+    def account(self) -> ServiceAccount:
+        text = self.service_account_json.strip()
+        try:
+            raw = text.encode() if text.startswith("{") else base64.b64decode(text, validate=True)
+            data = json.loads(raw)
+            if data["type"] != "service_account":
+                raise ValueError("another type")
+            account = msgspec.convert(data, ServiceAccount)
+            account.signer()
+        except (ValueError, TypeError, KeyError, msgspec.ValidationError):
+            # The cause quotes what it could not read, and that is the secret.
+            raise ValueError("service_account_json is not the key file of a service account") from None
+        return account
+
+    def options(self, token: str | None) -> dict[str, str]:
+        return {
+            "scheme": "gcs",
+            "endpoint": self.place().url,
+            "bucket": self.bucket,
+            "token": token or "",
+            "disable_config_load": "true",
+            "disable_vm_metadata": "true",
+        }
+
+
+class Oss(_Credentials, frozen=True, kw_only=True, tag="oss"):
+    endpoint: str
+    bucket: str
+    access_key_id: str
+    access_key_secret: str
+
+    def __post_init__(self) -> None:
+        self._check_root()
+        _matches("bucket", _LABEL, self.bucket)
+        _matches("access_key_id", _PLAIN, self.access_key_id)
+        _matches("access_key_secret", _PLAIN, self.access_key_secret)
+        self.place()
+
+    @property
+    def container_or_bucket(self) -> str:
+        return self.bucket
+
+    @property
+    def by_path(self) -> bool:
+        """An address has no subdomains, so the bucket stands in the path."""
+        return literal_address(_place("endpoint", self.endpoint).host) is not None
+
+    def place(self) -> Place:
+        place = _place("endpoint", self.endpoint)
+        return place if self.by_path else place.below(self.bucket)
+
+    def options(self, token: str | None) -> dict[str, str]:
+        del token
+        return {
+            "scheme": "oss",
+            "endpoint": _place("endpoint", self.endpoint).url,
+            "bucket": self.bucket,
+            "access_key_id": self.access_key_id,
+            "access_key_secret": self.access_key_secret,
+            "addressing_style": "path" if self.by_path else "virtual",
+        }
+
+
+Credentials = S3 | Blob | Gcs | Oss
+
+
+def _matches(field: str, pattern: re.Pattern[str], value: str) -> None:
+    if not pattern.fullmatch(value):
+        raise ValueError(f"{field} has a form that no service gives it")
+
+
+def _from_base64(field: str, value: str) -> bytes:
+    try:
+        return base64.b64decode(value, validate=True)
+    except binascii.Error:
+        raise ValueError(f"{field} is not base64") from None
+
+
+def _place(field: str, text: str) -> Place:
+    """Of a URL, or of a host alone, which is taken for https."""
+    wrong = ValueError(f"{field} is not the address of a server")
+    if not _PLAIN.fullmatch(text):
+        raise wrong
+    if "://" not in text:
+        text = f"https://{text}"
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        raise wrong from None
+    host = parts.netloc.removesuffix(f":{port}") if port is not None else parts.netloc
+    if parts.scheme not in {"http", "https"} or not _HOST.fullmatch(host) or port == 0:
+        raise wrong
+    if parts.query or parts.fragment or not re.fullmatch(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?", parts.path):
+        raise wrong
+    default = 443 if parts.scheme == "https" else 80
+    return Place(scheme=parts.scheme, host=host.lower(), port=port or default, path=parts.path.rstrip("/"))

@@ -1,0 +1,253 @@
+"""The process that speaks to object storage: the only one with OpenDAL in it, and with no way out but the egress proxy.
+
+It is a process of its own because OpenDAL looks names up and follows redirects by itself, and only an environment that
+is there before it is loaded makes it go through a proxy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import re
+import sys
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import IO
+
+import msgspec
+import opendal
+from opendal.exceptions import ConfigInvalid, NotFound, PermissionDenied, RateLimited
+from opendal.layers import RetryLayer, TimeoutLayer
+from opendal.types import Metadata
+
+from services.storage.targets.asks import Answer, Asks, Delete, Discard, Found, Left, Put, Stat, Stop, Verify
+
+STOP_SECONDS = 5.0
+TRIES = 2
+"""Times that a request is made again after a failure that may pass."""
+CHUNK = 1 << 20
+LONGEST_ASK = 1 << 20
+
+_STATUS = re.compile(r"status: ([1-5][0-9]{2})")
+_EGRESS = re.compile(r'"x-longshore-egress": "([a-z_]+)"')
+_MD5 = re.compile(r"[0-9a-f]{32}(-[0-9]+)?")
+
+
+class Failed(Exception):
+    """The work ends with this code."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class Work:
+    """One ask that is being done."""
+
+    def __init__(self, task: asyncio.Task[None], patience: float) -> None:
+        self.task = task
+        self._patience = patience
+        self.stopped = False
+        self.left: Left = "nothing"
+
+    def stop(self) -> None:
+        self.stopped = True
+        asyncio.get_running_loop().call_later(self._patience, self.task.cancel)
+
+    def check(self) -> None:
+        if self.stopped:
+            raise Failed("stopped")
+
+
+async def put(ask: Put, operator: opendal.AsyncOperator, work: Work) -> Found:
+    known = await stat(ask, operator, work)
+    if known is not None and (known.size, known.sha256) == (ask.size, ask.sha256):
+        return known
+    with await asyncio.to_thread(open, ask.source, "rb") as source:
+        hashes = _Hashes()
+        target = await operator.open(
+            ask.key, "wb", chunk=ask.part, concurrent=ask.at_once, user_metadata={"sha256": ask.sha256}
+        )
+        work.left = "parts"
+        while part := await asyncio.to_thread(hashes.read, source, ask.part):
+            work.check()
+            await target.write(part)
+    if (hashes.size, hashes.sha256.hexdigest()) != (ask.size, ask.sha256):
+        raise Failed("source_changed")
+    work.check()
+    work.left = "object"
+    await target.close()
+    work.check()
+    metadata = await operator.stat(ask.key)
+    found = _found(metadata)
+    if found.size != ask.size or found.sha256 not in (None, ask.sha256):
+        raise Failed("damaged")
+    if not hashes.match(metadata) and await _read_back(operator, ask.key, ask.part) != ask.sha256:
+        raise Failed("damaged")
+    return found
+
+
+async def stat(ask: Put | Stat | Discard, operator: opendal.AsyncOperator, _: Work) -> Found | None:
+    try:
+        return _found(await operator.stat(ask.key))
+    except NotFound:
+        return None
+
+
+async def delete(ask: Delete, operator: opendal.AsyncOperator, _: Work) -> None:
+    await operator.delete(ask.key)
+
+
+async def discard(ask: Discard, operator: opendal.AsyncOperator, work: Work) -> None:
+    if await stat(ask, operator, work) is None:
+        await operator.write(ask.key, b"")
+        await operator.delete(ask.key)
+
+
+async def verify(ask: Verify, operator: opendal.AsyncOperator, work: Work) -> None:
+    work.left = "object"
+    await operator.write(ask.key, ask.text.encode())
+    text = await operator.read(ask.key)
+    await operator.delete(ask.key)
+    if text != ask.text.encode():
+        raise Failed("damaged")
+
+
+class _Hashes:
+    """Of what was read, and of each part alone: S3 names the whole by the parts' MD5."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.sha256 = hashlib.sha256()
+        self._whole = hashlib.md5(usedforsecurity=False)
+        self._parts: list[bytes] = []
+
+    def read(self, source: IO[bytes], size: int) -> bytes:
+        data = source.read(size)
+        if data:
+            self.size += len(data)
+            self.sha256.update(data)
+            self._whole.update(data)
+            self._parts.append(hashlib.md5(data, usedforsecurity=False).digest())
+        return data
+
+    def match(self, metadata: Metadata) -> bool:
+        """Whether the service's own checksum shows that it has what was sent. True as well if it gives none."""
+        if metadata.content_md5 is not None:
+            return metadata.content_md5 == base64.b64encode(self._whole.digest()).decode()
+        etag = (metadata.etag or "").strip('"').lower()
+        if not _MD5.fullmatch(etag):
+            return True
+        parts = hashlib.md5(b"".join(self._parts), usedforsecurity=False)
+        return etag in (self._whole.hexdigest(), f"{parts.hexdigest()}-{len(self._parts)}")
+
+
+async def _read_back(operator: opendal.AsyncOperator, key: str, chunk: int) -> str:
+    """Some services encrypt, and their checksum is of that; what counts is what they give back."""
+    digest = hashlib.sha256()
+    source = await operator.open(key, "rb", chunk=chunk)
+    while data := await source.read(CHUNK):
+        await asyncio.to_thread(digest.update, data)
+    return digest.hexdigest()
+
+
+def _found(metadata: Metadata) -> Found:
+    user = {name.lower(): value for name, value in (metadata.user_metadata or {}).items()}
+    return Found(size=metadata.content_length, etag=metadata.etag, sha256=user.get("sha256"))
+
+
+def code(error: Exception) -> str:
+    """A failed write is an OSError with the text of the real one, so the text is read for all."""
+    text = str(error)
+    status = int(found[1]) if (found := _STATUS.search(text)) else 0
+    if isinstance(error, Failed):
+        return error.code
+    if stopped := _EGRESS.search(text):
+        return "unreachable" if stopped[1] in {"unreachable", "no_address", "bad_answer"} else "egress_refused"
+    if isinstance(error, FileNotFoundError):
+        return "source_changed"
+    if isinstance(error, PermissionDenied) or text.startswith("PermissionDenied") or status in (401, 403):
+        return "access_denied"
+    if "NoSuchUpload" in text:
+        return "unavailable"
+    if isinstance(error, NotFound) or text.startswith("NotFound") or status == 404:
+        return "no_bucket"
+    if isinstance(error, RateLimited) or status in (408, 429) or status >= 500:
+        return "unavailable"
+    if isinstance(error, ConfigInvalid) or status >= 400 or "(permanent)" in text:
+        return "bad_settings"
+    return "timed_out" if "timeout" in text.lower() else "unreachable"
+
+
+DOING: dict[type[Asks], Callable[..., Awaitable[Found | None]]] = {
+    Put: put,
+    Stat: stat,
+    Delete: delete,
+    Discard: discard,
+    Verify: verify,
+}
+
+
+class Mover:
+    def __init__(self, say: Callable[[bytes], None]) -> None:
+        self._say = say
+        self._works: dict[int, Work] = {}
+        self._encoder = msgspec.json.Encoder()
+
+    def hear(self, line: bytes) -> None:
+        ask = msgspec.json.decode(line, type=Asks)
+        if isinstance(ask, Stop):
+            if ask.number in self._works:
+                self._works[ask.number].stop()
+            return
+        task = asyncio.get_running_loop().create_task(self._do(ask))
+        self._works[ask.number] = Work(task, STOP_SECONDS if isinstance(ask, Put) else 0)
+
+    async def _do(self, ask: Put | Stat | Delete | Discard | Verify) -> None:
+        work = self._works[ask.number]
+        found, failed = None, None
+        try:
+            found = await DOING[type(ask)](ask, _operator(ask), work)
+        except asyncio.CancelledError:
+            failed = "stopped"
+        except Exception as error:  # noqa: BLE001 - OpenDAL raises many kinds; each ends this ask alone, as a code
+            failed = code(error)
+        del self._works[ask.number]
+        answer = Answer(number=ask.number, found=found, failed=failed, left=work.left if failed else "nothing")
+        self._say(self._encoder.encode(answer) + b"\n")
+
+    async def end(self) -> None:
+        for work in self._works.values():
+            work.stop()
+        if self._works:
+            await asyncio.wait([work.task for work in self._works.values()])
+
+
+def _operator(ask: Put | Stat | Delete | Discard | Verify) -> opendal.AsyncOperator:
+    options = dict(ask.options)
+    return (
+        opendal.AsyncOperator(options.pop("scheme"), **options)
+        .layer(TimeoutLayer(timeout=ask.call_seconds, io_timeout=ask.part_seconds))
+        .layer(RetryLayer(max_times=TRIES, min_delay=0.2, max_delay=2.0, jitter=True))
+    )
+
+
+async def main() -> None:
+    """Until the other end closes."""
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader(limit=LONGEST_ASK)
+    await loop.connect_read_pipe(partial(asyncio.StreamReaderProtocol, reader), sys.stdin)
+    mover = Mover(_say)
+    while line := await reader.readline():
+        mover.hear(line)
+    await mover.end()
+
+
+def _say(line: bytes) -> None:
+    sys.stdout.buffer.write(line)
+    sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
