@@ -54,6 +54,8 @@ class Options(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unkn
     max_height: Annotated[int, Meta(ge=144, le=4320)] | None = None
     directory: Annotated[tuple[str, ...], Meta(max_length=8)] = ()
     filename: Annotated[str, Meta(max_length=255)] | None = None
+    target_id: UUID | None = None
+    """A storage target for this job alone; None is the user's own, or ours when there is none."""
     webhook_url: Link | None = None
     progress_webhook: bool = False
     """The webhook also hears of every stage."""
@@ -115,6 +117,10 @@ class StoredItem(Struct, frozen=True, kw_only=True, omit_defaults=True):
     size: Bytes
     sha256: str
     media_type: str = "application/octet-stream"
+    provider: str = "local"
+    bucket: str | None = None
+    object_key: str | None = None
+    """Where it is in a storage of the user's own."""
 
 
 # ---- commands -------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
-from libs.calls import Caller
+from libs.calls import DEADLINE, Caller
 from libs.eventstore.projection import Follower
 from libs.message import Command, Position, Query
 from proto.job import Request, SubmitJobs, Submitted
@@ -41,8 +41,10 @@ class Ask:
                 self._remember(command, request, number)
         return submitted
 
-    async def other(self, message: Command | Query, result: type[R], *, actor: str = "") -> R:
-        value, _ = await self._caller.command(message, result=result, actor=actor)
+    async def other(
+        self, message: Command | Query, result: type[R], *, actor: str = "", timeout: float = DEADLINE
+    ) -> R:
+        value, _ = await self._caller.command(message, result=result, actor=actor, timeout=timeout)
         return value
 
     async def _wait(self, position: Position | None) -> bool:

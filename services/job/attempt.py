@@ -36,7 +36,7 @@ from proto.job import (
     Ticket,
     Wanted,
 )
-from proto.storage import FileRejected, StoredFile, StoreFile
+from proto.storage import StillStoring, StoredFile, StoreFile
 from services.job.engines import Engine, EngineFailed, Fetch, FetchedFile
 
 log = structlog.get_logger()
@@ -243,7 +243,7 @@ class Attempt:
     async def _store(self, file: FetchedFile, sha256: str) -> StoredItem:
         options = self.claimed.options
         try:
-            stored: StoredFile = await self._reporter.send(
+            stored = await self._stored(
                 StoreFile(
                     owner=self.claimed.owner,
                     job_id=self.claimed.job_id,
@@ -254,12 +254,12 @@ class Attempt:
                     size=file.size,
                     sha256=sha256,
                     media_type=file.media_type,
-                ),
-                StoredFile,
-                STORE_SECONDS,
+                    target_id=options.target_id,
+                )
             )
         except Refused as refused:
-            code = refused.refusal.code if isinstance(refused.refusal, FileRejected) else "storage_full"
+            # Whatever it is, the file stays in the work folder: another attempt only has to store it.
+            code = getattr(refused.refusal, "code", "storage_full")
             raise EngineFailed(Failure(kind="transient", code=code, message=refused.refusal.message)) from refused
         return StoredItem(
             file_id=stored.file_id,
@@ -268,7 +268,21 @@ class Attempt:
             size=stored.size,
             sha256=stored.sha256,
             media_type=stored.media_type,
+            provider=stored.provider,
+            bucket=stored.bucket,
+            object_key=stored.location if stored.target_id is not None else None,
         )
+
+    async def _stored(self, command: StoreFile) -> StoredFile:
+        """Raises Refused. What goes far takes long, so storage is asked until it is there."""
+        while True:
+            try:
+                done: StoredFile = await self._reporter.send(command, StoredFile, STORE_SECONDS)
+            except Refused as refused:
+                if not isinstance(refused.refusal, StillStoring):
+                    raise
+            else:
+                return done
 
     async def _watch(self) -> None:
         """Progress at 4 Hz at most; the reply says what is wanted, which covers a control signal that was lost."""

@@ -36,10 +36,13 @@ def safe_directory(hints: tuple[str, ...]) -> PurePosixPath:
 
 def placed(owner: UUID, directory: tuple[str, ...], name: str, twin: int = 0) -> PurePosixPath:
     """Where a file goes below the storage root. `twin` counts the files that already have this name there."""
+    return PurePosixPath(str(owner)) / safe_directory(directory) / twin_name(name, twin)
+
+
+def twin_name(name: str, twin: int) -> str:
+    """A safe name; `twin` counts the files that already have it."""
     safe = PurePosixPath(safe_name(name))
-    if twin:
-        safe = PurePosixPath(f"{safe.stem} ({twin + 1}){safe.suffix}")
-    return PurePosixPath(str(owner)) / safe_directory(directory) / safe
+    return f"{safe.stem} ({twin + 1}){safe.suffix}" if twin else safe.name
 
 
 def _shorten(text: str) -> str:

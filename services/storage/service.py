@@ -8,36 +8,44 @@ from datetime import UTC, datetime
 
 from libs.calls import serve
 from libs.database import Connection
+from libs.egress.policy import EgressPolicy
 from libs.eventstore.projection import Applied, Follower
 from libs.runtime import Resources, Service, ServiceSettings
-from libs.sealing import LinkSigner
+from libs.sealing import LinkSigner, Sealer
 from proto import REGISTRY
 from services.storage.app import FileServer
 from services.storage.handlers import DELETIONS, HANDLERS, delete_files
+from services.storage.remote import Remote
 from services.storage.targets.local import LocalTarget
+from services.storage.targets.mover import Mover
 
 
 @asynccontextmanager
 async def start(settings: ServiceSettings, resources: Resources) -> AsyncIterator[None]:
     pool, bus, store = await resources.event_source(settings, "storage", REGISTRY)
     target = LocalTarget(settings.data_dir / "files", settings.data_dir / "work")
+    async with Mover(EgressPolicy.parse(settings.egress_allow)) as mover:
+        remote = Remote(pool, store, target, mover, Sealer(settings.secret_key, "storage-target"))
 
-    async def delete(conn: Connection, batch: Sequence[Applied]) -> None:
-        await delete_files(conn, batch, store, target, datetime.now(UTC))
+        async def delete(conn: Connection, batch: Sequence[Applied]) -> None:
+            await delete_files(conn, batch, store, target, remote, datetime.now(UTC))
 
-    follower = Follower(
-        "storage.deletions",
-        pool,
-        "storage",
-        lambda after: bus.follow("EV_JOB", after, only=DELETIONS),
-        REGISTRY,
-        DELETIONS,
-        delete,
-    )
-    resources.spawn(follower.run(), "deletions")
-    await serve(bus, "storage", HANDLERS, {"pool": pool, "store": store, "target": target})
-    resources.mount("/files", FileServer(pool, target, LinkSigner(settings.secret_key, "files")))
-    yield
+        follower = Follower(
+            "storage.deletions",
+            pool,
+            "storage",
+            lambda after: bus.follow("EV_JOB", after, only=DELETIONS),
+            REGISTRY,
+            DELETIONS,
+            delete,
+        )
+        resources.spawn(follower.run(), "deletions")
+        await serve(bus, "storage", HANDLERS, {"pool": pool, "store": store, "target": target, "remote": remote})
+        resources.mount("/files", FileServer(pool, target, LinkSigner(settings.secret_key, "files")))
+        try:
+            yield
+        finally:
+            await remote.close()
 
 
 SERVICE = Service("storage", ServiceSettings, start)

@@ -68,7 +68,7 @@ def test_what_is_not_in_their_table_is_refused_by_name(given: dict, text: str):
 
 def test_a_batch_that_is_repeated_is_the_very_same_command():
     body = wire.Bulk(jobs=[wire.BulkItem(url=URL), wire.BulkItem(url=URL, filename="two")], paused=True)
-    first, second = (translate.bulk(UUID(int=1), body, UUID(int=2)) for _ in range(2))
+    first, second = (translate.bulk(UUID(int=1), body, UUID(int=2), None) for _ in range(2))
 
     assert first == second
     assert len({request.job_id for request in first.requests}) == 2

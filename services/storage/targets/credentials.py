@@ -273,6 +273,22 @@ class Oss(_Credentials, frozen=True, kw_only=True, tag="oss"):
 Credentials = S3 | Blob | Gcs | Oss
 
 
+def described(one: Credentials) -> dict[str, Any]:
+    """What may be shown of it; of the key its first characters, so that its owner knows which it is."""
+    known = {S3: "access_key", Blob: "account_name", Gcs: "project_id", Oss: "access_key_id"}[type(one)]
+    visible = str(getattr(one, known))
+    masked = visible if isinstance(one, (Blob, Gcs)) else f"{visible[:4]}***"
+    return {
+        "provider": str(one.__struct_config__.tag),
+        "bucket": one.container_or_bucket,
+        "endpoint": one.endpoint,
+        "region": one.region if isinstance(one, S3) else None,
+        "folder_prefix": one.folder_prefix,
+        "base_folder": one.base_folder,
+        "masked": masked,
+    }
+
+
 def _matches(field: str, pattern: re.Pattern[str], value: str) -> None:
     if not pattern.fullmatch(value):
         raise ValueError(f"{field} has a form that no service gives it")

@@ -27,7 +27,8 @@ def table(desk: Desk) -> Table:
         body = translate.decode(await request.body(), wire.Bulk)
         desk.check(*(one.url for one in body.jobs), body.webhook_url)
         batch_id, command_id = translate.identities(key.key_id, request.headers.get("x-idempotency-key"), new_id)
-        command = translate.bulk(key.owner, body, batch_id)
+        target_id = await desk.target(body.storage, key, command_id)
+        command = translate.bulk(key.owner, body, batch_id, target_id)
         submitted = await ask.submit(command, actor=actor(key), command_id=command_id)
         ids = [str(job_id) for job_id in submitted.job_ids]
         answer: dict[str, object] = {"batch_id": str(batch_id), "total_jobs": len(ids), "job_ids": ids}

@@ -6,17 +6,21 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Literal
 from urllib.parse import quote
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from litestar import Request, Response
 
 from libs.egress.links import BadLink, check_link
-from libs.message import Refused
+from libs.message import Refused, new_id
 from proto.auth import KeyHolder
+from proto.storage import ConfigureTarget, LinkFile, TargetInfo
 from services.gateway.dialects import Edge, bearer, reply
 from services.gateway.dialects.jobs import translate
 from services.gateway.dialects.jobs.translate import Invalid
 from services.gateway.domain import JobView
+
+VERIFY_SECONDS = 90.0
+"""For a storage service to take, give back and delete a small file."""
 
 AnyRequest = Request[Any, Any, Any]
 Handler = Callable[[AnyRequest, KeyHolder], Awaitable[Response[bytes]]]
@@ -64,10 +68,29 @@ class Desk:
             raise Invalid(translate.NOT_FOUND, 404)
         return view
 
-    def signed(self, file_id: UUID, name: str) -> str:
-        expires = int(time.time()) + translate.LINK_SECONDS
-        signature = self.edge.signer.sign(str(file_id), expires)
-        return f"{self.edge.base_url}/files/{file_id}/{expires}.{signature}/{quote(name, safe='')}"
+    async def link(self, view: JobView) -> str | None:
+        """To the first file of a job: signed anew each time it is asked for, by us or by the storage it is in."""
+        if not view.items:
+            return None
+        item = view.items[0]
+        if item.object_key is None:
+            expires = int(time.time()) + translate.LINK_SECONDS
+            signature = self.edge.signer.sign(str(item.file_id), expires)
+            return f"{self.edge.base_url}/files/{item.file_id}/{expires}.{signature}/{quote(item.name, safe='')}"
+        try:
+            query = LinkFile(owner=view.owner, file_id=item.file_id, seconds=translate.LINK_SECONDS)
+            return await self.ask.other(query, str)
+        except Refused:
+            return None  # its credentials were removed, or make no links
+
+    async def target(self, storage: dict[str, object] | None, key: KeyHolder, command_id: UUID | None) -> UUID | None:
+        """For a storage that was told with a job and is used for that alone. Raises Refused when it does not work."""
+        if storage is None:
+            return None
+        target_id = uuid5(command_id, "target") if command_id is not None else new_id()
+        command = ConfigureTarget(owner=key.owner, target_id=target_id, credentials=storage, standing=False)
+        await self.ask.other(command, TargetInfo, actor=actor(key), timeout=VERIFY_SECONDS)
+        return target_id
 
 
 def path_id(request: AnyRequest, name: str, text: str) -> UUID:

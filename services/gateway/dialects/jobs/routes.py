@@ -6,7 +6,7 @@ from litestar import route
 from litestar.handlers import HTTPRouteHandler
 
 from services.gateway.dialects import Edge
-from services.gateway.dialects.jobs import account, batches, single
+from services.gateway.dialects.jobs import account, batches, single, targets
 from services.gateway.dialects.jobs.desk import Desk, problem
 
 ROOTS = ("", "/api/jobs")
@@ -17,7 +17,8 @@ def routes(edge: Edge) -> list[HTTPRouteHandler]:
     # The answer carries its own status; DELETE would otherwise be 204, which has no body.
     return [
         route([root + path for root in ROOTS], http_method=[method], status_code=200)(desk.answering(handler))
-        for method, path, handler in (*single.table(desk), *batches.table(desk), *account.table(desk))
+        for part in (single, batches, account, targets)
+        for method, path, handler in part.table(desk)
     ]
 
 

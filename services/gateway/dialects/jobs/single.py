@@ -23,7 +23,8 @@ def table(desk: Desk) -> Table:
         body = translate.decode(await request.body(), wire.Create)
         desk.check(body.url, body.webhook_url)
         job_id, command_id = translate.identities(key.key_id, request.headers.get("x-idempotency-key"), new_id)
-        command = translate.command(key.owner, body, job_id)
+        target_id = await desk.target(body.storage, key, command_id)
+        command = translate.command(key.owner, body, job_id, target_id)
         submitted = await ask.submit(command, actor=actor(key), command_id=command_id)
         answer: dict[str, object] = {"job_id": str(submitted.job_ids[0])}
         if submitted.replayed:
@@ -39,7 +40,7 @@ def table(desk: Desk) -> Table:
 
     async def show(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
         view = await desk.job(request, key)
-        shown = translate.job(view, desk.signed)
+        shown = translate.job(view, await desk.link(view))
         if view.options.webhook_url is None or view.finished_at is None:
             return reply(shown)
         attempts = await ask.other(ReadDeliveries(owner=key.owner, job_id=view.job_id), list[dict[str, Any]])
@@ -74,7 +75,7 @@ def table(desk: Desk) -> Table:
             {
                 "message": "File deleted successfully",
                 "job_id": str(view.job_id),
-                "deleted_key": view.items[0].name,
+                "deleted_key": view.items[0].object_key or view.items[0].name,
             }
         )
 

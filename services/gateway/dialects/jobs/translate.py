@@ -10,10 +10,12 @@ from typing import Any, TypeVar
 from uuid import UUID, uuid5
 
 import msgspec
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from libs.message import Refusal, tag
 from proto.job import Options, Rename, RenameJobs, Request, SubmitJobs
+from proto.storage import TargetInfo, TargetRejected
 from services.gateway.dialects.jobs import wire
 from services.gateway.domain import BatchView, DayView, JobView
 
@@ -86,15 +88,13 @@ def decode(body: bytes, kind: type[T]) -> T:
         raise Invalid("Request body is not valid JSON") from error
 
 
-def options(body: wire.Shared, filename: str | None) -> Options:
+def options(body: wire.Shared, filename: str | None, target_id: UUID | None = None) -> Options:
     """Every field of theirs has its place here; what is not one of the values of their table is refused by name."""
     start, end = _clock("clip_start", body.clip_start), _clock("clip_end", body.clip_end)
     if start is not None and end is not None and end <= start:
         raise Invalid("clip_end must be after clip_start")
     if body.max_duration is not None and not 1 <= body.max_duration <= DAY_SECONDS:
         raise Invalid(f"max_duration must be between 1 and {DAY_SECONDS} seconds")
-    if body.storage is not None:
-        raise Invalid("storage is not supported by this server")
     wanted = {
         "container": _one_of("format", body.format, _AUDIO if body.audio_only else _VIDEO),
         "video_codec": _one_of("video_codec", body.video_codec, _VIDEO_CODECS) or "copy",
@@ -115,6 +115,7 @@ def options(body: wire.Shared, filename: str | None) -> Options:
         live_from_start=body.live_from_start,
         wait_for_live=body.wait_for_video,
         max_duration=body.max_duration,
+        target_id=target_id,
         webhook_url=body.webhook_url,
         progress_webhook=body.enable_progress_webhook,
         filename=_filename(filename),
@@ -168,13 +169,13 @@ def _folder(folder: str | None) -> tuple[str, ...]:
     return parts
 
 
-def command(owner: UUID, body: wire.Create, job_id: UUID) -> SubmitJobs:
+def command(owner: UUID, body: wire.Create, job_id: UUID, target_id: UUID | None) -> SubmitJobs:
     """`paused` is for batches alone: a lone job could not be started."""
-    request = Request(job_id=job_id, url=body.url, options=options(body, body.filename))
+    request = Request(job_id=job_id, url=body.url, options=options(body, body.filename, target_id))
     return SubmitJobs(owner=owner, dialect="jobs", requests=(request,))
 
 
-def bulk(owner: UUID, body: wire.Bulk, batch_id: UUID) -> SubmitJobs:
+def bulk(owner: UUID, body: wire.Bulk, batch_id: UUID, target_id: UUID | None) -> SubmitJobs:
     """The ids of the jobs follow from that of the batch, so a repeat is the very same command."""
     if not 1 <= len(body.jobs) <= BULK_MOST:
         raise Invalid(f"jobs must have between 1 and {BULK_MOST} entries")
@@ -185,7 +186,10 @@ def bulk(owner: UUID, body: wire.Bulk, batch_id: UUID) -> SubmitJobs:
         batch_folder=body.folder,
         requests=tuple(
             Request(
-                job_id=uuid5(batch_id, str(index)), url=one.url, options=options(body, one.filename), held=body.paused
+                job_id=uuid5(batch_id, str(index)),
+                url=one.url,
+                options=options(body, one.filename, target_id),
+                held=body.paused,
             )
             for index, one in enumerate(body.jobs)
         ),
@@ -238,8 +242,8 @@ def _number(text: str | None, default: int) -> int:
     return int(text) if text is not None and text.isdecimal() and len(text) < 10 else default
 
 
-def job(view: JobView, link: Callable[[UUID, str], str] | None) -> wire.Job:
-    """`link` signs a file's address; lists have none."""
+def job(view: JobView, link: str | None) -> wire.Job:
+    """`link` leads to its file; lists have none."""
     status, step = STATUS[view.state]
     item = view.items[0] if view.items else None
     error = CANCELLED if view.state == "cancelled" else None
@@ -258,9 +262,10 @@ def job(view: JobView, link: Callable[[UUID, str], str] | None) -> wire.Job:
         filename=view.options.filename,
         batch_id=str(view.batch_id) if view.batch_id else None,
         file_size=view.size if view.items else None,
-        s3_key=item.name if item else None,
-        s3_url=link(item.file_id, item.name) if item and link else None,
-        storage_provider="local" if item else None,
+        s3_key=item.object_key or item.name if item else None,
+        s3_url=link,
+        storage_provider=item.provider if item else None,
+        s3_bucket=item.bucket if item and item.bucket else UNSET,
         queue_wait_ms=_between(view.submitted_at, view.started_at),
         extract_duration_ms=_between(view.started_at, view.downloading_at),
         download_duration_ms=_between(view.downloading_at, view.processing_at or view.storing_at),
@@ -402,6 +407,30 @@ def _gib(size: int) -> float:
     return round(size / 2**30, 6)
 
 
+def target(info: TargetInfo) -> dict[str, object]:
+    return {
+        "configured": True,
+        "provider": info.provider,
+        "container_or_bucket": info.bucket,
+        "endpoint": info.endpoint,
+        "region": info.region,
+        "folder_prefix": info.folder_prefix,
+        "base_folder": info.base_folder,
+        "access_key_masked": info.masked,
+        "last_modified": info.configured_at.isoformat(timespec="seconds").replace("+00:00", "Z"),
+        "source": "user",
+    }
+
+
+def target_refused(refused: Refusal) -> str:
+    """Their words for what clients look for, ours for the rest."""
+    if isinstance(refused, TargetRejected) and refused.code == "access_denied":
+        return "Credential validation failed: AccessDenied"
+    if isinstance(refused, TargetRejected) and refused.code == "bad_settings":
+        return refused.message
+    return f"Verification failed: {refused.message}"
+
+
 STATUS_OF_REFUSAL: dict[str, int] = {
     "job.not_found": 404,
     "gateway.no_such_job": 404,
@@ -410,6 +439,9 @@ STATUS_OF_REFUSAL: dict[str, int] = {
     "job.no_files": 400,
     "job.batch_not_found": 404,
     "job.batch_not_held": 400,
+    "storage.target_not_found": 404,
+    "storage.target_rejected": 400,
+    "storage.target_unavailable": 400,
     "job.idempotency_mismatch": 409,
     "auth.locked_out": 429,
 }

@@ -85,6 +85,7 @@ class Job(Struct, frozen=True, kw_only=True):
     created_at: int | None = None
     """Epoch milliseconds."""
     finished_at: int | None = None
+    s3_bucket: str | UnsetType = UNSET
     # What was asked for; absent when it was not.
     format: str | UnsetType = UNSET
     video_codec: str | UnsetType = UNSET

@@ -1,0 +1,197 @@
+"""Files on their way to object storage, and the targets that users have told us of."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import msgspec
+
+from libs.eventstore import EventStore, NoStream, Write
+from libs.message import Meta, Refused, new_id
+from libs.sealing import CannotOpen, Sealer
+from proto.storage import (
+    FileStored,
+    StillStoring,
+    StoredFile,
+    StoreFile,
+    TargetNotFound,
+    TargetRejected,
+    TargetUnavailable,
+)
+from services.storage import domain, views
+from services.storage.targets.credentials import Credentials
+from services.storage.targets.local import LocalTarget
+from services.storage.targets.mover import Mover
+from services.storage.targets.objects import ObjectTarget, TargetAway, TargetRefused
+from services.storage.views import Target
+
+ANSWER_SECONDS = 3.0
+"""How long an asker waits for an upload; then it is told to ask again."""
+UNWANTED_SECONDS = 60.0
+"""An upload that nobody asks for any more is given up: its job was cancelled, or its worker died."""
+NAMES_TRIED = 50
+
+
+def read(credentials: dict[str, Any]) -> Credentials:
+    """Raises Refused for what no service would take; the text repeats no secret."""
+    try:
+        return msgspec.convert(credentials, Credentials)  # type: ignore[no-any-return]  # a union of structs
+    except msgspec.ValidationError as error:
+        raise Refused(TargetRejected(message=str(error), code="bad_settings")) from error
+
+
+def refusal(error: TargetRefused | TargetAway) -> Refused:
+    kind = TargetRejected if isinstance(error, TargetRefused) else TargetUnavailable
+    return Refused(kind(message=str(error), code=error.code))
+
+
+class Remote:
+    """Everything that is done with object storage."""
+
+    def __init__(self, pool: asyncpg.Pool, store: EventStore, local: LocalTarget, mover: Mover, sealer: Sealer) -> None:
+        self._pool = pool
+        self._store = store
+        self._local = local
+        self._mover = mover
+        self._sealer = sealer
+        self._uploads: dict[tuple[UUID, str], _Upload] = {}
+
+    def at(self, credentials: Credentials) -> ObjectTarget:
+        return ObjectTarget(credentials, self._mover)
+
+    def seal(self, credentials: Credentials, target_id: UUID) -> bytes:
+        return self._sealer.seal(msgspec.json.encode(credentials), str(target_id))
+
+    def open(self, target: Target) -> ObjectTarget:
+        """Raises Refused when the installation's key is no longer the one that sealed them."""
+        try:
+            raw = self._sealer.open(target.sealed, str(target.info.target_id))
+        except CannotOpen as error:
+            raise Refused(TargetRejected(message="these credentials can not be opened", code="sealed")) from error
+        return self.at(msgspec.json.decode(raw, type=Credentials))
+
+    async def wanted(self, owner: UUID, target_id: UUID | None) -> Target | None:
+        """Where a file of this owner goes; None is the local disk. Raises Refused for a target that was removed."""
+        async with self._pool.acquire() as conn:
+            if target_id is None:
+                return await views.standing_target(conn, owner)
+            found = await views.target(conn, target_id)
+        if found is None or found.owner != owner:
+            raise Refused(TargetNotFound(message="the storage of this job is not there any more"))
+        return found
+
+    async def of_file(self, file: StoredFile) -> ObjectTarget | None:
+        """None when its credentials are gone."""
+        assert file.target_id is not None
+        async with self._pool.acquire() as conn:
+            target = await views.target(conn, file.target_id)
+        return self.open(target) if target is not None else None
+
+    async def put(self, command: StoreFile, source: Path, target: Target, meta: Meta) -> StoredFile:
+        """Raises Refused: with StillStoring while it is on its way, and then the same command is to come again."""
+        key = (command.job_id, command.key)
+        upload = self._uploads.get(key)
+        if upload is None:
+            upload = self._uploads[key] = _Upload(lambda: self._put(command, source, target, meta))
+        if not await upload.asked():
+            raise Refused(StillStoring(message="the file is on its way"))
+        del self._uploads[key]
+        return upload.outcome()
+
+    async def _put(self, command: StoreFile, source: Path, target: Target, meta: Meta) -> StoredFile:
+        remote = self.open(target)
+        try:
+            key = await _free_key(remote, command)
+            await remote.put(source, key, command.size, command.sha256)
+        except (TargetRefused, TargetAway) as error:
+            raise refusal(error) from error
+        file = StoredFile(
+            file_id=new_id(),
+            owner=command.owner,
+            job_id=command.job_id,
+            key=command.key,
+            name=PurePosixPath(key).name,
+            location=key,
+            size=command.size,
+            sha256=command.sha256,
+            media_type=command.media_type,
+            stored_at=datetime.now(UTC),
+            target_id=target.info.target_id,
+            provider=target.info.provider,
+            bucket=target.info.bucket,
+        )
+        async with self._pool.acquire() as conn:
+            await self._store.append_and(conn, [stored(file, meta)], views.ADD_BESIDE, *views.row_values(file))
+        await asyncio.to_thread(self._local.release, source)
+        return file
+
+    async def close(self) -> None:
+        for upload in self._uploads.values():
+            await upload.stop()
+
+
+class _Upload:
+    def __init__(self, work: Callable[[], Any]) -> None:
+        self._task: asyncio.Task[StoredFile] = asyncio.create_task(self._run(work))
+        self._patience: asyncio.Timeout | None = None
+
+    async def _run(self, work: Callable[[], Any]) -> StoredFile:
+        async with asyncio.timeout(UNWANTED_SECONDS) as self._patience:
+            done: StoredFile = await work()
+        return done
+
+    async def asked(self) -> bool:
+        """Whether it is over, after waiting for a while."""
+        if self._patience is not None and not self._task.done():
+            self._patience.reschedule(asyncio.get_running_loop().time() + UNWANTED_SECONDS)
+        await asyncio.wait({self._task}, timeout=ANSWER_SECONDS)
+        return self._task.done()
+
+    def outcome(self) -> StoredFile:
+        """Raises what went wrong."""
+        try:
+            return self._task.result()
+        except TimeoutError as error:
+            unavailable = TargetUnavailable(message="the storage service took too long", code="timed_out")
+            raise Refused(unavailable) from error
+
+    async def stop(self) -> None:
+        self._task.cancel()
+        with suppress(asyncio.CancelledError, Refused, TimeoutError):
+            await self._task
+
+
+async def _free_key(remote: ObjectTarget, command: StoreFile) -> str:
+    """A name that nothing has there: what others keep in the same bucket is not ours to replace."""
+    for twin in range(NAMES_TRIED):
+        key = remote.key(command.directory, domain.twin_name(command.name, twin))
+        found = await remote.stat(key)
+        if found is None:
+            return key
+    return remote.key((*command.directory, str(command.job_id)), command.name)
+
+
+def stored(file: StoredFile, meta: Meta) -> Write:
+    event = FileStored(
+        file_id=file.file_id,
+        owner=file.owner,
+        job_id=file.job_id,
+        key=file.key,
+        name=file.name,
+        location=file.location,
+        size=file.size,
+        sha256=file.sha256,
+        media_type=file.media_type,
+        at=file.stored_at,
+        target_id=file.target_id,
+        provider=file.provider,
+        bucket=file.bucket,
+    )
+    return Write(stream_id=file.file_id, kind="file", expected=NoStream(), events=[event], meta=meta, tenant=file.owner)
