@@ -15,6 +15,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 import structlog
+from structlog.tracebacks import ExceptionDictTransformer
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Tracer
@@ -23,6 +24,10 @@ _passed_on: ContextVar[str] = ContextVar("traceparent", default="")
 _tracer: Tracer | None = None
 _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 """Version, trace, parent, flags (W3C Trace Context, 3.2)."""
+
+# What a failed function had in its hands may be a password or a cookie; a log says only where it failed.
+_TRACEBACKS = structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
+_PLAINLY = structlog.dev.RichTracebackFormatter(show_locals=False)
 
 
 def setup(process: str, *, otlp_endpoint: str | None = None, level: str = "info") -> Callable[[], None]:
@@ -38,8 +43,10 @@ def setup(process: str, *, otlp_endpoint: str | None = None, level: str = "info"
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             _add_trace,
-            structlog.processors.dict_tracebacks if not terminal else structlog.processors.StackInfoRenderer(),
-            structlog.dev.ConsoleRenderer() if terminal else structlog.processors.JSONRenderer(),
+            structlog.processors.StackInfoRenderer() if terminal else _TRACEBACKS,
+            structlog.dev.ConsoleRenderer(exception_formatter=_PLAINLY)
+            if terminal
+            else structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),

@@ -15,6 +15,7 @@ from proto import REGISTRY
 from services.gateway import domain, views
 from services.gateway.app import application
 from services.gateway.ask import Ask
+from services.gateway.blobs import Blobs
 from services.gateway.dialects import Edge
 from services.gateway.dialects.webgui import translate
 from services.gateway.fanout import STREAM, Hub
@@ -49,6 +50,7 @@ async def start(settings: ServiceSettings, resources: Resources) -> AsyncIterato
     await serve(bus, "gateway", HANDLERS, {"jobs": jobs})
     edge = Edge(
         ask=Ask(caller, follower, jobs),
+        blobs=Blobs(pool),
         guard=guard,
         signer=LinkSigner(settings.secret_key, "files"),
         policy=EgressPolicy.parse(settings.egress_allow),

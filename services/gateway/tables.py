@@ -1,4 +1,4 @@
-"""Schema `gateway`: what is shown, rebuilt at will from the events of others."""
+"""Schema `gateway`: what is shown, rebuilt at will from the events of others; and `blobs`, which is no view."""
 
 from __future__ import annotations
 
@@ -60,3 +60,15 @@ days = sa.Table(
 sa.Index("jobs_of_owner", jobs.c.owner, jobs.c.number.desc())
 sa.Index("jobs_of_owner_in_state", jobs.c.owner, jobs.c.state, jobs.c.number.desc())
 sa.Index("jobs_of_batch", jobs.c.batch_id, postgresql_where=jobs.c.batch_id.is_not(None))
+
+blobs = sa.Table(
+    "blobs",
+    metadata,
+    sa.Column("owner", UUID(as_uuid=True), primary_key=True),
+    sa.Column("kind", sa.Text, primary_key=True),
+    sa.Column("body", BYTEA, nullable=False),
+    sa.Column("entries", sa.Integer, nullable=False),
+    sa.Column("synced_by", sa.Text),
+    sa.Column("updated_at", TIMESTAMP(timezone=True), nullable=False),
+    comment="what a client keeps here for itself: the truth, never rebuilt",
+)

@@ -7,17 +7,19 @@ import asyncio
 import hashlib
 import shutil
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID
 
 import structlog
 
 from libs.bus import BusError
 from libs.calls import Caller, ServiceFailed
-from libs.message import Command, Refused
+from libs.message import Command, Query, Refused
 from proto.job import (
     ClaimAttempt,
     Claimed,
@@ -37,6 +39,8 @@ from proto.job import (
     Wanted,
 )
 from proto.storage import StillStoring, StoredFile, StoreFile
+from proto.unrestrict_proxy import Cookie, ReadCookies
+from services.job import cookies
 from services.job.engines import Engine, EngineFailed, Fetch, FetchedFile
 
 log = structlog.get_logger()
@@ -46,6 +50,8 @@ QUICK_SECONDS = 0.2
 REPORT_SECONDS = 600.0
 """How long a report is tried while the job service is away. The worker's heartbeats keep the attempt its own."""
 STORE_SECONDS = 120.0
+COOKIES_SECONDS = 30.0
+"""How long cookies are asked for while their owner is away; without them a site may say what is not so."""
 
 Route = Callable[[str, Any], Awaitable[list[EngineName]]]
 
@@ -65,10 +71,12 @@ class Reporter:
         self._caller = caller
         self.worker_id = worker_id
 
-    async def send(self, command: Command, result: Any = None, timeout: float = 5.0) -> Any:
-        """Raises Refused at once, TimeoutError when the owner stayed away for REPORT_SECONDS."""
+    async def send(
+        self, command: Command | Query, result: Any = None, timeout: float = 5.0, patience: float = REPORT_SECONDS
+    ) -> Any:
+        """Raises Refused at once, TimeoutError when the owner stayed away for `patience` seconds."""
         delay = 0.05
-        async with asyncio.timeout(REPORT_SECONDS):
+        async with asyncio.timeout(patience):
             while True:
                 try:
                     value, _ = await self._caller.command(
@@ -127,22 +135,42 @@ class Attempt:
 
     async def _fetch(self, engines: Mapping[EngineName, Engine], order: list[EngineName], proxy: str) -> None:
         claimed = self.claimed
-        fetch = Fetch(
-            url=claimed.url,
-            options=claimed.options,
-            work=self.work,
-            proxy=proxy,
-            known=frozenset(item.key for item in claimed.done_items),
-        )
-        for index, name in enumerate(order):
-            self.engine = name
+        async with self._cookies(claimed.url, self.work) as jar:
+            fetch = Fetch(
+                url=claimed.url,
+                options=claimed.options,
+                work=self.work,
+                proxy=proxy,
+                known=frozenset(item.key for item in claimed.done_items),
+                cookies=jar,
+            )
+            for index, name in enumerate(order):
+                self.engine = name
+                try:
+                    await engines[name].fetch(fetch, self)
+                except EngineFailed as failed:
+                    if failed.failure.code != "not_mine" or index == len(order) - 1:
+                        raise
+                else:
+                    return
+
+    @asynccontextmanager
+    async def _cookies(self, url: str, work: Path) -> AsyncIterator[Path | None]:
+        """What the user synced for the link's host, in a file that goes however the attempt ends."""
+        host = urlsplit(url).hostname or "-"
+        async with AsyncExitStack() as stack:
             try:
-                await engines[name].fetch(fetch, self)
-            except EngineFailed as failed:
-                if failed.failure.code != "not_mine" or index == len(order) - 1:
-                    raise
-            else:
-                return
+                found: list[Cookie] = await self._reporter.send(
+                    ReadCookies(owner=self.claimed.owner, host=host), list[Cookie], patience=COOKIES_SECONDS
+                )
+                path = stack.enter_context(cookies.jar(work / cookies.name(self.claimed.attempt), found))
+            except TimeoutError as error:
+                failure = Failure(kind="transient", code="cookies_away", message="the cookies can not be read now")
+                raise EngineFailed(failure) from error
+            except OSError as error:
+                failure = Failure(kind="transient", code="io_error", message="the cookies can not be written")
+                raise EngineFailed(failure) from error
+            yield path
 
     # -- what the engine tells ------------------------------------------------------------------------------------
 

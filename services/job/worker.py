@@ -28,6 +28,7 @@ from libs.egress.proxy import EgressProxy
 from libs.message import new_id
 from proto import REGISTRY
 from proto.job import Control, Ticket, WorkerHeartbeat
+from services.job import cookies
 from services.job.attempt import Worker
 from services.job.engines.gallerydl import GalleryDlEngine
 from services.job.engines.http import HttpEngine
@@ -86,6 +87,7 @@ async def _engines(settings: WorkerSettings, bus: Bus, stack: AsyncExitStack) ->
     proxy = await stack.enter_async_context(EgressProxy(policy))
     work_root = settings.data_dir / "work"
     cache = settings.data_dir / "work" / ".cache"
+    await asyncio.to_thread(cookies.sweep, work_root)
     http = await stack.enter_async_context(HttpEngine(policy))
     ytdlp = await stack.enter_async_context(YtdlpEngine(cache))
     gallerydl = await stack.enter_async_context(GalleryDlEngine(cache, settings.gallery_instances))

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import sys
+from pathlib import Path
+
 import pytest
 
 from libs.calls import Call
@@ -87,3 +91,29 @@ async def test_a_webhook_secret_is_kept_sealed_and_is_the_same_each_time(install
 
     assert first == second
     assert first not in await everything(pool, "notifier")
+
+
+FAILING = """
+import structlog
+from libs import telemetry
+
+def fail(password: str) -> None:
+    raise ValueError("a reason")
+
+telemetry.setup("test")
+try:
+    fail("".join(["in", "-", "hand"]))
+except ValueError:
+    structlog.get_logger().exception("call.failed")
+"""
+
+
+async def test_the_log_of_a_failure_has_its_place_and_not_what_was_in_hand():
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", FAILING), cwd=Path(__file__).parents[2], stderr=asyncio.subprocess.PIPE
+    )
+    _, said = await process.communicate()
+
+    assert b'"name": "fail"' in said
+    assert b"a reason" in said
+    assert b"in-hand" not in said

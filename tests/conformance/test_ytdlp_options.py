@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import time
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,6 +24,7 @@ from services.job.engines.http import HttpEngine
 from services.job.engines.options import CONTAINERS, EFFECTS, markdown
 from services.job.engines.routing import Router
 from services.job.engines.ytdlp import YtdlpEngine
+from services.job.engines.ytdlp_live import Patience
 from tests.support.engines import Ground, Heard, ground, pages
 
 EMBED = "http://video.test/watch/embed"
@@ -98,6 +101,7 @@ async def test_what_is_as_it_was_asked_for_stays_as_it_is(tmp_path) -> None:
         heard, _ = await got(there, engine, container="mp4", video_codec="h264", audio_codec="aac")
 
         assert heard.hashes == [there.site.media("clip.mp4").sha256]
+        assert heard.stages == []
 
 
 @pytest.mark.parametrize(
@@ -279,6 +283,7 @@ async def test_subtitles_are_files_of_their_own(tmp_path, german, ending) -> Non
         film = heard.files[0]
         english, other = beside(heard, "subtitle en"), beside(heard, "subtitle de")
 
+        assert heard.stages == []
         assert {english.key, other.key} == {f"{film.key} subtitle en", f"{film.key} subtitle de"}
         assert (english.name, english.media_type) == ("Film (1).en.vtt", "text/vtt")
         assert other.name == f"Film (1).de.{ending}"
@@ -528,10 +533,22 @@ async def test_facts_of_a_plain_file_are_a_file_of_their_own(tmp_path) -> None:
 
 def test_every_option_says_what_it_does() -> None:
     """The table is complete, and so is what is generated from it."""
-    assert tuple(EFFECTS) == Options.__struct_fields__
+    assert set(EFFECTS) == set(Options.__struct_fields__)
     assert all(f"| `{name}` |" in markdown() for name in Options.__struct_fields__)
 
 
 def test_every_container_of_the_vocabulary_has_a_form() -> None:
     """And each holds what is made for it."""
     assert set(CONTAINERS) == {"mp4", "mkv", "webm", "mov", "m4a", "mp3", "ogg", "opus"}
+
+
+def test_a_stream_that_begins_much_later_is_left_to_another_attempt() -> None:
+    """Its time is the earliest of that attempt; one that begins soon is waited for here."""
+    now = time.time()
+    later = Patience().refusal(now + 7200)
+
+    assert later is not None
+    assert (later["kind"], later["code"]) == ("transient", "not_begun")
+    assert datetime.fromisoformat(later["retry_at"]).timestamp() == pytest.approx(now + 7200)
+    assert Patience().refusal(now + 300) is None
+    assert Patience().refusal(None) is None

@@ -202,6 +202,7 @@ async def test_odd_paths_answer_as_documented() -> None:
             "/html/film.zip": 200,
             "/file/10/a?gaet=x": 400,
             "/file/10/a?auth=me:secret": 401,
+            "/file/10/a?cookie=sid:1": 403,
         }
         for path, status in cases.items():
             async with client.get(site.url(path)) as answer:

@@ -17,7 +17,7 @@ from services.gateway.dialects.jobs import translate as jobs_words
 from services.gateway.dialects.webgui import routes as webgui
 from services.gateway.dialects.webgui import translate as webgui_words
 
-EDGE = Edge(ask=None, guard=None, signer=None, policy=None, base_url="", version="")
+EDGE = Edge(ask=None, blobs=None, guard=None, signer=None, policy=None, base_url="", version="")
 """Handlers are only listed here, never called."""
 ROUTES = {"gdluxx": gdluxx.routes(EDGE), "jobs": jobs.routes(EDGE), "webgui": webgui.routes(EDGE, None)}
 STATUS_OF_REFUSALS = {

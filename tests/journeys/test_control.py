@@ -285,7 +285,7 @@ async def test_the_extension_hears_errors_in_its_own_shape_with_cors(user):
             await http.gdluxx("POST", "/external", {"urls": ["nope"]}),
             await http.gdluxx("POST", "/external", {"urls": ["http://example.com/"] * 201}),
             await http.gdluxx("GET", "/jobs"),
-            await http.gdluxx("GET", "/cookies"),
+            await http.gdluxx("GET", "/nothing"),
         ]
         async with http.session.options(
             f"{http.url}/api/extension/external", headers={"Origin": "moz-extension://abc"}

@@ -120,7 +120,8 @@ async def test_a_file_in_object_storage_that_is_given_up_is_gone_from_there(user
                 async with http.session.get(job["s3_url"]) as there:
                     found = there.status
 
-    assert (status, answer["deleted_key"], found) == (200, job["s3_key"], 404)
+    assert (status, answer["deleted_key"]) == (200, job["s3_key"])
+    assert found in (403, 404)  # a link to nothing tells who may not list the bucket no more than that
 
 
 async def test_a_storage_that_disappears_is_said_and_tried_again_without_fetching_again(user, site, server, bucket):

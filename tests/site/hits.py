@@ -26,6 +26,7 @@ class Hit(msgspec.Struct, kw_only=True):
     path: str
     range: str | None = None
     if_range: str | None = None
+    cookie: str | None = None
     status: int = 0
     sent: int = 0
     ended: Literal["open", "whole", "cut", "gone"] = "open"
@@ -45,9 +46,18 @@ class Log:
         self._changed = asyncio.Event()
         self._file: BinaryIO | None = file.open("ab", buffering=0) if file else None
 
-    def arrived(self, *, method: str, host: str, path: str, range: str | None, if_range: str | None) -> Hit:
+    def arrived(
+        self, *, method: str, host: str, path: str, range: str | None, if_range: str | None, cookie: str | None
+    ) -> Hit:
         hit = Hit(
-            id=len(self.hits), at=time.time(), method=method, host=host, path=path, range=range, if_range=if_range
+            id=len(self.hits),
+            at=time.time(),
+            method=method,
+            host=host,
+            path=path,
+            range=range,
+            if_range=if_range,
+            cookie=cookie,
         )
         self.hits.append(hit)
         self.wrote(hit)

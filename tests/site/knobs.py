@@ -21,6 +21,7 @@ never disturb each other. All methods count. Anything misspelt is answered 400.
 | `gate_at=N` | where: before byte N of the file, half of the file when not given; `head` = before the status line. |
 | | A range that starts beyond it is not held; one that starts exactly there is not either, except at 0 |
 | `auth=USER:PASSWORD` | 401 without these Basic credentials |
+| `cookie=NAME:VALUE` | 403 without this cookie |
 | `type=T` | Content-Type |
 | `disposition=KIND` | Content-Disposition from files.HOSTILE_NAMES, or attachment with this very name |
 """
@@ -49,6 +50,7 @@ class Knobs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     gate: str | None = None
     gate_at: int | Literal["head"] | None = None
     auth: str | None = None
+    cookie: str | None = None
     type: str | None = None
     disposition: str | None = None
 

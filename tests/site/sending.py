@@ -69,6 +69,10 @@ async def send(
 def _refused(request: web.Request, knobs: Knobs, asked: int) -> web.Response | None:
     if knobs.auth and request.headers.get("Authorization") != f"Basic {b64encode(knobs.auth.encode()).decode()}":
         return error_page(401, headers={"WWW-Authenticate": 'Basic realm="site"'})
+    if knobs.cookie:
+        name, _, value = knobs.cookie.partition(":")
+        if request.cookies.get(name) != value:
+            return error_page(403)
     status = knobs.fail or knobs.status
     if status and (knobs.times is None or asked <= knobs.times):
         return error_page(status, headers={} if knobs.retry_after is None else {"Retry-After": str(knobs.retry_after)})

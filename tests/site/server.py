@@ -113,6 +113,7 @@ async def _record(
         path=request.path_qs,
         range=request.headers.get("Range"),
         if_range=request.headers.get("If-Range"),
+        cookie=request.headers.get("Cookie"),
     )
     request[HIT] = hit
     try:

@@ -12,6 +12,7 @@ from msgspec import Struct
 from libs.egress.policy import EgressPolicy
 from libs.sealing import LinkSigner
 from services.gateway.ask import Ask
+from services.gateway.blobs import Blobs
 from services.gateway.guard import Guard
 
 BODY_LIMIT = 1024 * 1024
@@ -22,6 +23,7 @@ _encode = msgspec.json.Encoder().encode
 
 class Edge(Struct, frozen=True, kw_only=True):
     ask: Ask
+    blobs: Blobs
     guard: Guard
     signer: LinkSigner
     policy: EgressPolicy

@@ -87,7 +87,7 @@ VIDEO: dict[VideoCodec, Encoder] = {
     "h264": Encoder(codec="h264", arguments=("-c:v", "libx264", "-preset", "fast"), home="mp4", usual=23, most=51),
     "h265": Encoder(
         codec="hevc",
-        arguments=("-c:v", "libx265", "-preset", "fast", "-x265-params", "log-level=error"),
+        arguments=("-c:v", "libx265", "-preset", "fast", "-x265-params", "log-level=error:pools=4"),
         home="mp4",
         usual=28,
         most=51,
@@ -208,6 +208,7 @@ EFFECTS: dict[str, tuple[str, str, str]] = {
     "directory": ("storage's", "storage's", "storage's"),
     "filename": ("storage's", "storage's", "storage's"),
     "webhook_url": ("notifier's", "notifier's", "notifier's"),
+    "progress_webhook": ("notifier's", "notifier's", "notifier's"),
     "fallback_urls": ("the job's", "the job's", "the job's"),
     "max_items": ("`playlistend`", "`file-range`", "one item"),
     "container": ("remux, or encoding of what it does not take", "-", "hands over media to yt-dlp"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -16,16 +17,35 @@ from services.job.engines.ytdlp_plan import BadClip, Content, NoSound, Plan, pla
 
 READY = ".ready."
 """In the name of a file that has been through this, so that a later attempt does not cut it again."""
-_FILMS = "mov,matroska,mpegts,mpeg,flv,avi,asf,mp3,ogg,wav,flac,aac,ac3,eac3,caf,amr,ape,aiff,mpegvideo,h264,hevc,ivf"
-GUARD = ("-protocol_whitelist", "file", "-format_whitelist", _FILMS)
+_FORMATS = (
+    "mov,matroska,mpegts,mpeg,flv,avi,asf,ogg,wav,w64,aiff,au,caf,rm,nut,mxf,ivf,dv,gif,obu,av1,h264,hevc,m4v,mpegvideo,"
+    "mp3,aac,ac3,eac3,flac,amr,ape,dts,truehd,tta,wv,mpc,ass,srt,webvtt,sami,subviewer,microdvd,mpl2,ttml"
+)
+GUARD = ("-protocol_whitelist", "file", "-format_whitelist", _FORMATS)
 """Before every file from outside: a playlist that calls itself a film could name files of other jobs."""
 
 
+THREADS = str(min(4, os.cpu_count() or 1))
+"""Others encode beside it, and each thread reserves address space, of which a runner has MEMORY_LIMIT."""
+
+
+def guard_inputs() -> None:
+    """What yt-dlp itself gives to ffmpeg (parts to merge, pieces to repair) is from outside as well."""
+    original = FFmpegPostProcessor.real_run_ffmpeg
+
+    def guarded(self: Any, inputs: Any, outputs: Any, **more: Any) -> Any:
+        return original(self, [(path, [*GUARD, *options]) for path, options in inputs], outputs, **more)
+
+    FFmpegPostProcessor.real_run_ffmpeg = guarded
+
+
 class EncodePP(FFmpegPostProcessor):  # type: ignore[misc]  # yt-dlp has no types
-    def __init__(self, downloader: Any, options: Options, beat: Callable[[], None]) -> None:
-        """`beat` is called while ffmpeg gets on, some times a second: the worker hears that nothing hangs."""
+    def __init__(self, downloader: Any, options: Options, begun: Callable[[], None], beat: Callable[[], None]) -> None:
+        """`begun` is called when there is something to do, `beat` while ffmpeg gets on, some times a second: the worker
+        hears that nothing hangs."""
         super().__init__(downloader)
         self._options = options
+        self._begun = begun
         self._beat = beat
 
     def run(self, information: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
@@ -33,7 +53,7 @@ class EncodePP(FFmpegPostProcessor):  # type: ignore[misc]  # yt-dlp has no type
         path = Path(information["filepath"])
         if READY in path.name:
             return [], information
-        live = bool(information.get("was_live") or information.get("is_live"))
+        live = bool(information.get("is_live"))
         try:
             chosen = plan(self._options, self._content(path), path.suffix[1:].lower(), live=live)
         except BadClip as bad:
@@ -42,6 +62,7 @@ class EncodePP(FFmpegPostProcessor):  # type: ignore[misc]  # yt-dlp has no type
             raise Impossible("no_sound", "there is no sound in it") from bad
         if chosen is None:
             return [], information
+        self._begun()
         ready = self._encode(path, chosen)
         information["filepath"] = str(ready)
         information["ext"] = chosen.suffix
@@ -61,9 +82,16 @@ class EncodePP(FFmpegPostProcessor):  # type: ignore[misc]  # yt-dlp has no type
         self.check_version()
         fresh = path.with_name(f"{path.stem}.temp.{chosen.suffix}")
         command = [self.executable, "-y", "-nostdin", "-hide_banner", "-nostats", "-loglevel", "error"]
-        command += ["-progress", "pipe:1", *GUARD, *chosen.before, "-i", f"file:{path}", *chosen.after, f"file:{fresh}"]
+        command += ["-progress", "pipe:1", "-filter_threads", THREADS]
+        command += ["-threads", THREADS, *GUARD, *chosen.before, "-i", f"file:{path}"]
+        command += ["-threads", THREADS, *chosen.after, f"file:{fresh}"]
         with Popen(
-            command, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            command,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "MALLOC_ARENA_MAX": "2"},
         ) as ffmpeg:
             last, said = "", ""
             for line in ffmpeg.stdout:

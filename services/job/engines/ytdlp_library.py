@@ -41,6 +41,8 @@ class Listener(Protocol):
 
     def extra_failed(self, info: dict[str, Any], kind: str, error: Exception) -> None: ...
 
+    def shaping(self) -> None: ...
+
     def beat(self) -> None: ...
 
     def recorded(self, name: str, size: int) -> None: ...
@@ -114,7 +116,7 @@ class Downloader(yt_dlp.YoutubeDL):  # type: ignore[misc]  # yt-dlp has no types
         if options.subtitles:
             self.add_post_processor(SubtitlesPP(self, listener.extra_failed), when="before_dl")
         if shapes_media(options) or options.max_height or options.record_live:
-            self.add_post_processor(EncodePP(self, options, listener.beat))
+            self.add_post_processor(EncodePP(self, options, listener.shaping, listener.beat))
         self.add_post_processor(_TellPP(listener), when="after_move")
         self.add_progress_hook(listener.progress)
         self.add_postprocessor_hook(listener.processing)

@@ -5,12 +5,16 @@ from __future__ import annotations
 import itertools
 import math
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from proto.job import Options
+from services.job.engines.options import WAIT
+from services.job.engines.ytdlp_failures import Verdict
 
 PULSE_SECONDS = 1.0
 """Between two words about a recording, for which nobody else says anything."""
@@ -18,8 +22,43 @@ LATE_SECONDS = 60.0
 """A recording that has not its length this long after its time is ended: the stream stands still."""
 PIECE_SECONDS = 5.0
 """Of a stream that does not say how long its pieces are."""
+LONGEST_WAIT = 86_400.0
+"""Seconds for a stream that does not say when it begins."""
+SLOT_SECONDS = 600.0
+"""A stream that begins later than this is left to another attempt, so that somebody else gets the slot."""
 _WAYS = ("-protocol_whitelist", "http,https,httpproxy,tls,tcp,crypto,data")
 _GENERATED = "http_dash_segments_generator"
+
+
+class Patience:
+    """With a stream that has not begun: how long it is waited for, and how long until the next look."""
+
+    def __init__(self) -> None:
+        self._waited, self._pause = 0.0, float(WAIT[0])
+
+    def refusal(self, begins: float | None) -> Verdict | None:
+        """`begins` is a time, if the site says one. None when it is worth to wait here."""
+        if begins is not None and begins - time.time() > SLOT_SECONDS:
+            return {
+                "kind": "transient",
+                "code": "not_begun",
+                "message": "this stream has not begun",
+                "retry_at": datetime.fromtimestamp(begins, UTC).isoformat(),
+            }
+        if self._waited >= LONGEST_WAIT:
+            return {"kind": "content", "code": "live", "message": "this is a live stream, and it is not on"}
+        return None
+
+    def wait(self, begins: float | None, beat: Callable[[], None]) -> None:
+        """Until it is worth another look; `beat` is called every second."""
+        ahead = begins - time.time() if begins is not None else 0.0
+        seconds = max(self._pause, min(ahead, float(WAIT[1])))
+        self._pause = min(self._pause * 2, float(WAIT[1]))
+        self._waited += seconds
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            time.sleep(min(left, 1.0))
+            beat()
 
 
 def prepare(info: dict[str, Any], options: Options) -> None:

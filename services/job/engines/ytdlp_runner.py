@@ -7,8 +7,6 @@ import mimetypes
 import os
 import socket
 import threading
-import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,13 +16,12 @@ from yt_dlp.utils import DownloadCancelled, YoutubeDLError
 
 from proto.job import Options
 from services.job.engines.known import Own
-from services.job.engines.options import WAIT
 from services.job.engines.ytdlp_encode import READY
 from services.job.engines.ytdlp_extras import choose_subtitles, extras, name_thumbnails, write_facts
 from services.job.engines.ytdlp_failures import Verdict, classify
 from services.job.engines.ytdlp_leftovers import begin_again, drop_pieces, tidy
 from services.job.engines.ytdlp_library import Downloader, file_name, item_key
-from services.job.engines.ytdlp_live import prepare
+from services.job.engines.ytdlp_live import Patience, prepare
 from services.job.engines.ytdlp_meter import Meter
 
 LONGEST_TITLE = 500
@@ -32,11 +29,9 @@ ABORTING = frozenset({"rate_limited", "auth_required", "host_down"})
 """Failures that the next item would only repeat."""
 TRANSIENT_ITEMS = 5
 """Items that may fail for passing reasons before the rest is left to another attempt."""
-LONGEST_WAIT = 86_400.0
-"""Seconds for a stream that does not say when it begins."""
-SLOT_SECONDS = 600.0
-"""A stream that begins later than this is left to another attempt, so that somebody else gets the slot."""
 _TYPES = {".srt": "application/x-subrip", ".vtt": "text/vtt", ".opus": "audio/ogg"}
+_QUIET = ("MoveFiles", "_Tell", "Subtitles", "Encode")
+"""Steps that are none for people; the last says itself when it is one."""
 _SEVERAL = ("url", "url_transparent", "playlist", "multi_video")
 
 
@@ -77,7 +72,7 @@ class Runner:
         self._own = Own(Path(request["work"]), self._known)
         self._in_a_row = 0
         """Items that the user had before this job, since the last one that was new."""
-        self._waited, self._pause = 0.0, float(WAIT[0])
+        self._patience = Patience()
         self._over: set[str] = set()
         """Keys that were told as finished, skipped or failed."""
         self._resolved = False
@@ -189,8 +184,12 @@ class Runner:
             self._tell({"t": "progress", "news": news})
 
     def processing(self, status: dict[str, Any]) -> None:
-        own = status["postprocessor"] in ("MoveFiles", "_Tell")
-        if status["status"] == "started" and not own and self._meter.items_total == 1:
+        if status["status"] == "started" and status["postprocessor"] not in _QUIET:
+            self.shaping()
+
+    def shaping(self) -> None:
+        """There is work for ffmpeg."""
+        if self._meter.items_total == 1:
             self._tell({"t": "processing"})
 
     def finished(self, info: dict[str, Any]) -> None:
@@ -225,26 +224,10 @@ class Runner:
             self._tell({"t": "progress", "news": news})
 
     def wait(self, begins: float | None) -> None:
-        """Until it is worth another look whether the stream has begun."""
-        ahead = begins - time.time() if begins is not None else None
-        if ahead is not None and ahead > SLOT_SECONDS:
-            self._stopped = {
-                "kind": "transient",
-                "code": "not_begun",
-                "message": "this stream has not begun",
-                "retry_at": datetime.fromtimestamp(begins or 0, UTC).isoformat(),
-            }
+        if (verdict := self._patience.refusal(begins)) is not None:
+            self._stopped = verdict
             raise _Stop
-        if self._waited >= LONGEST_WAIT:
-            self._stopped = {"kind": "content", "code": "live", "message": "this is a live stream, and it is not on"}
-            raise _Stop
-        seconds = max(self._pause, min(ahead or 0.0, float(WAIT[1])))
-        self._pause = min(self._pause * 2, float(WAIT[1]))
-        self._waited += seconds
-        until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0:
-            time.sleep(min(left, 1.0))
-            self.beat()
+        self._patience.wait(begins, self.beat)
 
     def _may_begin(self, failed: Verdict) -> bool:
         """Servers of streams have no manifest until there is something in it."""

@@ -12,6 +12,7 @@ import tempfile
 from yt_dlp.postprocessor.ffmpeg import FFmpegPostProcessor
 from yt_dlp.utils import YoutubeDLError
 
+from services.job.engines.ytdlp_encode import guard_inputs
 from services.job.engines.ytdlp_library import Downloader, bind_children
 
 PATTERNS = 1 << 14
@@ -24,6 +25,7 @@ def warm(ffmpeg: str) -> Downloader:
     re._MAXCACHE = PATTERNS  # type: ignore[attr-defined]  # noqa: SLF001  # there is no other way to say it
     mimetypes.init()
     bind_children()
+    guard_inputs()
     downloader = Downloader(ffmpeg)
     _ = FFmpegPostProcessor(downloader).available  # remembers what it found out about the program
     home = os.getcwd()  # noqa: PTH109  # goes back to what it was, not to a path

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from litestar import Request, Response, route
 from litestar.handlers import HTTPRouteHandler
@@ -11,12 +12,14 @@ from litestar.handlers import HTTPRouteHandler
 from libs.egress.links import BadLink, check_link
 from libs.message import Refused, new_id
 from proto.auth import KeyHolder
-from services.gateway.dialects import Edge, bearer, reply
-from services.gateway.dialects.gdluxx import translate
+from proto.unrestrict_proxy import CookieDomain, ListCookieDomains, RemoveCookies
+from services.gateway.blobs import Blob
+from services.gateway.dialects import BODY_LIMIT, Edge, bearer, reply
+from services.gateway.dialects.gdluxx import bundles, translate
 from services.gateway.dialects.gdluxx.translate import Invalid
 
 PREFIX = "/api/extension"
-PATHS = (f"{PREFIX}/external", f"{PREFIX}/ping", f"{PREFIX}/jobs")
+Method = Literal["GET", "POST", "PUT", "DELETE"]
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -70,40 +73,21 @@ def routes(edge: Edge) -> list[HTTPRouteHandler]:
             raise Unauthorized(translate.BAD_KEY)
         return found
 
-    @route(PATHS[0], http_method=["POST", "OPTIONS"], status_code=200)
-    async def external(request: AnyRequest) -> Response[bytes]:
-        if request.method == "OPTIONS":
-            return preflight(request)
-        try:
-            key = await holder(request)
-            body = translate.decode(await request.body())
-            links = translate.urls(body)
-            chosen = translate.options(body, links)
-        except Unauthorized as error:
-            return problem(request, error.status, str(error))
-        except Invalid as error:
-            return problem(request, 400, str(error))
+    async def external(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
+        body = translate.decode(await request.body())
+        links = translate.urls(body)
+        chosen = translate.options(body, links)
+        make_id, command_id = translate.ids(key.key_id, request.headers.get("idempotency-key"), new_id)
         errors = {index: text for index, link in enumerate(links) if (text := _unusable(link, edge))}
         good = [index for index in range(len(links)) if index not in errors]
         ids = {}
         if good:
-            command = translate.command(key.owner, [links[index] for index in good], chosen, new_id)
-            try:
-                submitted = await edge.ask.submit(command, actor=f"key:{key.key_id}")
-            except Refused as refused:
-                status, text = translate.refusal(refused.refusal)
-                return problem(request, status, text)
+            command = translate.command(key.owner, [links[index] for index in good], chosen, make_id)
+            submitted = await edge.ask.submit(command, actor=f"key:{key.key_id}", command_id=command_id)
             ids = dict(zip(good, submitted.job_ids, strict=True))
         return success(request, translate.accepted(links, ids, errors))
 
-    @route(PATHS[1], http_method=["POST", "OPTIONS"], status_code=200)
-    async def ping(request: AnyRequest) -> Response[bytes]:
-        if request.method == "OPTIONS":
-            return preflight(request)
-        try:
-            key = await holder(request)
-        except Unauthorized as error:
-            return problem(request, error.status, str(error))
+    async def ping(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
         return success(
             request,
             {
@@ -117,21 +101,85 @@ def routes(edge: Edge) -> list[HTTPRouteHandler]:
             },
         )
 
-    @route(PATHS[2], http_method=["GET", "OPTIONS"], status_code=200)
-    async def jobs(request: AnyRequest) -> Response[bytes]:
-        if request.method == "OPTIONS":
-            return preflight(request)
-        try:
-            key = await holder(request)
-            ids = translate.job_ids(request.query_params.get("ids"))
-        except Unauthorized as error:
-            return problem(request, error.status, str(error))
-        except Invalid as error:
-            return problem(request, 400, str(error))
+    async def jobs(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
+        ids = translate.job_ids(request.query_params.get("ids"))
         views = await edge.ask.some(ids, key.owner)
         return success(request, {"jobs": [translate.job(view) for view in views]}, **{"Cache-Control": "no-store"})
 
-    return [external, ping, jobs]
+    async def cookies(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
+        found = await edge.ask.other(ListCookieDomains(owner=key.owner), list[CookieDomain])
+        return success(request, translate.cookie_backup(found))
+
+    async def put_cookies(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
+        command = translate.cookies(key.owner, await request.body(), key.key_name)
+        await edge.ask.other(command, type(None), actor=f"key:{key.key_id}")
+        return await cookies(request, key)
+
+    async def delete_cookies(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
+        command = RemoveCookies(owner=key.owner, domain=translate.domain(request.query_params.get("domain")))
+        deleted = await edge.ask.other(command, bool, actor=f"key:{key.key_id}")
+        return success(request, {"deleted": deleted})
+
+    def backups(kind: str) -> dict[Method, Any]:
+        async def show(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
+            return success(request, translate.backup(await edge.blobs.read(key.owner, kind)))
+
+        async def put(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
+            bundle = await asyncio.to_thread(bundles.read, kind, await request.body())
+            blob = Blob(
+                body=bundle.body,
+                entries=bundle.profiles,
+                synced_by=bundle.synced_by or key.key_name,
+                updated_at=datetime.now(UTC),
+            )
+            await edge.blobs.write(key.owner, kind, blob)
+            return success(request, translate.backup(blob, bundle.skipped, bundle.tolerated))
+
+        async def delete(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
+            return success(request, {"deleted": await edge.blobs.remove(key.owner, kind)})
+
+        return {"GET": show, "PUT": put, "DELETE": delete}
+
+    def told(handler: Any) -> Any:
+        """Their shape for what is wrong with a request."""
+
+        async def answered(request: AnyRequest) -> Response[bytes]:
+            try:
+                done: Response[bytes] = await handler(request, await holder(request))
+            except Unauthorized as error:
+                return problem(request, error.status, str(error))
+            except Invalid as error:
+                return problem(request, 400, str(error))
+            except Refused as refused:
+                return problem(request, *translate.refusal(refused.refusal))
+            return done
+
+        return answered
+
+    table: tuple[tuple[str, int, dict[Method, Any]], ...] = (
+        ("/external", BODY_LIMIT, {"POST": external}),
+        ("/ping", BODY_LIMIT, {"POST": ping}),
+        ("/jobs", BODY_LIMIT, {"GET": jobs}),
+        (
+            "/cookies",
+            translate.COOKIE_BODY_LIMIT,
+            {"GET": cookies, "PUT": put_cookies, "DELETE": delete_cookies},
+        ),
+        *((f"/{kind}", bundles.BODY_LIMIT, backups(kind)) for kind in bundles.KINDS),
+    )
+
+    async def asked(request: AnyRequest) -> Response[bytes]:
+        return preflight(request)
+
+    # The answer carries its own status; DELETE would otherwise be 204, which has no body.
+    return [
+        route([f"{PREFIX}{path}" for path, _, _ in table], http_method=["OPTIONS"], status_code=200)(asked),
+        *(
+            route(f"{PREFIX}{path}", http_method=[method], status_code=200, request_max_body_size=limit)(told(handler))
+            for path, limit, handlers in table
+            for method, handler in handlers.items()
+        ),
+    ]
 
 
 def _unusable(link: str, edge: Edge) -> str | None:

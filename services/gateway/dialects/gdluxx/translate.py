@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from uuid import UUID
+from uuid import UUID, uuid5
 
 import msgspec
+from msgspec import Raw
 
 from libs.message import Refusal, tag
 from proto.job import Options, Request, SubmitJobs
+from proto.unrestrict_proxy import Cookie, CookieDomain, PutCookies
+from services.gateway.blobs import Blob
 from services.gateway.dialects.gdluxx import wire
 from services.gateway.domain import JobView
 
@@ -18,17 +22,20 @@ MAX_URLS = 200
 MAX_IDS = 100
 MAX_FALLBACKS = 20
 PROTOCOL_VERSION = 1
-CAPABILITIES = {
-    "cookies.sync": False,
-    "jobs.polling": True,
-    "extraction.directorySource": True,
-    "extraction.accumulate": False,
-    "external.fallbackUrls": True,
-}
-"""Honest: the extension hides what is not offered."""
+CAPABILITIES = (
+    "cookies.sync",
+    "jobs.polling",
+    "extraction.directorySource",
+    "extraction.accumulate",
+    "external.fallbackUrls",
+)
+"""Honest: the extension looks each up in this list and hides what is not in it."""
+COOKIE_BODY_LIMIT = 3_000_000
+"""Bytes; the cookies in it are measured when they are sealed."""
 
 _URL = re.compile(r"https?://.+", re.DOTALL)
 _DIRECTORY = re.compile(r"[A-Za-z0-9_\-. ]{1,255}")
+_INDEX = re.compile(r"\[(\d+|\.+)\]")
 _SITE = re.compile(r"[A-Za-z0-9_\-.:]{1,253}")
 
 NO_HEADER = "Authorization header with Bearer token is required"
@@ -38,6 +45,8 @@ BAD_JSON = "Invalid request body. Expected valid JSON."
 NOT_OBJECT = "Invalid request body. Expected a JSON object."
 NO_URL = "Missing required field: urlToProcess or urls"
 BAD_URL = "Invalid URL format. Must be HTTP or HTTPS"
+BAD_PAYLOAD = "Invalid JSON payload."
+BAD_IDEMPOTENCY = "Invalid Idempotency-Key: it must have 1 to 255 characters"
 BAD_IDS = "Invalid or missing ids parameter (comma-separated, max 100)."
 
 
@@ -48,7 +57,7 @@ class Invalid(ValueError):
 def decode(body: bytes) -> wire.External:
     try:
         decoded = msgspec.json.decode(body)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Invalid(BAD_JSON) from error
     if not isinstance(decoded, dict):
         raise Invalid(NOT_OBJECT)
@@ -94,6 +103,19 @@ def _fallbacks(given: object, primary: list[str]) -> tuple[str, ...]:
         return ()
     good = (one.strip() for one in given if isinstance(one, str) and _URL.fullmatch(one.strip()) and len(one) < 4096)
     return tuple(dict.fromkeys(one for one in good if one not in primary))[:MAX_FALLBACKS]
+
+
+def ids(
+    key_id: UUID, idempotency_key: str | None, new_id: Callable[[], UUID]
+) -> tuple[Callable[[], UUID], UUID | None]:
+    """(where ids come from, command id). With a client's key all follow from it: a repeat is the very same command."""
+    if idempotency_key is None:
+        return new_id, None
+    if not 1 <= len(idempotency_key) <= 255:
+        raise Invalid(BAD_IDEMPOTENCY)
+    command_id = uuid5(key_id, hashlib.sha256(idempotency_key.encode()).hexdigest())
+    numbers = iter(range(MAX_URLS + 1))
+    return lambda: uuid5(command_id, str(next(numbers))), command_id
 
 
 def command(owner: UUID, links: list[str], chosen: Options, new_id: Callable[[], UUID]) -> SubmitJobs:
@@ -157,6 +179,8 @@ STATUS: dict[str, int] = {
     "job.wrong_state": 409,
     "job.idempotency_mismatch": 409,
     "auth.locked_out": 429,
+    "unrestrict_proxy.bad_cookie_domain": 400,
+    "unrestrict_proxy.cookies_full": 413,
 }
 """HTTP status of our refusals; any other is 400."""
 
@@ -164,6 +188,86 @@ STATUS: dict[str, int] = {
 def refusal(refused: Refusal) -> tuple[int, str]:
     """(HTTP status, text)."""
     return STATUS.get(tag(refused), 400), refused.message
+
+
+def cookies(owner: UUID, payload: bytes, key_name: str) -> PutCookies:
+    """Raises Invalid. What serves no request, such as sameSite, is looked at and left out."""
+    try:
+        upsert = msgspec.json.decode(payload, type=wire.CookieUpsert)
+    except msgspec.ValidationError as error:
+        raise Invalid(described(error)) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Invalid(BAD_PAYLOAD) from error
+    return PutCookies(
+        owner=owner,
+        domain=upsert.domain,
+        cookies=tuple(
+            Cookie(
+                name=one.name,
+                value=one.value,
+                domain=one.domain,
+                path=one.path,
+                secure=one.secure,
+                host_only=bool(one.host_only),
+                expires=None if one.session else one.expiration_date,
+            )
+            for one in upsert.cookies
+        ),
+        synced_by=synced_by(upsert.synced_by) or key_name,
+    )
+
+
+def synced_by(given: str | None) -> str | None:
+    text = None if given is None else given.strip()
+    if text is not None and not 1 <= len(text) <= 200:
+        raise Invalid("syncedBy: must have 1 to 200 characters")
+    return text
+
+
+def cookie_backup(domains: Sequence[CookieDomain]) -> wire.CookieBackup:
+    newest = max(domains, key=lambda one: one.updated_at, default=None)
+    return wire.CookieBackup(
+        has_backup=bool(domains),
+        domains=[
+            wire.CookieDomain(
+                domain=one.domain,
+                cookie_count=one.cookies,
+                expired_count=one.expired,
+                earliest_expiry=one.earliest_expiry,
+                synced_by=one.synced_by,
+                updated_at=_millis(one.updated_at),
+            )
+            for one in domains
+        ],
+        domain_count=len(domains),
+        cookie_count=sum(one.cookies for one in domains),
+        synced_by=newest.synced_by if newest else None,
+        updated_at=_millis(newest.updated_at) if newest else None,
+    )
+
+
+def domain(text: str | None) -> str | None:
+    """Which cookies are to go; None for all of them."""
+    return None if text is None or not text.strip() else text.strip()[:255]
+
+
+def backup(blob: Blob | None, skipped: object = None, tolerated: object = None) -> wire.Backup:
+    return wire.Backup(
+        has_backup=blob is not None,
+        bundle=Raw(blob.body if blob else b'{"version":1,"profiles":{}}'),
+        profile_count=blob.entries if blob else 0,
+        synced_by=blob.synced_by if blob else None,
+        updated_at=_millis(blob.updated_at) if blob else None,
+        skipped=skipped,
+        tolerated=tolerated,
+    )
+
+
+def described(error: Exception) -> str:
+    """`cookies.3.secure: Expected ...`, as they name a place in a body."""
+    problem, _, place = str(error).partition(" - at ")
+    path = _INDEX.sub(r".\1", place.strip("`").removeprefix("$")).removeprefix(".")
+    return f"{path or 'payload'}: {problem}"
 
 
 def _millis(at: datetime) -> int:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Raw, Struct
 
 
 class External(Struct, frozen=True, rename="camel"):
@@ -40,3 +40,54 @@ class Job(Struct, frozen=True, kw_only=True, rename="camel"):
     skip_count: int
     end_time: int | None = None
     exit_code: int | None = None
+
+
+class Cookie(Struct, frozen=True, kw_only=True, rename="camel"):
+    """An empty name is one."""
+
+    name: Annotated[str, Meta(max_length=4096)]
+    value: Annotated[str, Meta(max_length=8192)]
+    domain: Annotated[str, Meta(min_length=1, max_length=255)]
+    path: Annotated[str, Meta(max_length=2048)] = "/"
+    secure: bool
+    http_only: bool
+    host_only: bool | None = None
+    same_site: Literal["no_restriction", "lax", "strict", "unspecified"] | None = None
+    session: bool | None = None
+    expiration_date: Annotated[float, Meta(ge=0)] | None = None
+    """Unix seconds."""
+
+
+class CookieUpsert(Struct, frozen=True, kw_only=True, rename="camel"):
+    domain: Annotated[str, Meta(min_length=1, max_length=255)]
+    cookies: Annotated[list[Cookie], Meta(max_length=200)]
+    synced_by: str | None = None
+
+
+class CookieDomain(Struct, frozen=True, kw_only=True, rename="camel"):
+    domain: str
+    cookie_count: int
+    expired_count: int
+    earliest_expiry: float | None
+    """Unix seconds, unlike every other time of theirs."""
+    synced_by: str | None
+    updated_at: int
+
+
+class CookieBackup(Struct, frozen=True, kw_only=True, rename="camel"):
+    has_backup: bool
+    domains: list[CookieDomain]
+    domain_count: int
+    cookie_count: int
+    synced_by: str | None
+    updated_at: int | None
+
+
+class Backup(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    has_backup: bool
+    bundle: Raw
+    profile_count: int
+    synced_by: str | None
+    updated_at: int | None
+    skipped: Any = None
+    tolerated: Any = None
