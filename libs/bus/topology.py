@@ -178,6 +178,7 @@ USERS: tuple[UserSpec, ...] = (
         never=(*NO_ATTEMPTS, OPENED),
         publish=(
             *_asks("auth", "job", "scheduler", "unrestrict_proxy", "storage", "notifier"),
+            "q.worker.inspect",
             *_reads(*EVENTS),
         ),
     ),
@@ -198,7 +199,7 @@ USERS: tuple[UserSpec, ...] = (
     _service("notifier", publish=_reads("EV_NOTIFIER", "EV_JOB")),
     UserSpec(
         name="worker",
-        hear=("ctl.job.*",),
+        hear=("ctl.job.*", "q.worker.*"),
         publish=(
             *(f"cmd.job.{verb}" for verb in REPORTS),
             "cmd.storage.store",

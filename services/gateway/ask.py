@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -11,6 +12,7 @@ from libs.calls import DEADLINE, Caller
 from libs.eventstore.projection import Follower
 from libs.message import Command, Position, Query
 from proto.job import Request, SubmitJobs, Submitted
+from proto.worker import InspectLink, LinkInfo
 from services.gateway.domain import JobView
 from services.gateway.views import Jobs
 
@@ -19,6 +21,9 @@ R = TypeVar("R")
 VIEW_SECONDS = 0.5
 """How long an answer waits for the view. After that the client still gets its ids, and the overlay answers for them."""
 REMEMBERED = 20_000
+INSPECT_SECONDS = 30.0
+INSPECTED_SECONDS = 60.0
+INSPECTED_KEPT = 200
 
 
 class Ask:
@@ -27,6 +32,7 @@ class Ask:
         self._caller = caller
         self._follower = jobs_follower
         self._pending: OrderedDict[UUID, JobView] = OrderedDict()
+        self._inspected: OrderedDict[str, tuple[float, LinkInfo]] = OrderedDict()
 
     async def job(self, command: Command, *, actor: str, result: Any = None, command_id: UUID | None = None) -> Any:
         """To the job service; when this returns, the gateway's view has what it did. Raises what Caller raises."""
@@ -46,6 +52,19 @@ class Ask:
     ) -> R:
         value, _ = await self._caller.command(message, result=result, actor=actor, timeout=timeout)
         return value
+
+    async def inspect(self, url: str) -> LinkInfo:
+        """What is behind a link. The same link asked about again within a minute costs nothing. Raises Refused, and the
+        bus's errors when no worker is there."""
+        now = time.monotonic()
+        known = self._inspected.get(url)
+        if known is not None and known[0] > now:
+            return known[1]
+        found = await self.other(InspectLink(url=url), LinkInfo, timeout=INSPECT_SECONDS)
+        self._inspected[url] = (now + INSPECTED_SECONDS, found)
+        while len(self._inspected) > INSPECTED_KEPT:
+            self._inspected.popitem(last=False)
+        return found
 
     async def _wait(self, position: Position | None) -> bool:
         return position is None or await self._follower.reached(position, VIEW_SECONDS)

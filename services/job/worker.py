@@ -22,18 +22,19 @@ from libs import bus as buses
 from libs import telemetry
 from libs.broker import JetStreamBroker
 from libs.bus import Bus, Message, WorkItem
-from libs.calls import Caller
+from libs.calls import Caller, serve
 from libs.egress.policy import EgressPolicy
 from libs.egress.proxy import EgressProxy
 from libs.message import new_id
 from proto import REGISTRY
 from proto.job import Control, Ticket, WorkerHeartbeat
-from services.job import cookies
+from services.job import cookies, inspecting
 from services.job.attempt import Worker
 from services.job.engines.gallerydl import GalleryDlEngine
 from services.job.engines.http import HttpEngine
 from services.job.engines.routing import Router
 from services.job.engines.ytdlp import YtdlpEngine
+from services.job.inspecting import Inspector
 
 log = structlog.get_logger()
 
@@ -66,7 +67,8 @@ async def work(settings: WorkerSettings, stop: asyncio.Event) -> None:
     async with AsyncExitStack() as stack:
         bus = await buses.open(settings.nats_url, user="worker", seed=settings.nats_seed)
         stack.push_async_callback(bus.close)
-        worker = await _engines(settings, bus, stack)
+        worker, inspector = await _engines(settings, bus, stack)
+        await serve(bus, "worker", inspecting.HANDLERS, {"inspector": inspector}, concurrency=inspecting.AT_ONCE)
         await bus.listen("ctl.job.*", lambda message: _controlled(worker, message))
         broker = JetStreamBroker(loop, lambda queue: bus.work_queue("WORK", queue), _decode, settings.worker_slots)
         _declare(broker, worker, loop)
@@ -82,7 +84,7 @@ async def work(settings: WorkerSettings, stop: asyncio.Event) -> None:
             beating.cancel()
 
 
-async def _engines(settings: WorkerSettings, bus: Bus, stack: AsyncExitStack) -> Worker:
+async def _engines(settings: WorkerSettings, bus: Bus, stack: AsyncExitStack) -> tuple[Worker, Inspector]:
     policy = EgressPolicy.parse(settings.egress_allow)
     proxy = await stack.enter_async_context(EgressProxy(policy))
     work_root = settings.data_dir / "work"
@@ -92,7 +94,8 @@ async def _engines(settings: WorkerSettings, bus: Bus, stack: AsyncExitStack) ->
     ytdlp = await stack.enter_async_context(YtdlpEngine(cache))
     gallerydl = await stack.enter_async_context(GalleryDlEngine(cache, settings.gallery_instances))
     router = Router(ytdlp, gallerydl, cache)
-    return Worker(
+    inspector = Inspector(ytdlp, policy, cache, proxy.grant, proxy.revoke)
+    worker = Worker(
         Caller(bus, REGISTRY, "worker"),
         {"http": http, "ytdlp": ytdlp, "gallerydl": gallerydl},
         router.route,
@@ -101,6 +104,7 @@ async def _engines(settings: WorkerSettings, bus: Bus, stack: AsyncExitStack) ->
         lambda job_id: proxy.revoke(str(job_id)),
         settings.worker_id or new_id(),
     )
+    return worker, inspector
 
 
 async def _controlled(worker: Worker, message: Message) -> None:

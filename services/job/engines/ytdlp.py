@@ -70,6 +70,19 @@ class YtdlpEngine:
             return
         raise _failed("transient", "engine_lost", "the downloader could not be started")
 
+    async def inspect(self, url: str, proxy: str, work: Path) -> dict[str, Any]:
+        """What is behind a link, in the fields of `proto.worker.LinkInfo`. Raises EngineFailed. Its process is gone
+        when this ends, however it ends."""
+        assert self._runners is not None
+        request = {"inspect": True, "url": url, "proxy": proxy, "work": str(work)}
+        for _ in range(2):
+            try:
+                async with self._runners.run(request) as reader:
+                    return await _inspected(reader)
+            except Lost:
+                continue
+        raise _failed("transient", "engine_lost", "the downloader could not be started")
+
     async def _run(self, fetch: Fetch, observer: Observer) -> None:
         assert self._runners is not None
         async with self._runners.run(
@@ -99,6 +112,26 @@ class YtdlpEngine:
                 started = True
                 if await _heard(json.loads(line), fetch, observer):
                     return
+
+
+async def _inspected(reader: asyncio.StreamReader) -> dict[str, Any]:
+    started = False
+    while line := await reader.readline():
+        told = json.loads(line)
+        match told["t"]:
+            case "info":
+                found: dict[str, Any] = told["info"]
+                return found
+            case "failed":
+                raise EngineFailed(msgspec.convert(told["failure"], Failure))
+            case "crashed":
+                await log.aerror("runner.crashed", trace=told["trace"])
+                raise _failed("transient", "engine_error", "the link could not be looked at")
+            case _:
+                started = True
+    if not started:
+        raise Lost
+    raise _failed("transient", "engine_lost", "the downloader ended without a word")
 
 
 async def _heard(told: dict[str, Any], fetch: Fetch, observer: Observer) -> bool:

@@ -120,9 +120,19 @@ class Downloader(yt_dlp.YoutubeDL):  # type: ignore[misc]  # yt-dlp has no types
         self.add_post_processor(_TellPP(listener), when="after_move")
         self.add_progress_hook(listener.progress)
         self.add_postprocessor_hook(listener.processing)
+        self._go_through(request["proxy"])
+
+    def look(self, url: str, proxy: str, most: int) -> Mapping[str, Any]:
+        """What is behind a link; of several films only where they are. Raises YoutubeDLError, OSError."""
+        self.params.update({"proxy": proxy, "extract_flat": "in_playlist", "playlistend": most, "noplaylist": False})
+        self._go_through(proxy)
+        found: Mapping[str, Any] = self.sanitize_info(self.extract_info(url, download=False))
+        return found
+
+    def _go_through(self, proxy: str) -> None:
         for handler in self._request_director.handlers.values():
-            handler.proxies = {"all": request["proxy"]}
-        self.proxies = {"all": request["proxy"]}
+            handler.proxies = {"all": proxy}
+        self.proxies = {"all": proxy}
 
     def take_cookies(self, file: str) -> None:
         """Nothing is written back to it. Raises OSError (a LoadError is one) when it is no file of cookies."""

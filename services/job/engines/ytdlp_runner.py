@@ -19,6 +19,7 @@ from services.job.engines.known import Own
 from services.job.engines.ytdlp_encode import READY
 from services.job.engines.ytdlp_extras import choose_subtitles, extras, name_thumbnails, write_facts
 from services.job.engines.ytdlp_failures import Verdict, classify
+from services.job.engines.ytdlp_inspect import inspect
 from services.job.engines.ytdlp_leftovers import begin_again, drop_pieces, tidy
 from services.job.engines.ytdlp_library import Downloader, file_name, item_key
 from services.job.engines.ytdlp_live import Patience, prepare
@@ -39,6 +40,10 @@ def run(channel: socket.socket, downloader: Downloader) -> None:
     """Answers the request that is read from the channel."""
     channel.sendall(json.dumps({"t": "started", "pid": os.getpid()}).encode() + b"\n")
     request = json.loads(channel.makefile("rb").readline())
+    if "inspect" in request:
+        os.chdir(request["work"])
+        inspect(channel, request, downloader)
+        return
     media = Path(request["work"], "media")
     media.mkdir(exist_ok=True)
     os.chdir(media)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Any, Literal
 from urllib.parse import quote
 from uuid import UUID, uuid5
 
 from litestar import Request, Response
 
+from libs.bus import TimedOut
 from libs.egress.links import BadLink, check_link
 from libs.message import Refused, new_id
 from proto.auth import KeyHolder
 from proto.storage import ConfigureTarget, LinkFile, TargetInfo
+from proto.worker import Entry, LinkInfo, Uninspected
 from services.gateway.dialects import Edge, bearer, reply
 from services.gateway.dialects.jobs import translate
 from services.gateway.dialects.jobs.translate import Invalid
@@ -61,6 +64,26 @@ class Desk:
                 check_link(link, self.edge.policy)
             except BadLink as bad:
                 raise Invalid(str(bad)) from bad
+
+    async def look(self, url: str) -> LinkInfo:
+        """Raises Invalid with 504 when the site takes too long, Refused for every other reason."""
+        try:
+            return await self.ask.inspect(url)
+        except TimedOut as error:
+            raise Invalid(translate.TOO_SLOW, 504) from error
+        except Refused as refused:
+            if isinstance(refused.refusal, Uninspected) and refused.refusal.code == "timed_out":
+                raise Invalid(translate.TOO_SLOW, 504) from refused
+            raise
+
+    def allowed(self, entries: Sequence[Entry]) -> list[Entry]:
+        """Of what a site names, what may be asked for."""
+        good = []
+        for one in entries:
+            with suppress(BadLink):
+                check_link(one.url, self.edge.policy)
+                good.append(one)
+        return good
 
     async def job(self, request: AnyRequest, key: KeyHolder) -> JobView:
         view = await self.ask.one(path_id(request, "job_id", "Invalid job ID"), key.owner)

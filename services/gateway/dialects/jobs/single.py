@@ -10,6 +10,7 @@ from libs.message import Refused, new_id
 from proto.auth import KeyHolder
 from proto.job import CancelJob, DeleteJobFiles, WrongState
 from proto.notifier import ReadDeliveries
+from proto.worker import Entry
 from services.gateway.dialects import reply
 from services.gateway.dialects.jobs import translate, wire
 from services.gateway.dialects.jobs.desk import AnyRequest, Desk, Table, actor
@@ -19,11 +20,34 @@ from services.gateway.dialects.jobs.translate import Invalid
 def table(desk: Desk) -> Table:
     ask = desk.ask
 
+    async def several(url: str) -> list[Entry]:
+        """The films behind one link. What can not be looked at is taken for one: its job will say why."""
+        if not translate.may_be_many(url):
+            return []
+        try:
+            return desk.allowed((await desk.look(url)).entries)
+        except Refused:
+            return []
+
+    async def metadata(request: AnyRequest, _: KeyHolder) -> Response[bytes]:
+        body = translate.decode(await request.body(), wire.Look)
+        desk.check(body.url)
+        return reply(translate.metadata(await desk.look(body.url)))
+
+    async def is_short(request: AnyRequest, _: KeyHolder) -> Response[bytes]:
+        body = translate.decode(await request.body(), wire.Look)
+        desk.check(body.url)
+        return reply(translate.shortness(await desk.look(body.url)))
+
     async def create(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
         body = translate.decode(await request.body(), wire.Create)
         desk.check(body.url, body.webhook_url)
         job_id, command_id = translate.identities(key.key_id, request.headers.get("x-idempotency-key"), new_id)
         target_id = await desk.target(body.storage, key, command_id)
+        if entries := await several(body.url):
+            many = translate.collection(key.owner, body, entries, job_id, target_id)
+            await ask.submit(many, actor=actor(key), command_id=command_id)
+            return reply(translate.collected(many, entries), 201)
         command = translate.command(key.owner, body, job_id, target_id)
         submitted = await ask.submit(command, actor=actor(key), command_id=command_id)
         answer: dict[str, object] = {"job_id": str(submitted.job_ids[0])}
@@ -80,6 +104,8 @@ def table(desk: Desk) -> Table:
         )
 
     return (
+        ("POST", "/metadata", metadata),
+        ("POST", "/is-short", is_short),
         ("POST", "/jobs", create),
         ("GET", "/jobs", listing),
         ("GET", "/jobs/{job_id:str}", show),

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from libs.message import Refusal, tag
 from proto.job import Options, Rename, RenameJobs, Request, SubmitJobs
 from proto.storage import TargetInfo, TargetRejected
+from proto.worker import Entry, LinkInfo
 from services.gateway.dialects.jobs import wire
 from services.gateway.domain import BatchView, DayView, JobView
 
@@ -33,6 +34,14 @@ BULK_MOST = 100
 NO_FILE = "Job has no file to delete"
 NO_BATCH = "Batch not found"
 
+LONGEST_SHORT = 180
+"""Seconds of an upright film that is called a short."""
+TOO_SLOW = "Metadata extraction timed out"
+
+_MANY = re.compile(
+    r"[?&]list=|/(?:playlists?|channel|c|user|shows?|album|sets|series|feed)(?:[/?.#]|$)|/@[^/?#]+(?:/(?:videos|shorts|streams))?/?$"
+    r"|\.(?:rss|xml|opml)(?:[?#]|$)"
+)
 _RESOLUTIONS = {"best": None, "2160": 2160, "1440": 1440, "1080": 1080, "720": 720, "480": 480, "360": 360}
 _VIDEO = {"mp4", "mkv", "webm", "mov"}
 _AUDIO = {"m4a", "mp3", "ogg", "opus"}
@@ -69,14 +78,14 @@ FILTERS = {
 
 
 class Invalid(ValueError):
-    """Their text for a 400, or with `status` 422 for a value of the wrong type."""
+    """Their text for a 400, or for another `status`."""
 
     def __init__(self, text: str, status: int = 400) -> None:
         super().__init__(text)
         self.status = status
 
 
-T = TypeVar("T", wire.Create, wire.Bulk, wire.Renames)
+T = TypeVar("T", wire.Create, wire.Bulk, wire.Renames, wire.Look)
 
 
 def decode(body: bytes, kind: type[T]) -> T:
@@ -194,6 +203,80 @@ def bulk(owner: UUID, body: wire.Bulk, batch_id: UUID, target_id: UUID | None) -
             for index, one in enumerate(body.jobs)
         ),
     )
+
+
+def may_be_many(url: str) -> bool:
+    """Whether a link looks like a playlist, a channel, a show or a feed, so that it is worth a look before it is
+    taken for one job."""
+    return _MANY.search(url) is not None
+
+
+def collection(
+    owner: UUID, body: wire.Create, entries: Sequence[Entry], batch_id: UUID, target_id: UUID | None
+) -> SubmitJobs:
+    """A job for each film behind one link, in the order of the site."""
+    return SubmitJobs(
+        owner=owner,
+        dialect="jobs",
+        batch_id=batch_id,
+        batch_url=body.url,
+        batch_folder=body.folder,
+        requests=tuple(
+            Request(
+                job_id=uuid5(batch_id, str(index)),
+                url=one.url,
+                options=options(body, None, target_id),
+                held=body.paused,
+            )
+            for index, one in enumerate(entries)
+        ),
+    )
+
+
+def collected(command: SubmitJobs, entries: Sequence[Entry]) -> dict[str, object]:
+    """The keys of shows and those of playlists: either reader finds its own."""
+    ids = [str(request.job_id) for request in command.requests]
+    return {
+        "batch_id": str(command.batch_id),
+        "total_videos": len(ids),
+        "video_jobs": ids,
+        "total_episodes": len(ids),
+        "paused": all(request.held for request in command.requests),
+        "episodes": [
+            {"job_id": job_id, "url": one.url, "title": one.title} for job_id, one in zip(ids, entries, strict=True)
+        ],
+        "episode_jobs": ids,
+    }
+
+
+def metadata(info: LinkInfo) -> dict[str, object]:
+    return {
+        "title": info.title,
+        "duration": info.duration,
+        "width": info.width,
+        "height": info.height,
+        "extractor": info.extractor,
+        "uploader": info.uploader,
+        "thumbnail": info.thumbnail,
+        "description": info.description,
+        "view_count": info.view_count,
+        "like_count": info.like_count,
+        "upload_date": info.upload_date,
+        "filesize_approx": info.filesize,
+    }
+
+
+def shortness(info: LinkInfo) -> dict[str, object]:
+    upright = info.width is not None and info.height is not None and info.height > info.width
+    short = upright and info.duration is not None and info.duration <= LONGEST_SHORT
+    return {
+        "is_short": short,
+        "video_type": "live" if info.live else "short" if short else "video",
+        "width": info.width,
+        "height": info.height,
+        "aspect_ratio": round(info.width / info.height, 4) if info.width and info.height else None,
+        "duration_seconds": info.duration,
+    }
 
 
 def renames(owner: UUID, batch_id: UUID, body: wire.Renames) -> tuple[RenameJobs, list[str]]:
@@ -439,6 +522,7 @@ STATUS_OF_REFUSAL: dict[str, int] = {
     "job.no_files": 400,
     "job.batch_not_found": 404,
     "job.batch_not_held": 400,
+    "worker.uninspected": 400,
     "storage.target_not_found": 404,
     "storage.target_rejected": 400,
     "storage.target_unavailable": 400,

@@ -38,6 +38,10 @@ class Create(Shared, frozen=True, kw_only=True):
     filename: str | None = None
 
 
+class Look(Struct, frozen=True, kw_only=True):
+    url: str
+
+
 class BulkItem(Struct, frozen=True, kw_only=True):
     url: str
     filename: str | None = None
