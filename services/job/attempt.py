@@ -52,6 +52,10 @@ REPORT_SECONDS = 600.0
 STORE_SECONDS = 120.0
 COOKIES_SECONDS = 30.0
 """How long cookies are asked for while their owner is away; without them a site may say what is not so."""
+UNKNOWN = frozenset({"not_mine", "unsupported_url"})
+"""Codes of a link that no engine knows what to do with."""
+ENDED = frozenset({"content", "permanent", "auth_required"})
+"""Kinds of failure that trying again would not mend."""
 
 Route = Callable[[str, Any], Awaitable[list[EngineName]]]
 
@@ -114,12 +118,12 @@ class Attempt:
         if not self._stop.done():
             self._stop.set_result(wanted)
 
-    async def run(self, engines: Mapping[EngineName, Engine], order: list[EngineName], proxy: str) -> None:
+    async def run(self, engines: Mapping[EngineName, Engine], route: Route, proxy: str) -> None:
         """Raises EngineFailed, Stopped, Refused."""
         async with asyncio.TaskGroup() as tasks:
             watching = tasks.create_task(self._watch())
             ageing = tasks.create_task(self._grow_old())
-            fetching: asyncio.Future[Any] = asyncio.create_task(self._fetch(engines, order, proxy))
+            fetching: asyncio.Future[Any] = asyncio.create_task(self._fetch(engines, route, proxy))
             try:
                 await asyncio.wait({fetching, self._stop}, return_when=asyncio.FIRST_COMPLETED)
                 stopped = not fetching.done()
@@ -133,13 +137,31 @@ class Attempt:
             raise Stopped(self._stop.result())
         fetching.result()
 
-    async def _fetch(self, engines: Mapping[EngineName, Engine], order: list[EngineName], proxy: str) -> None:
+    async def _fetch(self, engines: Mapping[EngineName, Engine], route: Route, proxy: str) -> None:
+        """A link that nobody knows gives way to those that were given with it, one after the other, each in a folder
+        of its own. One that is known and fails does not: then the job itself is tried again, or has failed."""
+        links = (self.claimed.url, *self.claimed.options.fallback_urls)
+        for index, url in enumerate(links):
+            work = self.work / f"fallback-{index}" if index else self.work
+            work.mkdir(mode=0o700, exist_ok=True)
+            try:
+                await self._fetch_one(url, work, engines, await route(url, self.claimed.options), proxy)
+            except EngineFailed as failed:
+                given_up = failed.failure.kind in ENDED if index else failed.failure.code in UNKNOWN
+                if not given_up or index == len(links) - 1:
+                    raise
+            else:
+                return
+
+    async def _fetch_one(
+        self, url: str, work: Path, engines: Mapping[EngineName, Engine], order: list[EngineName], proxy: str
+    ) -> None:
         claimed = self.claimed
-        async with self._cookies(claimed.url, self.work) as jar:
+        async with self._cookies(url, work) as jar:
             fetch = Fetch(
-                url=claimed.url,
+                url=url,
                 options=claimed.options,
-                work=self.work,
+                work=work,
                 proxy=proxy,
                 known=frozenset(item.key for item in claimed.done_items),
                 cookies=jar,
@@ -398,8 +420,7 @@ class Worker:
         attempt.work.mkdir(mode=0o700, parents=True, exist_ok=True)
         job_id, number = claimed.job_id, claimed.attempt
         try:
-            order = await self._route(claimed.url, claimed.options)
-            await attempt.run(self._engines, order, self._grant(claimed.job_id))
+            await attempt.run(self._engines, self._route, self._grant(claimed.job_id))
         except EngineFailed as failed:
             await self._last(ReportFailed(job_id=job_id, attempt=number, failure=failed.failure))
             if failed.failure.kind in ("content", "permanent"):

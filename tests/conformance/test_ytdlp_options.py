@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import imageio_ffmpeg
+import psutil
 import pytest
 from aiohttp import web
 from msgspec.structs import replace
@@ -25,7 +26,8 @@ from services.job.engines.options import CONTAINERS, EFFECTS, markdown
 from services.job.engines.routing import Router
 from services.job.engines.ytdlp import YtdlpEngine
 from services.job.engines.ytdlp_live import Patience
-from tests.support.engines import Ground, Heard, ground, pages
+from tests.site import pictures
+from tests.support.engines import Ground, Heard, ended, ground, pages
 
 EMBED = "http://video.test/watch/embed"
 FRAME = 0.06
@@ -93,6 +95,17 @@ async def test_a_film_comes_in_the_container_that_was_asked_for(tmp_path, contai
         assert film.box.startswith(box)
         assert (film.video, film.audio, film.shorter) == (video, audio, 180)
         assert film.seconds == pytest.approx(2, abs=FRAME)
+
+
+async def test_picture_and_sound_that_come_apart_are_put_into_one_container(tmp_path) -> None:
+    """As DASH has them; neither is encoded anew."""
+    async with start(tmp_path) as (there, engine):
+        heard, film = await got(there, engine, "http://video.test/dash/clip.mpd", container="mkv")
+        clip = tmp_path / "clip.mp4"
+        clip.write_bytes(there.site.media("clip.mp4").body)
+
+        assert (heard.files[0].path.suffix, film.box, film.audio) == (".mkv", "matroska,webm", "aac")
+        assert pictures(heard.files[0].path) == pictures(clip)
 
 
 async def test_what_is_as_it_was_asked_for_stays_as_it_is(tmp_path) -> None:
@@ -291,6 +304,16 @@ async def test_subtitles_are_files_of_their_own(tmp_path, german, ending) -> Non
         assert len(heard.files) == 3
 
 
+async def test_a_hostile_name_of_a_language_stays_out_of_paths(tmp_path) -> None:
+    """The film comes without what is called so."""
+    text = FILM_PAGE.format("vtt").replace('srclang="de"', 'srclang="../../../de"')
+    async with start(tmp_path, **film_page(film=("text/html", text))) as (there, engine):
+        heard, _ = await got(there, engine, "http://pages.test/film", subtitles=True)
+
+        assert [key.removeprefix(heard.keys[0]) for key in heard.keys] == ["", " subtitle en"]
+        assert list(tmp_path.rglob("*de.vtt")) == []
+
+
 async def test_a_subtitle_that_is_gone_does_not_take_the_film_along(tmp_path) -> None:
     """It is reported as an item that failed, the others arrive."""
     texts = film_page()
@@ -391,6 +414,28 @@ async def test_a_stream_that_has_not_begun_is_waited_for(tmp_path) -> None:
 
         assert failure.code == "gone"
         assert film.video == "h264"
+
+
+async def test_a_recording_that_is_cancelled_leaves_nobody_behind(tmp_path) -> None:
+    """It says all the while how much there is; when it is cancelled, neither its process nor ffmpeg goes on."""
+    async with start(tmp_path) as (there, engine):
+        heard = Heard()
+        fetch = there.fetch("http://video.test/live/endless.m3u8", record_live=True)
+        task = asyncio.create_task(engine.fetch(fetch, heard))
+        async with asyncio.timeout(30):
+            while not heard.marks or not heard.marks[-1]["done"]:
+                await heard.moved.wait()
+                heard.moved.clear()
+        (runner,) = psutil.Process(engine.zygote).children()
+        (ffmpeg,) = runner.children()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await ended(ffmpeg.pid)
+
+        assert not psutil.pid_exists(runner.pid)
+        assert heard.files == []
+        assert {mark["total"] for mark in heard.marks} == {None}
 
 
 async def test_a_recording_can_have_a_container(tmp_path) -> None:

@@ -100,6 +100,18 @@ async def test_cookies_of_a_sites_domain_are_in_the_request_for_a_video(user, si
     assert f"sid={value}" in cookies_seen(site, page.removeprefix("http://video.test"))
 
 
+@pytest.mark.xfail(raises=AssertionError, reason="the http engine does not send what is in Fetch.cookies")
+async def test_a_file_that_is_closed_to_others_is_fetched_with_the_users_cookies(user, site):
+    value = uuid4().hex
+    async with user.http() as http:
+        await synced(http, "files.test", cookie("sid", value, ".files.test"))
+        job = await http.ended(
+            await http.submit(site.file(1000, f"{uuid4().hex}.bin", "files.test", cookie=f"sid:{value}"))
+        )
+
+    assert job["status"] == "Completed"
+
+
 async def test_a_foreign_users_cookies_are_in_no_request_of_mine(user, other, site):
     value, page = uuid4().hex, site.url("/watch/embed", "video.test", disposition=uuid4().hex)
     async with other.http() as theirs, user.http() as mine:

@@ -15,12 +15,13 @@ import os
 import re
 import secrets
 import shutil
+import ssl
 import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email.utils import formatdate
 from functools import lru_cache
 from pathlib import Path
@@ -32,11 +33,13 @@ import boto3
 import jwt
 from aiohttp import web
 from botocore.config import Config
+from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 from yarl import URL
 
 from services.storage.targets.credentials import S3, Blob, Credentials, Gcs, Oss
@@ -249,6 +252,7 @@ def azurite_program() -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (cache / "whole").exists():
             argv = [npm, "install", "--ignore-scripts", "--no-fund", "--no-audit", "--prefix", cache]
+            argv += ["--fetch-retries", "0"]
             done = subprocess.run(
                 [*argv, f"azurite@{AZURITE}"], capture_output=True, text=True, timeout=100, check=False
             )
@@ -299,8 +303,10 @@ class Served(Storage):
         self.name = name
         self.held: dict[str, _Held] = {}
         self.uploads: dict[str, _Upload] = {}
-        self.spoils = False
-        """Loses the last byte of what it is given in one piece."""
+        self.keeps: Callable[[bytes], bytes] = bytes
+        """What it makes of a file that it is given in one piece."""
+        self.tells_md5 = True
+        """Or that of something else, as services do that encrypt."""
         self.refused: list[str] = []
         """Strings that the server would have signed where the client signed another."""
 
@@ -381,14 +387,15 @@ class OssServer(Served):
             return answer
         if request.method == "PUT":
             data = await request.read()
-            self.held[key] = _Held(data[:-1] if self.spoils else data, request.headers.get("x-oss-meta-sha256"))
+            self.held[key] = _Held(self.keeps(data), request.headers.get("x-oss-meta-sha256"))
             return web.Response()
         if request.method == "DELETE":
             self.held.pop(key, None)
             return web.Response(status=204)
         if (one := self.held.get(key)) is None:
             return _error(404, "NoSuchKey")
-        etag = f"{'0' * 32}-{one.parts}" if one.parts else hashlib.md5(one.data).hexdigest()  # noqa: S324 - their format
+        known = b"" if one.parts or not self.tells_md5 else one.data
+        etag = hashlib.md5(known).hexdigest() + (f"-{one.parts}" if one.parts else "")  # noqa: S324 - their format
         headers = {"ETag": f'"{etag.upper()}"', "Last-Modified": formatdate(one.at.timestamp(), usegmt=True)}
         if one.sha256:
             headers["x-oss-meta-sha256"] = one.sha256
@@ -423,6 +430,30 @@ class OssServer(Served):
         if not good:
             self.refused.append(text)
         return good
+
+
+def certificate(folder: Path, *names: str) -> tuple[ssl.SSLContext, Path]:
+    """For a server of these names, and the file to trust it by."""
+    key, now = rsa_key(), datetime.now(UTC)
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tests")])
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in names]), critical=False)
+        .sign(key, SHA256())
+    )
+    path = folder / "certificate.pem"
+    path.write_bytes(made.public_bytes(Encoding.PEM))
+    private = folder / "key.pem"
+    private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path, private)
+    return context, path
 
 
 @lru_cache
@@ -532,23 +563,27 @@ class GcsServer(Served):
 
 
 @asynccontextmanager
-async def listening(handle: Callable[[web.Request], Awaitable[web.StreamResponse]]) -> AsyncIterator[str]:
+async def listening(
+    handle: Callable[[web.Request], Awaitable[web.StreamResponse]],
+    address: str = "127.0.0.1",
+    tls: ssl.SSLContext | None = None,
+) -> AsyncIterator[str]:
     app = web.Application(client_max_size=1 << 30)
     app.router.add_route("*", "/{path:.*}", handle)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+        await web.TCPSite(runner, address, 0, ssl_context=tls).start()
+        yield f"{'https' if tls else 'http'}://{address}:{runner.addresses[0][1]}"
     finally:
         await runner.cleanup()
 
 
 @asynccontextmanager
-async def oss(**fields: Any) -> AsyncIterator[OssServer]:
+async def oss(tls: ssl.SSLContext | None = None, **fields: Any) -> AsyncIterator[OssServer]:
     name = f"b-{secrets.token_hex(8)}"
     server = OssServer(None, name)
-    async with listening(server.handle) as url:
+    async with listening(server.handle, tls=tls) as url:
         known = {
             "endpoint": url,
             "bucket": name,

@@ -20,6 +20,7 @@ class Meter:
         self._done = 0
         self._share = 0.0
         self._told = 0.0
+        self._endless = False
 
     def begin(self, info: dict[str, Any]) -> int | None:
         """Bytes expected of this item, if it is known before it comes."""
@@ -37,6 +38,13 @@ class Meter:
         self._files[str(status.get("filename"))] = (done, total)
         return self.again(int(status.get("speed") or 0), str((status.get("info_dict") or {}).get("title") or ""))
 
+    def grow(self, name: str, size: int, seconds: float) -> dict[str, Any] | None:
+        """Of a recording, looked at every so many seconds: nobody knows how much it will be."""
+        self._endless = True
+        before, _ = self._files.get(name, (size, 0))
+        self._files[name] = (size, 0)
+        return self.again(int(max(0, size - before) / seconds))
+
     def again(self, speed: int = 0, current: str = "") -> dict[str, Any] | None:
         """Where it stands, though nothing may have come since."""
         now = time.monotonic()
@@ -44,7 +52,7 @@ class Meter:
             return None
         self._told = now
         self._done = max(self._done, self._past + sum(each for each, _ in self._files.values()))
-        whole = self._total() if self.items_total == 1 else None
+        whole = self._total() if self.items_total == 1 and not self._endless else None
         return {
             "done": self._done,
             "total": whole,

@@ -22,7 +22,7 @@ from services.job.engines.ytdlp_failures import Verdict, classify
 from services.job.engines.ytdlp_inspect import inspect
 from services.job.engines.ytdlp_leftovers import begin_again, drop_pieces, tidy
 from services.job.engines.ytdlp_library import Downloader, file_name, item_key
-from services.job.engines.ytdlp_live import Patience, prepare
+from services.job.engines.ytdlp_live import PULSE_SECONDS, Patience, prepare
 from services.job.engines.ytdlp_meter import Meter
 
 LONGEST_TITLE = 500
@@ -225,7 +225,7 @@ class Runner:
             self._tell({"t": "progress", "news": news})
 
     def recorded(self, name: str, size: int) -> None:
-        if (news := self._meter.read({"filename": name, "downloaded_bytes": size})) is not None:
+        if (news := self._meter.grow(name, size, PULSE_SECONDS)) is not None:
             self._tell({"t": "progress", "news": news})
 
     def wait(self, begins: float | None) -> None:

@@ -8,7 +8,6 @@ import json
 import re
 from pathlib import PurePosixPath
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
@@ -17,6 +16,7 @@ from msgspec import Struct
 
 from libs.egress.addresses import literal_address
 from services.storage.domain import safe_directory, safe_name
+from services.storage.targets.places import Place, place_of
 
 LONGEST_KEY = 1000
 """Bytes of UTF-8; the services take 1024."""
@@ -30,31 +30,6 @@ _LABEL = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 _ACCOUNT = re.compile(r"[a-z0-9]{3,24}")
 _REGION = re.compile(r"[A-Za-z0-9-]{1,64}")
 _PLAIN = re.compile(r"[\x21-\x7e]{1,1024}")
-_HOST = re.compile(r"[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]")
-
-
-class Place(Struct, frozen=True, kw_only=True):
-    """Where a service listens; `path` has no slash at its end."""
-
-    scheme: str
-    host: str
-    port: int
-    path: str = ""
-
-    @property
-    def secure(self) -> bool:
-        return self.scheme == "https"
-
-    @property
-    def netloc(self) -> str:
-        return self.host if self.port == (443 if self.secure else 80) else f"{self.host}:{self.port}"
-
-    @property
-    def url(self) -> str:
-        return f"{self.scheme}://{self.netloc}{self.path}"
-
-    def below(self, label: str) -> Place:
-        return Place(scheme=self.scheme, host=f"{label}.{self.host}", port=self.port, path=self.path)
 
 
 class _Credentials(Struct, frozen=True, kw_only=True, tag_field="provider"):
@@ -105,7 +80,7 @@ class S3(_Credentials, frozen=True, kw_only=True, tag="s3"):
         return self.bucket
 
     def place(self) -> Place:
-        return _place("endpoint", self.endpoint)
+        return place_of("endpoint", self.endpoint)
 
     def options(self, token: str | None) -> dict[str, str]:
         """For OpenDAL. All four leave it nothing to look for: it would ask the environment and metadata servers."""
@@ -147,7 +122,7 @@ class Blob(_Credentials, frozen=True, kw_only=True, tag="blob"):
         return self.container
 
     def place(self) -> Place:
-        return _place("endpoint", self.endpoint or f"https://{self.account_name}.blob.core.windows.net")
+        return place_of("endpoint", self.endpoint or f"https://{self.account_name}.blob.core.windows.net")
 
     def options(self, token: str | None) -> dict[str, str]:
         del token
@@ -201,11 +176,11 @@ class Gcs(_Credentials, frozen=True, kw_only=True, tag="gcs"):
         return self.bucket
 
     def place(self) -> Place:
-        return _place("endpoint", self.endpoint or GOOGLE_STORAGE)
+        return place_of("endpoint", self.endpoint or GOOGLE_STORAGE)
 
     def tokens(self) -> Place:
         """Where an access token is asked for."""
-        return _place("token_uri", self.account().token_uri)
+        return place_of("token_uri", self.account().token_uri)
 
     def account(self) -> ServiceAccount:
         text = self.service_account_json.strip()
@@ -252,17 +227,17 @@ class Oss(_Credentials, frozen=True, kw_only=True, tag="oss"):
     @property
     def by_path(self) -> bool:
         """An address has no subdomains, so the bucket stands in the path."""
-        return literal_address(_place("endpoint", self.endpoint).host) is not None
+        return literal_address(place_of("endpoint", self.endpoint).host) is not None
 
     def place(self) -> Place:
-        place = _place("endpoint", self.endpoint)
+        place = place_of("endpoint", self.endpoint)
         return place if self.by_path else place.below(self.bucket)
 
     def options(self, token: str | None) -> dict[str, str]:
         del token
         return {
             "scheme": "oss",
-            "endpoint": _place("endpoint", self.endpoint).url,
+            "endpoint": place_of("endpoint", self.endpoint).url,
             "bucket": self.bucket,
             "access_key_id": self.access_key_id,
             "access_key_secret": self.access_key_secret,
@@ -299,24 +274,3 @@ def _from_base64(field: str, value: str) -> bytes:
         return base64.b64decode(value, validate=True)
     except binascii.Error:
         raise ValueError(f"{field} is not base64") from None
-
-
-def _place(field: str, text: str) -> Place:
-    """Of a URL, or of a host alone, which is taken for https."""
-    wrong = ValueError(f"{field} is not the address of a server")
-    if not _PLAIN.fullmatch(text):
-        raise wrong
-    if "://" not in text:
-        text = f"https://{text}"
-    try:
-        parts = urlsplit(text)
-        port = parts.port
-    except ValueError:
-        raise wrong from None
-    host = parts.netloc.removesuffix(f":{port}") if port is not None else parts.netloc
-    if parts.scheme not in {"http", "https"} or not _HOST.fullmatch(host) or port == 0:
-        raise wrong
-    if parts.query or parts.fragment or not re.fullmatch(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?", parts.path):
-        raise wrong
-    default = 443 if parts.scheme == "https" else 80
-    return Place(scheme=parts.scheme, host=host.lower(), port=port or default, path=parts.path.rstrip("/"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -15,7 +15,7 @@ import structlog
 
 from libs.egress.policy import EgressPolicy
 from libs.egress.proxy import EgressProxy
-from services.storage.targets.asks import Answer, Asks, Stop
+from services.storage.targets.asks import Answer, Asks, Left, Put, Stop, Verify
 
 log = structlog.get_logger()
 
@@ -33,6 +33,57 @@ class Lost(Exception):
     """The process ended before it answered."""
 
 
+class _Helper:
+    """One process, and what it was asked and has not answered yet."""
+
+    def __init__(self, process: asyncio.subprocess.Process, heard: Callable[[Answer], None]) -> None:
+        self.process = process
+        self.ended = False
+        self.waiting: dict[int, asyncio.Future[Answer]] = {}
+        self._heard = heard
+        self._listening = asyncio.get_running_loop().create_task(self._listen())
+
+    def expect(self, number: int) -> asyncio.Future[Answer]:
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self.waiting[number] = answer
+        return answer
+
+    async def say(self, ask: Asks) -> None:
+        """Raises Lost."""
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.write(msgspec.json.encode(ask) + b"\n")
+            await self.process.stdin.drain()
+        except OSError as error:
+            raise Lost from error
+
+    async def end(self) -> None:
+        assert self.process.stdin is not None
+        self.ended = True
+        self.process.stdin.close()
+        try:
+            async with asyncio.timeout(GRACE_SECONDS):
+                await self.process.wait()
+        except TimeoutError:
+            self.process.kill()
+        await self._listening
+
+    async def _listen(self) -> None:
+        assert self.process.stdout is not None
+        while line := await self.process.stdout.readline():
+            answer = msgspec.json.decode(line, type=Answer)
+            waiting = self.waiting.get(answer.number)
+            if waiting is not None and not waiting.done():
+                self._heard(answer)
+                waiting.set_result(answer)
+        self.ended = True
+        for waiting in self.waiting.values():
+            if not waiting.done():
+                waiting.set_exception(Lost())
+        if await self.process.wait() != 0:
+            log.warning("objects.process_ended", status=self.process.returncode)
+
+
 class Mover:
     """One for a service. While entered it holds the proxy; the process comes and goes."""
 
@@ -40,13 +91,12 @@ class Mover:
         self.policy = policy
         self._proxy = EgressProxy(policy)
         self._idle = idle
-        self._process: asyncio.subprocess.Process | None = None
+        self._helper: _Helper | None = None
         self._starting = asyncio.Lock()
-        self._waiting: dict[int, asyncio.Future[Answer]] = {}
+        self._left: dict[int, Left] = {}
         self._number = 0
         self._kept: set[asyncio.Task[Any]] = set()
         self._timer: asyncio.TimerHandle | None = None
-        self._listening: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         await self._proxy.__aenter__()
@@ -61,26 +111,32 @@ class Mover:
     @property
     def pid(self) -> int | None:
         """Of the process, while there is one."""
-        return None if self._process is None else self._process.pid
+        return None if self._helper is None else self._helper.process.pid
 
     def number(self) -> int:
         self._number += 1
         return self._number
 
+    def left_by(self, number: int) -> Left:
+        """What an ask that was answered, stopped or lost may have left in the storage. To be asked once."""
+        return self._left.pop(number, "nothing")
+
     async def ask(self, ask: Asks, seconds: float) -> Answer:
-        """Raises TimeoutError, Lost. When that happens or the caller is cancelled, the work has been told to stop, and
-        was waited for, so that what it left can be removed."""
-        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._waiting[ask.number] = answer
+        """Raises TimeoutError, Lost. When it times out or the caller is cancelled, the work was told to stop, and was
+        waited for, so that what it left can be removed."""
+        helper = await self._started()
+        answer = helper.expect(ask.number)
+        if isinstance(ask, Put | Verify):
+            self._left[ask.number] = "object"
         try:
-            await self._say(ask)
             async with asyncio.timeout(seconds):
+                await helper.say(ask)
                 return await asyncio.shield(answer)
         except (TimeoutError, asyncio.CancelledError):
-            await asyncio.shield(self.keep(self._stopped(ask.number, answer)))
+            await asyncio.shield(self.keep(_stop(helper, ask.number, answer)))
             raise
         finally:
-            self._waiting.pop(ask.number, None)
+            helper.waiting.pop(ask.number, None)
             self._rest()
 
     def keep(self, work: Coroutine[Any, Any, _Result]) -> asyncio.Task[_Result]:
@@ -90,26 +146,17 @@ class Mover:
         task.add_done_callback(self._kept.discard)
         return task
 
-    async def _stopped(self, number: int, answer: asyncio.Future[Answer]) -> None:
-        with suppress(Lost, TimeoutError):
-            await self._say(Stop(number=number))
-            async with asyncio.timeout(GRACE_SECONDS):
-                await asyncio.shield(answer)
+    def _heard(self, answer: Answer) -> None:
+        if answer.number in self._left:
+            self._left[answer.number] = answer.left
 
-    async def _say(self, ask: Asks) -> None:
+    async def _started(self) -> _Helper:
         async with self._starting:
             if self._timer is not None:
                 self._timer.cancel()
-            if self._process is None or self._process.returncode is not None or self._listening is None:
-                self._process = await self._start()
-                self._listening = asyncio.get_running_loop().create_task(self._listen(self._process))
-            pipe = self._process.stdin
-        assert pipe is not None
-        try:
-            pipe.write(msgspec.json.encode(ask) + b"\n")
-            await pipe.drain()
-        except OSError as error:
-            raise Lost from error
+            if self._helper is None or self._helper.ended:
+                self._helper = _Helper(await self._start(), self._heard)
+            return self._helper
 
     async def _start(self) -> asyncio.subprocess.Process:
         proxy = self._proxy.grant(_USER)
@@ -126,42 +173,26 @@ class Mover:
             env={"PYTHONPATH": _ROOT, "LANG": "C.UTF-8", "http_proxy": proxy, "https_proxy": proxy, **kept},
         )
 
-    async def _listen(self, process: asyncio.subprocess.Process) -> None:
-        assert process.stdout is not None
-        while line := await process.stdout.readline():
-            answer = msgspec.json.decode(line, type=Answer)
-            waiting = self._waiting.get(answer.number)
-            if waiting is not None and not waiting.done():
-                waiting.set_result(answer)
-        self._listening = None
-        for waiting in self._waiting.values():
-            if not waiting.done():
-                waiting.set_exception(Lost())
-        if await process.wait() != 0:
-            log.warning("objects.process_ended", status=process.returncode)
-
     def _rest(self) -> None:
-        if not self._waiting:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._timer = asyncio.get_running_loop().call_later(self._idle, lambda: self.keep(self._end(idle=True)))
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(self._idle, lambda: self.keep(self._end(idle=True)))
 
     async def _end(self, *, idle: bool = False) -> None:
         async with self._starting:
-            if idle and self._waiting:
-                return
             if self._timer is not None:
                 self._timer.cancel()
-            process, self._process = self._process, None
-            listening, self._listening = self._listening, None
-        if process is None:
-            return
-        assert process.stdin is not None
-        process.stdin.close()
-        try:
-            async with asyncio.timeout(GRACE_SECONDS):
-                await process.wait()
-        except TimeoutError:
-            process.kill()
-        if listening is not None:
-            await listening
+            helper = self._helper
+            if helper is None or (idle and helper.waiting):
+                return
+            self._helper = None
+        await helper.end()
+
+
+async def _stop(helper: _Helper, number: int, answer: asyncio.Future[Answer]) -> None:
+    if answer.done():
+        return
+    with suppress(Lost, TimeoutError):
+        await helper.say(Stop(number=number))
+        async with asyncio.timeout(GRACE_SECONDS):
+            await asyncio.shield(answer)

@@ -24,6 +24,8 @@ from opendal.types import Metadata
 from services.storage.targets.asks import Answer, Asks, Delete, Discard, Found, Left, Put, Stat, Stop, Verify
 
 STOP_SECONDS = 5.0
+LOOK_SECONDS = 2.0
+SETTLE_SECONDS = 0.5
 TRIES = 2
 """Times that a request is made again after a failure that may pass."""
 CHUNK = 1 << 20
@@ -61,7 +63,8 @@ class Work:
 
 
 async def put(ask: Put, operator: opendal.AsyncOperator, work: Work) -> Found:
-    known = await stat(ask, operator, work)
+    before = await _metadata(operator, ask.key)
+    known = None if before is None else _found(before)
     if known is not None and (known.size, known.sha256) == (ask.size, ask.sha256):
         return known
     with await asyncio.to_thread(open, ask.source, "rb") as source:
@@ -77,37 +80,70 @@ async def put(ask: Put, operator: opendal.AsyncOperator, work: Work) -> Found:
         raise Failed("source_changed")
     work.check()
     work.left = "object"
-    await target.close()
-    work.check()
+    try:
+        await target.close()
+        work.check()
+        return await _checked(ask, operator, hashes)
+    except BaseException:
+        if before is not None and await _unchanged(operator, ask.key, before):
+            work.left = "parts"
+        raise
+
+
+async def _checked(ask: Put, operator: opendal.AsyncOperator, hashes: _Hashes) -> Found:
     metadata = await operator.stat(ask.key)
     found = _found(metadata)
-    if found.size != ask.size or found.sha256 not in (None, ask.sha256):
+    if found.size != ask.size or found.sha256 not in {None, ask.sha256}:
         raise Failed("damaged")
     if not hashes.match(metadata) and await _read_back(operator, ask.key, ask.part) != ask.sha256:
         raise Failed("damaged")
     return found
 
 
-async def stat(ask: Put | Stat | Discard, operator: opendal.AsyncOperator, _: Work) -> Found | None:
+async def _unchanged(operator: opendal.AsyncOperator, key: str, before: Metadata) -> bool:
+    """Whether the object is still the one from before. True if that can not be learnt: it may be, and it is whole."""
     try:
-        return _found(await operator.stat(ask.key))
+        async with asyncio.timeout(LOOK_SECONDS):
+            now = await _metadata(operator, key)
+    except Exception:  # noqa: BLE001 - of the many kinds that OpenDAL raises each means the same here
+        return True
+    return now is not None and (now.etag, now.last_modified) == (before.etag, before.last_modified)
+
+
+async def _metadata(operator: opendal.AsyncOperator, key: str) -> Metadata | None:
+    try:
+        return await operator.stat(key)
     except NotFound:
         return None
+
+
+async def stat(ask: Stat, operator: opendal.AsyncOperator, _: Work) -> Found | None:
+    metadata = await _metadata(operator, ask.key)
+    return None if metadata is None else _found(metadata)
 
 
 async def delete(ask: Delete, operator: opendal.AsyncOperator, _: Work) -> None:
     await operator.delete(ask.key)
 
 
-async def discard(ask: Discard, operator: opendal.AsyncOperator, work: Work) -> None:
-    if await stat(ask, operator, work) is None:
+async def discard(ask: Discard, operator: opendal.AsyncOperator, _: Work) -> None:
+    """Twice: a part that was in the air the first time would begin it all again."""
+    for again in (True, False):
+        if await _metadata(operator, ask.key) is not None:
+            return
         await operator.write(ask.key, b"")
         await operator.delete(ask.key)
+        if again:
+            await asyncio.sleep(SETTLE_SECONDS)
 
 
 async def verify(ask: Verify, operator: opendal.AsyncOperator, work: Work) -> None:
     work.left = "object"
-    await operator.write(ask.key, ask.text.encode())
+    try:
+        await operator.write(ask.key, ask.text.encode())
+    except (PermissionDenied, NotFound, ConfigInvalid):
+        work.left = "nothing"
+        raise
     text = await operator.read(ask.key)
     await operator.delete(ask.key)
     if text != ask.text.encode():

@@ -9,24 +9,25 @@ import asyncio
 import ipaddress
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from typing import Literal, TypedDict
+from typing import TypedDict
 from urllib.parse import quote
 
 import aiohttp
-import jwt
-import msgspec
 import structlog
 from msgspec import Struct
 
-from libs.egress.policy import EgressRefused, refusal
+from libs.egress.policy import EgressRefused
 from services.storage.targets.asks import Answer, Delete, Discard, Found, Left, Put, Stat, Verify
-from services.storage.targets.credentials import Blob, Credentials, Gcs, Place
+from services.storage.targets.credentials import Blob, Credentials, Gcs
+from services.storage.targets.failures import TargetAway, TargetRefused, check
 from services.storage.targets.mover import Lost, Mover
+from services.storage.targets.places import Place
 from services.storage.targets.signing import DISPOSITION, LONGEST_SECONDS, CannotSign, Link, sign
+from services.storage.targets.tokens import access_token
 from services.storage.targets.uploads import StillThere, end_uploads
 
 log = structlog.get_logger()
@@ -37,46 +38,6 @@ MOST_PARTS = 9_000
 """S3 takes 10,000."""
 SLOWEST = 64 << 10
 """Bytes a second below which an upload is given up as a whole."""
-TOKEN_SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"  # noqa: S105 - a name, no secret
-TOKEN_SECONDS = 3600
-LONGEST_TOKEN = 64 << 10
-
-RefusedCode = Literal[
-    "access_denied", "no_bucket", "bad_settings", "source_changed", "egress_refused", "not_https", "cannot_sign"
-]
-AwayCode = Literal["unreachable", "unavailable", "timed_out", "damaged"]
-
-_REFUSED: dict[RefusedCode, str] = {
-    "access_denied": "the storage service does not accept the credentials, or they lack a permission",
-    "no_bucket": "there is no such bucket or container",
-    "bad_settings": "the storage service does not understand requests made with these settings",
-    "source_changed": "the file changed while it was being stored",
-    "egress_refused": "the storage service's address may not be reached from here",
-    "not_https": "the storage service must be reached over https",
-    "cannot_sign": "links need an account key; a SAS token can not be narrowed to one file",
-}
-_AWAY: dict[AwayCode, str] = {
-    "unreachable": "the storage service can not be reached",
-    "unavailable": "the storage service is not able to answer now",
-    "timed_out": "the storage service took too long",
-    "damaged": "the storage service does not hold what was sent to it",
-}
-
-
-class TargetRefused(Exception):
-    """Trying again changes nothing until somebody changes the settings. `code` is stable, the message for people."""
-
-    def __init__(self, code: RefusedCode) -> None:
-        super().__init__(_REFUSED[code])
-        self.code = code
-
-
-class TargetAway(Exception):
-    """Worth another try later. `code` is stable, the message for people."""
-
-    def __init__(self, code: AwayCode) -> None:
-        super().__init__(_AWAY[code])
-        self.code = code
 
 
 class Patience(Struct, frozen=True, kw_only=True):
@@ -123,18 +84,11 @@ class ObjectTarget:
         """Writes a small object, reads it back and deletes it. Raises TargetRefused, TargetAway."""
         key = self.key((), "verify_credentials.txt")
         ask = Verify(text=f"Longshore may write here. {secrets.token_hex(8)}\n", **await self._request(key))
-        try:
-            answer = await self._answer(ask, self._patience.call * 2)
-        except BaseException:
-            await self._kept(self._clean(key, "object"))
-            raise
-        if answer.left != "nothing":
-            await self._kept(self._clean(key, answer.left))
-        _check(answer)
+        check(await self._careful(ask, self._patience.call * 2))
 
     async def put(self, source: Path, key: str, size: int, sha256: str) -> Found:
-        """Stored and checked. The same file again costs one question; another object of this key is replaced.
-        Raises TargetRefused, TargetAway, and either way, or when cancelled, leaves nothing under the key."""
+        """Stored and checked. The same file again costs one question; another object of this key is replaced. One at a
+        time for a key. Raises TargetRefused, TargetAway, and either way, or when cancelled, leaves nothing of it."""
         ask = Put(
             source=str(source),
             size=size,
@@ -143,14 +97,8 @@ class ObjectTarget:
             at_once=AT_ONCE,
             **await self._request(key),
         )
-        try:
-            answer = await self._answer(ask, self._patience.start + size / SLOWEST)
-        except BaseException:
-            await self._kept(self._clean(key, "object"))
-            raise
-        if answer.left != "nothing":
-            await self._kept(self._clean(key, answer.left))
-        _check(answer)
+        answer = await self._careful(ask, self._patience.start + size / SLOWEST)
+        check(answer)
         assert answer.found is not None
         return answer.found
 
@@ -161,6 +109,11 @@ class ObjectTarget:
     async def delete(self, key: str) -> None:
         """One that is not there counts as deleted. Raises TargetRefused, TargetAway."""
         await self._ask(Delete(**await self._request(key)), self._patience.call)
+
+    async def tidy(self, key: str) -> None:
+        """For a put that a crash of this service interrupted, and that nobody could clean up after: removes what it may
+        have left beside the object. What can not be removed is logged."""
+        await self._clean(self._below_root(key), "parts")
 
     async def presign(self, key: str, seconds: int, name: str) -> str:
         """A link to the object for anybody, as an attachment of this name. Raises TargetRefused."""
@@ -178,13 +131,14 @@ class ObjectTarget:
         except CannotSign as error:
             raise TargetRefused("cannot_sign") from error
 
-    # -- asking -----------------------------------------------------------------------------------------------------
-
     async def _request(self, key: str) -> _Request:
         key = self._below_root(key)
         async with _deadline(self._patience.call):
             await self._check_place(self._credentials.place())
-            token = await self._token() if isinstance(self._credentials, Gcs) else None
+            token = None
+            if isinstance(self._credentials, Gcs):
+                await self._check_place(self._credentials.tokens())
+                token = await access_token(self._credentials, self._mover.policy, int(self._clock()))
         return {
             "number": self._mover.number(),
             "options": self._credentials.options(token),
@@ -195,8 +149,17 @@ class ObjectTarget:
 
     async def _ask(self, ask: Stat | Delete | Discard | Verify, seconds: float) -> Answer:
         answer = await self._answer(ask, seconds)
-        _check(answer)
+        check(answer)
         return answer
+
+    async def _careful(self, ask: Put | Verify, seconds: float) -> Answer:
+        try:
+            return await self._answer(ask, seconds)
+        finally:
+            left = self._mover.left_by(ask.number)
+            if left != "nothing":
+                # Kept, so that it goes on if the caller is cancelled meanwhile.
+                await asyncio.shield(self._mover.keep(self._clean(ask.key, left)))
 
     async def _answer(self, ask: Put | Stat | Delete | Discard | Verify, seconds: float) -> Answer:
         try:
@@ -204,7 +167,7 @@ class ObjectTarget:
         except TimeoutError as error:
             raise TargetAway("timed_out") from error
         except Lost as error:
-            raise TargetAway("unavailable") from error
+            raise TargetAway("interrupted") from error
 
     def _below_root(self, key: str) -> str:
         path = PurePosixPath(key)
@@ -227,46 +190,6 @@ class ObjectTarget:
         if not place.secure and not opened:
             raise TargetRefused("not_https")
 
-    # -- Google's tokens --------------------------------------------------------------------------------------------
-
-    async def _token(self) -> str:
-        """Asked for here and not by OpenDAL, which knows Google's own address only."""
-        assert isinstance(self._credentials, Gcs)
-        account, place = self._credentials.account(), self._credentials.tokens()
-        await self._check_place(place)
-        now = int(self._clock())
-        claims = {
-            "iss": account.client_email,
-            "scope": TOKEN_SCOPE,
-            "aud": account.token_uri,
-            "iat": now,
-            "exp": now + TOKEN_SECONDS,
-        }
-        form = {
-            "grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer",
-            "assertion": jwt.encode(claims, account.signer(), "RS256"),
-        }
-        try:
-            async with (
-                aiohttp.ClientSession(connector=self._mover.policy.connector()) as session,
-                session.post(place.url, data=form, allow_redirects=False) as answer,
-            ):
-                status, body = answer.status, await answer.content.read(LONGEST_TOKEN)
-        except aiohttp.ClientError as error:
-            if refusal(error) is not None:
-                raise TargetRefused("egress_refused") from error
-            raise TargetAway("unreachable") from error
-        if status in (400, 401, 403):
-            raise TargetRefused("access_denied")
-        if status != 200:
-            raise TargetAway("unavailable")
-        try:
-            return msgspec.json.decode(body, type=_Token).access_token
-        except msgspec.DecodeError as error:
-            raise TargetAway("unavailable") from error
-
-    # -- cleaning up ------------------------------------------------------------------------------------------------
-
     async def _clean(self, key: str, left: Left) -> None:
         """Whatever can not be removed is named in the log: the failure that led here is what the caller must hear."""
         try:
@@ -281,27 +204,8 @@ class ObjectTarget:
         except (TargetRefused, TargetAway, StillThere, TimeoutError, aiohttp.ClientError) as error:
             log.warning("objects.left_over", key=key, left=left, reason=type(error).__name__)
 
-    async def _kept(self, work: Coroutine[object, object, None]) -> None:
-        """Goes on if the caller is cancelled meanwhile."""
-        await asyncio.shield(self._mover.keep(work))
-
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock(), UTC)
-
-
-class _Token(Struct, frozen=True):
-    access_token: str
-
-    def __repr__(self) -> str:
-        return "_Token(...)"
-
-
-def _check(answer: Answer) -> None:
-    if answer.failed is None:
-        return
-    if answer.failed in _REFUSED:
-        raise TargetRefused(answer.failed)
-    raise TargetAway(answer.failed if answer.failed in _AWAY else "unavailable")
 
 
 @asynccontextmanager

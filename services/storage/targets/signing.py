@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.hashes import SHA256
 from msgspec import Struct
 
-from services.storage.targets.credentials import S3, Blob, Credentials, Gcs, Oss, Place
+from services.storage.targets.credentials import S3, Blob, Credentials, Gcs, Oss
+from services.storage.targets.places import Place
 
 DISPOSITION = "response-content-disposition"
 LONGEST_SECONDS = 7 * 24 * 3600

@@ -76,7 +76,7 @@ def routes(edge: Edge) -> list[HTTPRouteHandler]:
     async def external(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
         body = translate.decode(await request.body())
         links = translate.urls(body)
-        chosen = translate.options(body, links)
+        chosen = translate.options(body, links, lambda link: _unusable(link, edge) is None)
         make_id, command_id = translate.ids(key.key_id, request.headers.get("idempotency-key"), new_id)
         errors = {index: text for index, link in enumerate(links) if (text := _unusable(link, edge))}
         good = [index for index in range(len(links)) if index not in errors]

@@ -79,7 +79,7 @@ def urls(body: wire.External) -> list[str]:
     return found
 
 
-def options(body: wire.External, primary: list[str]) -> Options:
+def options(body: wire.External, primary: list[str], usable: Callable[[str], bool]) -> Options:
     directory = [
         _checked(part, pattern, name)
         for part, pattern, name in (
@@ -88,7 +88,7 @@ def options(body: wire.External, primary: list[str]) -> Options:
         )
         if part not in (None, "")
     ]
-    return Options(directory=tuple(directory), fallback_urls=_fallbacks(body.fallback_urls, primary))
+    return Options(directory=tuple(directory), fallback_urls=_fallbacks(body.fallback_urls, primary, usable))
 
 
 def _checked(value: object, pattern: re.Pattern[str], name: str) -> str:
@@ -97,12 +97,12 @@ def _checked(value: object, pattern: re.Pattern[str], name: str) -> str:
     return value
 
 
-def _fallbacks(given: object, primary: list[str]) -> tuple[str, ...]:
+def _fallbacks(given: object, primary: list[str], usable: Callable[[str], bool]) -> tuple[str, ...]:
     """Advice, never an error: what is bad, double or too many is dropped, and all of it beside several links."""
     if not isinstance(given, list) or len(primary) != 1:
         return ()
     good = (one.strip() for one in given if isinstance(one, str) and _URL.fullmatch(one.strip()) and len(one) < 4096)
-    return tuple(dict.fromkeys(one for one in good if one not in primary))[:MAX_FALLBACKS]
+    return tuple(dict.fromkeys(one for one in good if one not in primary and usable(one)))[:MAX_FALLBACKS]
 
 
 def ids(
