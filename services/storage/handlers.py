@@ -38,8 +38,8 @@ from proto.storage import (
 from services.storage import domain, views
 from services.storage.remote import Remote, read, refusal, stored
 from services.storage.targets.credentials import described
+from services.storage.targets.failures import TargetAway, TargetRefused
 from services.storage.targets.local import Full, LocalTarget, NotAFile, Taken
-from services.storage.targets.objects import TargetAway, TargetRefused
 from services.storage.views import Target
 
 log = structlog.get_logger()

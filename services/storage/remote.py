@@ -27,9 +27,10 @@ from proto.storage import (
 )
 from services.storage import domain, views
 from services.storage.targets.credentials import Credentials
+from services.storage.targets.failures import TargetAway, TargetRefused
 from services.storage.targets.local import LocalTarget
 from services.storage.targets.mover import Mover
-from services.storage.targets.objects import ObjectTarget, TargetAway, TargetRefused
+from services.storage.targets.objects import ObjectTarget
 from services.storage.views import Target
 
 ANSWER_SECONDS = 3.0
