@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import signal
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Protocol
@@ -63,12 +65,11 @@ def bind_children() -> None:
 
 
 def end_recording() -> None:
-    """Asks ffmpeg to end; what it has by then is a whole file."""
+    """Asks ffmpeg to end. The first time it finishes what it has, the second time it stops to wait for more."""
     for one in list(_started):
-        if one.poll() is None and one.stdin is not None:
-            with suppress(OSError, ValueError):
-                one.stdin.write(b"q")
-                one.stdin.flush()
+        if one.poll() is None:
+            with suppress(ProcessLookupError):
+                os.kill(one.pid, signal.SIGINT)
 
 
 def item_key(info: Mapping[str, Any]) -> str:

@@ -12,6 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from yt_dlp.downloader.external import FFmpegFD
+
 from proto.job import Options
 from services.job.engines.options import WAIT
 from services.job.engines.ytdlp_failures import Verdict
@@ -20,6 +22,7 @@ PULSE_SECONDS = 1.0
 """Between two words about a recording, for which nobody else says anything."""
 LATE_SECONDS = 60.0
 """A recording that has not its length this long after its time is ended: the stream stands still."""
+ASKED_TIMES = 3
 PIECE_SECONDS = 5.0
 """Of a stream that does not say how long its pieces are."""
 LONGEST_WAIT = 86_400.0
@@ -27,6 +30,7 @@ LONGEST_WAIT = 86_400.0
 SLOT_SECONDS = 600.0
 """A stream that begins later than this is left to another attempt, so that somebody else gets the slot."""
 _WAYS = ("-protocol_whitelist", "http,https,httpproxy,tls,tcp,crypto,data")
+_overdue = threading.Event()
 _GENERATED = "http_dash_segments_generator"
 
 
@@ -61,6 +65,17 @@ class Patience:
             beat()
 
 
+def keep_recordings() -> None:
+    """A program that was asked to end says that it failed; what it recorded until then is a recording all the same."""
+    original = FFmpegFD._call_downloader  # noqa: SLF001  # yt-dlp has no other place where its answer can be read
+
+    def kept(self: Any, name: str, info: Any) -> Any:
+        status = original(self, name, info)
+        return 0 if _overdue.is_set() and Path(name).exists() and Path(name).stat().st_size else status
+
+    FFmpegFD._call_downloader = kept  # noqa: SLF001  # see above
+
+
 def prepare(info: dict[str, Any], options: Options) -> None:
     """Before a stream is recorded."""
     for part in info.get("requested_formats") or [info]:
@@ -82,15 +97,18 @@ def _first(pieces: Any, count: int) -> Callable[[Any], Iterable[Any]]:
 
 @contextmanager
 def recording(name: str, longest: int | None, tell: Callable[[int], None], end: Callable[[], None]) -> Iterator[None]:
-    """`tell` gets the bytes that are there, `end` is called once when the recording is overdue; both from a thread."""
+    """From a thread: `tell` gets the bytes that are there, `end` is called some times when the recording is overdue."""
     over = threading.Event()
+    _overdue.clear()
 
     def watch() -> None:
-        seconds = 0.0
+        seconds, asked = 0.0, 0
         while not over.wait(PULSE_SECONDS):
             seconds += PULSE_SECONDS
             tell(max((path.stat().st_size for path in _written(name)), default=0))
-            if longest is not None and longest + LATE_SECONDS <= seconds < longest + LATE_SECONDS + PULSE_SECONDS:
+            if longest is not None and seconds >= longest + LATE_SECONDS and asked < ASKED_TIMES:
+                asked += 1
+                _overdue.set()
                 end()
 
     thread = threading.Thread(target=watch, daemon=True)

@@ -14,6 +14,7 @@ from yt_dlp.utils import YoutubeDLError
 
 from services.job.engines.ytdlp_encode import guard_inputs
 from services.job.engines.ytdlp_library import Downloader, bind_children
+from services.job.engines.ytdlp_live import keep_recordings
 
 PATTERNS = 1 << 14
 """Compiled patterns kept. All extractors together have thousands, the default of 512 forgets them one by one."""
@@ -26,6 +27,7 @@ def warm(ffmpeg: str) -> Downloader:
     mimetypes.init()
     bind_children()
     guard_inputs()
+    keep_recordings()
     downloader = Downloader(ffmpeg)
     _ = FFmpegPostProcessor(downloader).available  # remembers what it found out about the program
     home = os.getcwd()  # noqa: PTH109  # goes back to what it was, not to a path
