@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
@@ -106,6 +107,10 @@ class Failure(Struct, frozen=True, kw_only=True, omit_defaults=True):
     code: str
     message: str
     retry_at: Instant | None = None
+
+
+EXTRA = re.compile(r" (?P<kind>subtitle|thumbnail|metadata)(?: \S+)?$")
+"""Ends the key of a file that only goes with an item: its name follows that of the item."""
 
 
 class StoredItem(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from libs.message import Event
 from proto.job import (
+    EXTRA,
     Dialect,
     EngineName,
     Failure,
@@ -75,6 +76,16 @@ class JobView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def size(self) -> int:
         return sum(item.size for item in self.items)
+
+    @property
+    def main(self) -> StoredItem | None:
+        """The first file that is not one that only goes with another."""
+        return next((one for one in self.items if EXTRA.search(one.key) is None), None)
+
+    def going_with(self, kind: str) -> StoredItem | None:
+        """The first subtitle, thumbnail or metadata."""
+        found = ((EXTRA.search(one.key), one) for one in self.items)
+        return next((one for match, one in found if match is not None and match["kind"] == kind), None)
 
     @property
     def items_done(self) -> int:

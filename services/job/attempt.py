@@ -21,6 +21,7 @@ from libs.bus import BusError
 from libs.calls import Caller, ServiceFailed
 from libs.message import Command, Query, Refused
 from proto.job import (
+    EXTRA,
     ClaimAttempt,
     Claimed,
     EngineName,
@@ -299,7 +300,7 @@ class Attempt:
                     job_id=self.claimed.job_id,
                     key=file.key,
                     path=str(file.path.relative_to(self._work_root)),
-                    name=_named(options.filename, file.name),
+                    name=_named(options.filename, file.key, file.name),
                     directory=options.directory,
                     size=file.size,
                     sha256=sha256,
@@ -351,8 +352,12 @@ class Attempt:
             await asyncio.sleep(max(0.0, PROGRESS_SECONDS - (time.monotonic() - started)))  # the pace of the signal
 
 
-def _named(wanted: str | None, found: str) -> str:
-    return wanted + Path(found).suffix if wanted else found
+def _named(wanted: str | None, key: str, found: str) -> str:
+    """What goes with a film keeps the tongue or the `info` before its ending, or it would be named like its twin."""
+    if not wanted:
+        return found
+    kept = 2 if EXTRA.search(key) else 1
+    return wanted + "".join(Path(found).suffixes[-kept:])
 
 
 def _sha256(path: Path) -> str:

@@ -51,6 +51,7 @@ from proto.job import (
 )
 from services.job import batches, domain, views
 from services.job.commit import Built, Ledger, Remembered, opened
+from services.job.engines.options import conflict
 from services.job.leases import Leases
 
 AT_ONCE = 500
@@ -101,6 +102,8 @@ def _check(index: int, request: Request, policy: EgressPolicy) -> None:
     links = [request.url, *request.options.fallback_urls]
     if request.options.webhook_url is not None:
         links.append(request.options.webhook_url)
+    if (wrong := conflict(request.options)) is not None:
+        raise Refused(BadRequest(message=wrong, index=index, code="bad_options"))
     try:
         for link in links:
             check_link(link, policy)

@@ -111,8 +111,9 @@ class Player:
         if isinstance(wanted, dict) and isinstance(found, dict):
             odd = [f"{where}.{name} is missing" for name in wanted.keys() - found.keys()]
             odd += [f"{where}.{name} is not expected: {found[name]!r}" for name in found.keys() - wanted.keys()]
-            for name in wanted.keys() & found.keys():
-                odd += self.differences(found[name], wanted[name], f"{where}.{name}")
+            for name in wanted:  # in the order in which it was written down: what is kept may be said again below
+                if name in found:
+                    odd += self.differences(found[name], wanted[name], f"{where}.{name}")
             return odd
         if isinstance(wanted, list) and isinstance(found, list) and len(wanted) == len(found):
             return [

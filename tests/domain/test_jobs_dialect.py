@@ -73,3 +73,20 @@ def test_a_batch_that_is_repeated_is_the_very_same_command():
     assert first == second
     assert len({request.job_id for request in first.requests}) == 2
     assert [(request.held, request.options.filename) for request in first.requests] == [(True, None), (True, "two")]
+
+
+@pytest.mark.parametrize(
+    ("url", "many"),
+    [
+        ("https://www.youtube.com/playlist?list=PL1", True),
+        ("https://www.youtube.com/@someone/videos", True),
+        ("https://open.spotify.com/show/abc", True),
+        ("https://example.com/feed.rss", True),
+        ("https://www.youtube.com/watch?v=abc", False),
+        ("https://mastodon.example/@someone", False),
+        ("https://example.com/channels.zip", False),
+        ("https://example.com/film.mp4", False),
+    ],
+)
+def test_only_a_link_that_looks_like_many_films_is_looked_at_before_it_is_taken(url: str, many: bool):
+    assert translate.may_be_many(url) is many

@@ -256,7 +256,7 @@ WRONG = [
     ("POST", "/jobs", "not json", 400, {"error"}),
     ("POST", "/jobs", {"url": 5}, 422, {"error"}),
     ("POST", "/jobs", {}, 422, {"error"}),
-    ("POST", "/jobs", {"url": "http://example.com/", "clip_start": "1"}, 400, {"error"}),
+    ("POST", "/jobs", {"url": "http://example.com/", "clip_start": "soon"}, 400, {"error"}),
     ("GET", "/jobs/nonsense", None, 400, {"error"}),
     ("GET", f"/jobs/{UUID(int=1)}", None, 404, {"error"}),
     ("PUT", "/jobs", None, 405, {"error"}),

@@ -100,7 +100,6 @@ async def test_cookies_of_a_sites_domain_are_in_the_request_for_a_video(user, si
     assert f"sid={value}" in cookies_seen(site, page.removeprefix("http://video.test"))
 
 
-@pytest.mark.xfail(raises=AssertionError, reason="the http engine does not send what is in Fetch.cookies")
 async def test_a_file_that_is_closed_to_others_is_fetched_with_the_users_cookies(user, site):
     value = uuid4().hex
     async with user.http() as http:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from http.cookiejar import Cookie, LoadError, MozillaCookieJar
+from http.cookies import Morsel
+from pathlib import Path
 from typing import Self
 
 import aiohttp
@@ -60,7 +64,8 @@ class HttpEngine:
             return
         try:
             leave = shapes_media(fetch.options) and fetch.options.engine is None
-            async with self._session(leave) as source, Partial(fetch.work / "http.part") as partial:
+            jar = _jar(await asyncio.to_thread(_cookies, fetch.cookies))
+            async with self._session(jar, leave) as source, Partial(fetch.work / "http.part") as partial:
                 await Download(source, fetch, observer, partial, self._limits).run()
                 assert partial.identity is not None
                 facts = await _facts(fetch, partial) if fetch.options.sidecars else None
@@ -88,7 +93,7 @@ class HttpEngine:
             raise failed("transient", "io_error", "the file can not be written") from error
 
     @asynccontextmanager
-    async def _session(self, leave_media: bool) -> AsyncIterator[Source]:
+    async def _session(self, jar: aiohttp.CookieJar, leave_media: bool) -> AsyncIterator[Source]:
         """Cookies of its own for each download: some hosts hand out the file only to who kept the first answer's."""
         assert self._connector is not None
         async with aiohttp.ClientSession(
@@ -98,8 +103,33 @@ class HttpEngine:
             auto_decompress=False,
             read_bufsize=READ_BUFFER,
             headers=_HEADERS,
+            cookie_jar=jar,
         ) as session:
             yield Source(session, self._policy, leave_media=leave_media)
+
+
+def _cookies(file: Path | None) -> list[Cookie]:
+    """Of a Netscape cookie file. Raises EngineFailed when it is none."""
+    if file is None:
+        return []
+    known = MozillaCookieJar(file)
+    try:
+        known.load(ignore_discard=True)
+    except LoadError as error:
+        raise failed("permanent", "bad_cookies", "the cookies of this site can not be read") from error
+    return list(known)
+
+
+def _jar(cookies: list[Cookie]) -> aiohttp.CookieJar:
+    jar = aiohttp.CookieJar(unsafe=True)  # what an address set goes back to that address
+    for one in cookies:
+        morsel: Morsel[str] = Morsel()
+        morsel.set(one.name, one.value or "", one.value or "")
+        morsel["path"], morsel["secure"] = one.path, one.secure
+        if one.domain.startswith("."):
+            morsel["domain"] = one.domain
+        jar.update_cookies({one.name: morsel}, URL(f"https://{one.domain.lstrip('.')}/"))
+    return jar
 
 
 class Source:

@@ -209,6 +209,7 @@ EFFECTS: dict[str, tuple[str, str, str]] = {
     "filename": ("storage's", "storage's", "storage's"),
     "webhook_url": ("notifier's", "notifier's", "notifier's"),
     "progress_webhook": ("notifier's", "notifier's", "notifier's"),
+    "target_id": ("storage's", "storage's", "storage's"),
     "fallback_urls": ("the job's", "the job's", "the job's"),
     "max_items": ("`playlistend`", "`file-range`", "one item"),
     "container": ("remux, or encoding of what it does not take", "-", "hands over media to yt-dlp"),

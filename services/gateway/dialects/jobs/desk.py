@@ -15,11 +15,12 @@ from libs.bus import TimedOut
 from libs.egress.links import BadLink, check_link
 from libs.message import Refused, new_id
 from proto.auth import KeyHolder
+from proto.job import StoredItem
 from proto.storage import ConfigureTarget, LinkFile, TargetInfo
 from proto.worker import Entry, LinkInfo, Uninspected
 from services.gateway.dialects import Edge, bearer, reply
 from services.gateway.dialects.jobs import translate
-from services.gateway.dialects.jobs.translate import Invalid
+from services.gateway.dialects.jobs.translate import Invalid, Links
 from services.gateway.domain import JobView
 
 VERIFY_SECONDS = 90.0
@@ -91,11 +92,12 @@ class Desk:
             raise Invalid(translate.NOT_FOUND, 404)
         return view
 
-    async def link(self, view: JobView) -> str | None:
-        """To the first file of a job: signed anew each time it is asked for, by us or by the storage it is in."""
-        if not view.items:
-            return None
-        item = view.items[0]
+    async def links(self, view: JobView) -> Links:
+        """To the files of a job: signed anew each time they are asked for, by us or by the storage they are in."""
+        items = (view.main, view.going_with("subtitle"), view.going_with("thumbnail"))
+        return Links(*[None if one is None else await self._link(view, one) for one in items])
+
+    async def _link(self, view: JobView, item: StoredItem) -> str | None:
         if item.object_key is None:
             expires = int(time.time()) + translate.LINK_SECONDS
             signature = self.edge.signer.sign(str(item.file_id), expires)

@@ -14,7 +14,7 @@ from proto.worker import Entry
 from services.gateway.dialects import reply
 from services.gateway.dialects.jobs import translate, wire
 from services.gateway.dialects.jobs.desk import AnyRequest, Desk, Table, actor
-from services.gateway.dialects.jobs.translate import Invalid
+from services.gateway.dialects.jobs.translate import Invalid, Links
 
 
 def table(desk: Desk) -> Table:
@@ -59,12 +59,12 @@ def table(desk: Desk) -> Table:
         limit, offset, states = translate.listing(*(request.query_params.get(n) for n in ("limit", "offset", "status")))
         views, total = await ask.jobs.page(key.owner, states, limit, offset)
         return reply(
-            {"jobs": [translate.job(view, None) for view in views], "total": total, "limit": limit, "offset": offset}
+            {"jobs": [translate.job(view, Links()) for view in views], "total": total, "limit": limit, "offset": offset}
         )
 
     async def show(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
         view = await desk.job(request, key)
-        shown = translate.job(view, await desk.link(view))
+        shown = translate.job(view, await desk.links(view))
         if view.options.webhook_url is None or view.finished_at is None:
             return reply(shown)
         attempts = await ask.other(ReadDeliveries(owner=key.owner, job_id=view.job_id), list[dict[str, Any]])
@@ -94,12 +94,13 @@ def table(desk: Desk) -> Table:
         view = await desk.job(request, key)
         if not view.items:
             raise Invalid(translate.NO_FILE)
+        item = view.main or view.items[0]
         await ask.job(DeleteJobFiles(owner=key.owner, job_id=view.job_id), actor=actor(key))
         return reply(
             {
                 "message": "File deleted successfully",
                 "job_id": str(view.job_id),
-                "deleted_key": view.items[0].object_key or view.items[0].name,
+                "deleted_key": item.object_key or item.name,
             }
         )
 

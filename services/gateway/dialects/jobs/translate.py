@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import date, datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID, uuid5
 
 import msgspec
@@ -39,7 +39,7 @@ LONGEST_SHORT = 180
 TOO_SLOW = "Metadata extraction timed out"
 
 _MANY = re.compile(
-    r"[?&]list=|/(?:playlists?|channel|c|user|shows?|album|sets|series|feed)(?:[/?.#]|$)|/@[^/?#]+(?:/(?:videos|shorts|streams))?/?$"
+    r"[?&]list=|/(?:playlists?|channel|c|user|shows?|album|sets|series|feed)(?:[/?.#]|$)|//(?:www\.)?(?:youtube|tiktok)\.com/@[^/?#]+(?:/(?:videos|shorts|streams))?/?$"
     r"|\.(?:rss|xml|opml)(?:[?#]|$)"
 )
 _RESOLUTIONS = {"best": None, "2160": 2160, "1440": 1440, "1080": 1080, "720": 720, "480": 480, "360": 360}
@@ -325,10 +325,18 @@ def _number(text: str | None, default: int) -> int:
     return int(text) if text is not None and text.isdecimal() and len(text) < 10 else default
 
 
-def job(view: JobView, link: str | None) -> wire.Job:
-    """`link` leads to its file; lists have none."""
+class Links(NamedTuple):
+    """To the files of a job; None for one that it has not."""
+
+    main: str | None = None
+    subtitle: str | None = None
+    thumbnail: str | None = None
+
+
+def job(view: JobView, links: Links) -> wire.Job:
+    """Lists show no links."""
     status, step = STATUS[view.state]
-    item = view.items[0] if view.items else None
+    item = view.main
     error = CANCELLED if view.state == "cancelled" else None
     failure = view.failure if view.state == "failed" else None
     if failure is not None:
@@ -346,7 +354,9 @@ def job(view: JobView, link: str | None) -> wire.Job:
         batch_id=str(view.batch_id) if view.batch_id else None,
         file_size=view.size if view.items else None,
         s3_key=item.object_key or item.name if item else None,
-        s3_url=link,
+        s3_url=links.main,
+        subtitle_url=links.subtitle,
+        thumbnail_url=links.thumbnail or UNSET,
         storage_provider=item.provider if item else None,
         s3_bucket=item.bucket if item and item.bucket else UNSET,
         queue_wait_ms=_between(view.submitted_at, view.started_at),
@@ -449,7 +459,7 @@ def stats(counted: Mapping[str, int], days: Sequence[DayView]) -> wire.Stats:
 
 
 def row(view: JobView) -> wire.Row:
-    shown = job(view, None)
+    shown = job(view, Links())
     return wire.Row(
         id=shown.id,
         url=shown.url,

@@ -90,6 +90,7 @@ class Job(Struct, frozen=True, kw_only=True):
     """Epoch milliseconds."""
     finished_at: int | None = None
     s3_bucket: str | UnsetType = UNSET
+    thumbnail_url: str | UnsetType = UNSET
     # What was asked for; absent when it was not.
     format: str | UnsetType = UNSET
     video_codec: str | UnsetType = UNSET
