@@ -193,7 +193,8 @@ class Bus:
             waiting.set_result(raw)
 
     async def answer(self, subject: str, queue: str, handler: Handler, concurrency: int = 64) -> None:
-        """Share `subject` with all of `queue`; at most `concurrency` answers are worked on at a time."""
+        """Share `subject` with all of `queue`; at most `concurrency` answers are worked on at a time. The server knows
+        of it when this returns."""
         slots = asyncio.Semaphore(concurrency)
 
         async def received(raw: Msg) -> None:
@@ -201,6 +202,7 @@ class Bus:
             self._background(self._respond(raw, handler, slots))
 
         await self._client.subscribe(subject, queue=queue, cb=received)
+        await self._client.flush()
 
     async def _respond(self, raw: Msg, handler: Handler, slots: asyncio.Semaphore) -> None:
         try:
