@@ -29,7 +29,7 @@ class AuthSettings(ServiceSettings, frozen=True, kw_only=True):
 
 @asynccontextmanager
 async def start(settings: AuthSettings, resources: Resources) -> AsyncIterator[None]:
-    pool, bus, store = await resources.event_source(settings, "auth", REGISTRY)
+    pool, bus, store = await resources.event_source(settings, "auth", REGISTRY, kept=0)
     access = await _access_tokens(pool, Sealer(settings.secret_key, "signing-key"))
     if settings.admin_password is not None:
         await _administrator(settings, settings.admin_password, pool, store)

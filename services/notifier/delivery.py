@@ -21,7 +21,7 @@ from services.notifier.views import Delivery
 
 log = structlog.get_logger()
 
-LOOK_SECONDS = 5.0
+LOOK_SECONDS = 60.0
 AT_A_TIME = 20
 
 
