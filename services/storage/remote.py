@@ -100,10 +100,12 @@ class Remote:
         key = (command.job_id, command.key)
         upload = self._uploads.get(key)
         if upload is None:
-            upload = self._uploads[key] = _Upload(lambda: self._put(command, source, target, meta))
+            upload = self._uploads[key] = _Upload(
+                lambda: self._put(command, source, target, meta), lambda: self._uploads.pop(key, None)
+            )
         if not await upload.asked():
             raise Refused(StillStoring(message="the file is on its way"))
-        del self._uploads[key]
+        self._uploads.pop(key, None)  # two askers may have waited for it
         return upload.outcome()
 
     async def _put(self, command: StoreFile, source: Path, target: Target, meta: Meta) -> StoredFile:
@@ -134,14 +136,19 @@ class Remote:
         return file
 
     async def close(self) -> None:
-        for upload in self._uploads.values():
+        for upload in list(self._uploads.values()):
             await upload.stop()
 
 
 class _Upload:
-    def __init__(self, work: Callable[[], Any]) -> None:
-        self._task: asyncio.Task[StoredFile] = asyncio.create_task(self._run(work))
+    """`forget` is called when it was given up: whoever comes after that begins anew."""
+
+    def __init__(self, work: Callable[[], Any], forget: Callable[[], object]) -> None:
         self._patience: asyncio.Timeout | None = None
+        self._task: asyncio.Task[StoredFile] = asyncio.create_task(self._run(work))
+        self._task.add_done_callback(
+            lambda task: forget() if not task.cancelled() and isinstance(task.exception(), TimeoutError) else None
+        )
 
     async def _run(self, work: Callable[[], Any]) -> StoredFile:
         async with asyncio.timeout(UNWANTED_SECONDS) as self._patience:
