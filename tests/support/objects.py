@@ -19,6 +19,7 @@ import ssl
 import subprocess
 import sys
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
@@ -51,19 +52,19 @@ OPEN = "127.0.0.0/8"
 CLOCK_SKEW = 900
 
 
-class Storage:
+class Storage(ABC):
     """One bucket or container of its own on a running server, as a test sees it from the owner's side."""
 
     def __init__(self, credentials: Credentials) -> None:
         self.credentials = credentials
 
+    @abstractmethod
     async def objects(self) -> dict[str, int]:
         """Names and sizes of what is there."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def unfinished(self) -> list[str]:
         """Keys of uploads that were begun and not finished."""
-        raise NotImplementedError
 
 
 # -- S3: moto ------------------------------------------------------------------------------------------------------

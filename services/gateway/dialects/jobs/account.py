@@ -9,7 +9,7 @@ from litestar import Response
 from proto.auth import KeyHolder
 from proto.notifier import ReadWebhookSecret, RotateWebhookSecret
 from services.gateway.dialects import reply
-from services.gateway.dialects.jobs import translate
+from services.gateway.dialects.jobs import answers, translate
 from services.gateway.dialects.jobs.desk import AnyRequest, Desk, Table, actor
 
 EVER = date(1970, 1, 1)
@@ -20,10 +20,10 @@ def table(desk: Desk) -> Table:
 
     async def usage(_: AnyRequest, key: KeyHolder) -> Response[bytes]:
         days = await ask.jobs.days(key.owner, EVER)
-        return reply(translate.usage(key.key_name or key.username, days, _today()))
+        return reply(answers.usage(key.key_name or key.username, days, _today()))
 
     async def stats(_: AnyRequest, key: KeyHolder) -> Response[bytes]:
-        return reply(translate.stats(await ask.jobs.counted(key.owner), await ask.jobs.days(key.owner, EVER)))
+        return reply(answers.stats(await ask.jobs.counted(key.owner), await ask.jobs.days(key.owner, EVER)))
 
     async def jobs(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
         limit, offset, states = translate.listing(
@@ -32,17 +32,17 @@ def table(desk: Desk) -> Table:
             request.query_params.get("status"),
         )
         views, total = await ask.jobs.page(key.owner, states, limit, offset)
-        return reply({"jobs": [translate.row(view) for view in views], "total": total})
+        return reply({"jobs": [answers.row(view) for view in views], "total": total})
 
     async def batches(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
         limit, _, _ = translate.listing(request.query_params.get("limit", "50"), None, None)
-        return reply({"batches": [translate.batch(view) for view in await ask.jobs.batches(key.owner, limit)]})
+        return reply({"batches": [answers.batch(view) for view in await ask.jobs.batches(key.owner, limit)]})
 
     async def daily(_: AnyRequest, key: KeyHolder) -> Response[bytes]:
-        return reply({"daily_stats": translate.daily(await ask.jobs.days(key.owner, EVER), _today())})
+        return reply({"daily_stats": answers.daily(await ask.jobs.days(key.owner, EVER), _today())})
 
     async def cluster(_: AnyRequest, key: KeyHolder) -> Response[bytes]:
-        return reply(translate.cluster(await ask.jobs.counted(key.owner)))
+        return reply(answers.cluster(await ask.jobs.counted(key.owner)))
 
     async def billing(_: AnyRequest, __: KeyHolder) -> Response[bytes]:
         return reply({"billing_enabled": False})

@@ -8,7 +8,7 @@ from libs.message import Refused, new_id
 from proto.auth import KeyHolder
 from proto.job import BatchNotHeld, Renamed, StartBatch
 from services.gateway.dialects import reply
-from services.gateway.dialects.jobs import translate, wire
+from services.gateway.dialects.jobs import answers, translate, wire
 from services.gateway.dialects.jobs.desk import AnyRequest, Desk, Table, actor, path_id
 from services.gateway.dialects.jobs.translate import Invalid
 from services.gateway.domain import BatchView
@@ -37,7 +37,7 @@ def table(desk: Desk) -> Table:
         return reply(answer, 201)
 
     async def show(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
-        return reply(translate.batch(await mine(request, key)))
+        return reply(answers.batch(await mine(request, key)))
 
     async def rename(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
         view = await mine(request, key)
@@ -59,7 +59,7 @@ def table(desk: Desk) -> Table:
             )
         except Refused as refused:
             if isinstance(refused.refusal, BatchNotHeld):
-                raise Invalid(f"Batch is not paused (current status: {translate.batch(view).status})") from refused
+                raise Invalid(f"Batch is not paused (current status: {answers.batch(view).status})") from refused
             raise
         return reply({"batch_id": str(view.batch_id), "started_jobs": started, "status": "processing"})
 

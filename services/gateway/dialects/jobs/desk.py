@@ -20,7 +20,8 @@ from proto.storage import ConfigureTarget, LinkFile, TargetInfo
 from proto.worker import Entry, LinkInfo, Uninspected
 from services.gateway.dialects import Edge, bearer, reply
 from services.gateway.dialects.jobs import translate
-from services.gateway.dialects.jobs.translate import Invalid, Links
+from services.gateway.dialects.jobs.answers import Links
+from services.gateway.dialects.jobs.translate import Invalid
 from services.gateway.domain import JobView
 
 VERIFY_SECONDS = 90.0

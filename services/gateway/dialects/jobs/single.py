@@ -12,9 +12,10 @@ from proto.job import CancelJob, DeleteJobFiles, WrongState
 from proto.notifier import ReadDeliveries
 from proto.worker import Entry
 from services.gateway.dialects import reply
-from services.gateway.dialects.jobs import translate, wire
+from services.gateway.dialects.jobs import answers, translate, wire
+from services.gateway.dialects.jobs.answers import Links
 from services.gateway.dialects.jobs.desk import AnyRequest, Desk, Table, actor
-from services.gateway.dialects.jobs.translate import Invalid, Links
+from services.gateway.dialects.jobs.translate import Invalid
 
 
 def table(desk: Desk) -> Table:
@@ -32,12 +33,12 @@ def table(desk: Desk) -> Table:
     async def metadata(request: AnyRequest, _: KeyHolder) -> Response[bytes]:
         body = translate.decode(await request.body(), wire.Look)
         desk.check(body.url)
-        return reply(translate.metadata(await desk.look(body.url)))
+        return reply(answers.metadata(await desk.look(body.url)))
 
     async def is_short(request: AnyRequest, _: KeyHolder) -> Response[bytes]:
         body = translate.decode(await request.body(), wire.Look)
         desk.check(body.url)
-        return reply(translate.shortness(await desk.look(body.url)))
+        return reply(answers.shortness(await desk.look(body.url)))
 
     async def create(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
         body = translate.decode(await request.body(), wire.Create)
@@ -59,16 +60,16 @@ def table(desk: Desk) -> Table:
         limit, offset, states = translate.listing(*(request.query_params.get(n) for n in ("limit", "offset", "status")))
         views, total = await ask.jobs.page(key.owner, states, limit, offset)
         return reply(
-            {"jobs": [translate.job(view, Links()) for view in views], "total": total, "limit": limit, "offset": offset}
+            {"jobs": [answers.job(view, Links()) for view in views], "total": total, "limit": limit, "offset": offset}
         )
 
     async def show(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
         view = await desk.job(request, key)
-        shown = translate.job(view, await desk.links(view))
+        shown = answers.job(view, await desk.links(view))
         if view.options.webhook_url is None or view.finished_at is None:
             return reply(shown)
         attempts = await ask.other(ReadDeliveries(owner=key.owner, job_id=view.job_id), list[dict[str, Any]])
-        return reply(translate.told(shown, attempts))
+        return reply(answers.told(shown, attempts))
 
     async def cancel(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
         view = await desk.job(request, key)

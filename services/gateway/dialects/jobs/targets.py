@@ -18,7 +18,7 @@ from proto.storage import (
     TargetNotFound,
 )
 from services.gateway.dialects import reply
-from services.gateway.dialects.jobs import translate
+from services.gateway.dialects.jobs import answers
 from services.gateway.dialects.jobs.desk import VERIFY_SECONDS, AnyRequest, Desk, Handler, Table, actor
 from services.gateway.dialects.jobs.translate import Invalid
 
@@ -55,7 +55,7 @@ def _configuring(desk: Desk, provider: Provider, kept: str) -> Handler:
         try:
             info = await desk.ask.other(command, TargetInfo, actor=actor(key), timeout=VERIFY_SECONDS)
         except Refused as refused:
-            raise Invalid(translate.target_refused(refused.refusal)) from refused
+            raise Invalid(answers.target_refused(refused.refusal)) from refused
         answer: dict[str, object] = {"message": kept, "provider": provider, "container_or_bucket": info.bucket}
         if info.folder_prefix:
             answer["folder_prefix"] = info.folder_prefix
@@ -80,6 +80,6 @@ def _showing(desk: Desk, provider: Provider) -> Handler:
             if isinstance(refused.refusal, TargetNotFound):
                 return reply({"configured": False})
             raise
-        return reply(translate.target(info))
+        return reply(answers.target(info))
 
     return show

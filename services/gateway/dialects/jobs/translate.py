@@ -1,24 +1,20 @@
-"""Between their words and ours. Pure."""
+"""Their words for what they want, in ours. Pure."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import date, datetime, timedelta
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable, Collection, Sequence
+from typing import TypeVar
 from uuid import UUID, uuid5
 
 import msgspec
-from msgspec import UNSET
-from msgspec.structs import replace
 
 from libs.message import Refusal, tag
 from proto.job import Options, Rename, RenameJobs, Request, SubmitJobs
-from proto.storage import TargetInfo, TargetRejected
-from proto.worker import Entry, LinkInfo
+from proto.worker import Entry
 from services.gateway.dialects.jobs import wire
-from services.gateway.domain import BatchView, DayView, JobView
+from services.gateway.domain import JobView
 
 DAY_SECONDS = 24 * 3600
 LINK_SECONDS = DAY_SECONDS
@@ -28,14 +24,11 @@ BAD_KEY = "Invalid API Key"
 NOT_FOUND = "Job not found"
 NO_CANCEL = "Job cannot be cancelled (not in queue or already processing)"
 NO_RETRY = "Only failed jobs can be retried"
-CANCELLED = "Job cancelled by user"
 
 BULK_MOST = 100
 NO_FILE = "Job has no file to delete"
 NO_BATCH = "Batch not found"
 
-LONGEST_SHORT = 180
-"""Seconds of an upright film that is called a short."""
 TOO_SLOW = "Metadata extraction timed out"
 
 _MANY = re.compile(
@@ -53,19 +46,6 @@ _PRESETS = {"highest": 16, "high": 20, "medium": 23, "low": 28, "lowest": 35}
 _WORST_QUALITY = 51
 _CLOCK = re.compile(r"(?:(?:(\d{1,3}):)?(\d{1,2}):)?(\d{1,6}(?:\.\d{1,3})?)")
 
-STATUS = {
-    "held": ("Pending", "Queued"),
-    "queued": ("Pending", "Queued"),
-    "admitted": ("Pending", "Queued"),
-    "paused": ("Pending", "Queued"),
-    "resolving": ("Processing", "Downloading"),
-    "downloading": ("Processing", "Downloading"),
-    "processing": ("Processing", "Muxing"),
-    "storing": ("Processing", "Uploading"),
-    "completed": ("Completed", "Finished"),
-    "failed": ("Failed", "Finished"),
-    "cancelled": ("Failed", "Cancelled"),
-}
 FILTERS = {
     "pending": ("held", "queued", "admitted", "paused"),
     "processing": ("resolving", "downloading", "processing", "storing"),
@@ -249,36 +229,6 @@ def collected(command: SubmitJobs, entries: Sequence[Entry]) -> dict[str, object
     }
 
 
-def metadata(info: LinkInfo) -> dict[str, object]:
-    return {
-        "title": info.title,
-        "duration": info.duration,
-        "width": info.width,
-        "height": info.height,
-        "extractor": info.extractor,
-        "uploader": info.uploader,
-        "thumbnail": info.thumbnail,
-        "description": info.description,
-        "view_count": info.view_count,
-        "like_count": info.like_count,
-        "upload_date": info.upload_date,
-        "filesize_approx": info.filesize,
-    }
-
-
-def shortness(info: LinkInfo) -> dict[str, object]:
-    upright = info.width is not None and info.height is not None and info.height > info.width
-    short = upright and info.duration is not None and info.duration <= LONGEST_SHORT
-    return {
-        "is_short": short,
-        "video_type": "live" if info.live else "short" if short else "video",
-        "width": info.width,
-        "height": info.height,
-        "aspect_ratio": round(info.width / info.height, 4) if info.width and info.height else None,
-        "duration_seconds": info.duration,
-    }
-
-
 def renames(owner: UUID, batch_id: UUID, body: wire.Renames) -> tuple[RenameJobs, list[str]]:
     """The command, and a text for each entry that can not even be asked for."""
     good, errors = [], []
@@ -325,205 +275,6 @@ def _number(text: str | None, default: int) -> int:
     return int(text) if text is not None and text.isdecimal() and len(text) < 10 else default
 
 
-class Links(NamedTuple):
-    """To the files of a job; None for one that it has not."""
-
-    main: str | None = None
-    subtitle: str | None = None
-    thumbnail: str | None = None
-
-
-def job(view: JobView, links: Links) -> wire.Job:
-    """Lists show no links."""
-    status, step = STATUS[view.state]
-    item = view.main
-    error = CANCELLED if view.state == "cancelled" else None
-    failure = view.failure if view.state == "failed" else None
-    if failure is not None:
-        error = failure.message
-    return wire.Job(
-        id=str(view.job_id),
-        url=view.url,
-        status=status,
-        step=step,
-        error=error,
-        error_type=None if failure is None else "warning" if failure.kind == "content" else "error",
-        title=view.title,
-        folder="/".join(view.options.directory) or None,
-        filename=view.options.filename,
-        batch_id=str(view.batch_id) if view.batch_id else None,
-        file_size=view.size if view.items else None,
-        s3_key=item.object_key or item.name if item else None,
-        s3_url=links.main,
-        subtitle_url=links.subtitle,
-        thumbnail_url=links.thumbnail or UNSET,
-        storage_provider=item.provider if item else None,
-        s3_bucket=item.bucket if item and item.bucket else UNSET,
-        queue_wait_ms=_between(view.submitted_at, view.started_at),
-        extract_duration_ms=_between(view.started_at, view.downloading_at),
-        download_duration_ms=_between(view.downloading_at, view.processing_at or view.storing_at),
-        mux_duration_ms=_between(view.processing_at, view.storing_at),
-        upload_duration_ms=_between(view.storing_at, view.finished_at),
-        total_duration_ms=_between(view.submitted_at, view.finished_at),
-        download_retries=view.retries,
-        audio_only=view.options.audio_only,
-        created_at=_millis(view.submitted_at),
-        finished_at=_millis(view.finished_at) if view.finished_at else None,
-        **_asked_for(view.options),
-    )
-
-
-def told(shown: wire.Job, attempts: Sequence[Mapping[str, Any]]) -> wire.Job:
-    """With how telling its webhook went, the latest attempt last."""
-    if not attempts:
-        return shown
-    last = max(attempts, key=lambda one: str(one["at"]))
-    waiting = last["outcome"] == "failed" and last.get("next_attempt_at") is not None
-    return replace(
-        shown,
-        webhook_status="pending" if waiting else last["outcome"],
-        webhook_attempts=len(attempts),
-        webhook_last_error=last["error"],
-        webhook_response_time_ms=last["elapsed_ms"],
-    )
-
-
-def _asked_for(chosen: Options) -> dict[str, Any]:
-    found = {
-        "format": chosen.container,
-        "video_codec": chosen.video_codec if chosen.video_codec != "copy" else None,
-        "audio_codec": chosen.audio_codec if chosen.audio_codec != "copy" else None,
-        "audio_bitrate": f"{chosen.audio_bitrate}k" if chosen.audio_bitrate else None,
-        "video_quality": chosen.video_crf,
-        "max_resolution": str(chosen.max_height) if chosen.max_height else None,
-        "download_subtitles": chosen.subtitles or None,
-        "download_thumbnail": chosen.thumbnail or None,
-        "clip_start": f"{chosen.clip_start:g}" if chosen.clip_start is not None else None,
-        "clip_end": f"{chosen.clip_end:g}" if chosen.clip_end is not None else None,
-        "webhook_url": chosen.webhook_url,
-    }
-    return {name: value for name, value in found.items() if value is not None}
-
-
-def batch(view: BatchView) -> wire.Batch:
-    completed = view.states.get("completed", 0)
-    failed = view.states.get("failed", 0) + view.states.get("cancelled", 0)
-    return wire.Batch(
-        id=str(view.batch_id),
-        show_url=view.url,
-        status=batch_status(view, completed, failed),
-        folder=view.folder,
-        total_episodes=view.size,
-        completed_episodes=completed,
-        failed_episodes=failed,
-        skipped_episodes=0,
-        episode_jobs=[str(job_id) for job_id in view.job_ids],
-    )
-
-
-def batch_status(view: BatchView, completed: int, failed: int) -> str:
-    if view.held:
-        return "paused"
-    if completed + failed < view.size:
-        return "processing"
-    return "finished" if failed else "completed"
-
-
-def usage(name: str, days: Sequence[DayView], today: date) -> wire.Usage:
-    first = today.replace(day=1)
-    following = (first + timedelta(days=32)).replace(day=1)
-    used = _gib(sum(day.bytes for day in days))
-    return wire.Usage(
-        client_name=name,
-        usage_count=sum(day.submitted for day in days),
-        storage_usage_gb=used,
-        storage_reserved_gb=0.0,
-        storage_effective_usage_gb=used,
-        billing_period_start=first.isoformat(),
-        billing_period_end=following.isoformat(),
-        current_period_usage_gb=_gib(sum(day.bytes for day in days if day.day >= first)),
-    )
-
-
-def stats(counted: Mapping[str, int], days: Sequence[DayView]) -> wire.Stats:
-    completed = sum(day.completed for day in days)
-    return wire.Stats(
-        total_jobs=sum(counted.values()),
-        pending_jobs=_counted(counted, "pending"),
-        processing_jobs=_counted(counted, "processing"),
-        completed_jobs=_counted(counted, "completed"),
-        failed_jobs=_counted(counted, "failed"),
-        storage_used_gb=_gib(sum(day.bytes for day in days)),
-        avg_processing_time_seconds=round(sum(day.seconds for day in days) / completed, 3) if completed else 0.0,
-    )
-
-
-def row(view: JobView) -> wire.Row:
-    shown = job(view, Links())
-    return wire.Row(
-        id=shown.id,
-        url=shown.url,
-        status=shown.status,
-        error=shown.error,
-        s3_key=shown.s3_key,
-        created_at=shown.created_at,
-    )
-
-
-def daily(days: Sequence[DayView], today: date) -> list[wire.Day]:
-    """The last seven days, oldest first, also those on which nothing happened."""
-    known = {day.day: day for day in days}
-    week = [today - timedelta(days=back) for back in range(6, -1, -1)]
-    return [
-        wire.Day(
-            date=day.isoformat(),
-            completed=known[day].completed if day in known else 0,
-            failed=known[day].failed if day in known else 0,
-        )
-        for day in week
-    ]
-
-
-def cluster(counted: Mapping[str, int]) -> wire.Cluster:
-    return wire.Cluster(
-        total_downloading=counted.get("resolving", 0) + counted.get("downloading", 0),
-        total_muxing=counted.get("processing", 0),
-        total_uploading=counted.get("storing", 0),
-    )
-
-
-def _counted(counted: Mapping[str, int], status: str) -> int:
-    return sum(counted.get(state, 0) for state in FILTERS[status])
-
-
-def _gib(size: int) -> float:
-    return round(size / 2**30, 6)
-
-
-def target(info: TargetInfo) -> dict[str, object]:
-    return {
-        "configured": True,
-        "provider": info.provider,
-        "container_or_bucket": info.bucket,
-        "endpoint": info.endpoint,
-        "region": info.region,
-        "folder_prefix": info.folder_prefix,
-        "base_folder": info.base_folder,
-        "access_key_masked": info.masked,
-        "last_modified": info.configured_at.isoformat(timespec="seconds").replace("+00:00", "Z"),
-        "source": "user",
-    }
-
-
-def target_refused(refused: Refusal) -> str:
-    """Their words for what clients look for, ours for the rest."""
-    if isinstance(refused, TargetRejected) and refused.code == "access_denied":
-        return "Credential validation failed: AccessDenied"
-    if isinstance(refused, TargetRejected) and refused.code == "bad_settings":
-        return refused.message
-    return f"Verification failed: {refused.message}"
-
-
 STATUS_OF_REFUSAL: dict[str, int] = {
     "job.not_found": 404,
     "gateway.no_such_job": 404,
@@ -545,13 +296,3 @@ STATUS_OF_REFUSAL: dict[str, int] = {
 def refusal(refused: Refusal) -> tuple[int, str]:
     """(HTTP status, text)."""
     return STATUS_OF_REFUSAL.get(tag(refused), 400), refused.message
-
-
-def _between(first: datetime | None, last: datetime | None) -> int | None:
-    if first is None or last is None or last < first:
-        return None
-    return int((last - first).total_seconds() * 1000)
-
-
-def _millis(at: datetime) -> int:
-    return int(at.timestamp() * 1000)
