@@ -263,7 +263,9 @@ async def test_a_worker_takes_no_more_than_it_has_hands_for_when_the_server_was_
             await job.enqueue("work.run.download.5", str(number).encode(), f"ticket {number}")
         await first.began(2)
         async with working(installation, slots=4) as second:
-            await second.began(2)
-            begun = sorted([*first.bodies, *second.bodies])
+            # A killed server may have forgotten that it gave ticket 0 out, and gives it out again.
+            async with asyncio.timeout(30):
+                while {*first.bodies, *second.bodies} != {b"0", b"1", b"2", b"3"}:
+                    await second.began(len(second.bodies) + 1)
 
-    assert begun == [b"0", b"1", b"2", b"3"]
+    assert len(first.bodies) == 2
