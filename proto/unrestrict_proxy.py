@@ -1,10 +1,10 @@
-"""What the unrestrict service accepts, announces and refuses: platforms, host accounts, cookies, classification of
-links."""
+"""What the unrestrict service accepts, announces and refuses: platforms, host accounts, links to files of file hosts,
+the traffic that they cost, cookies."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 from msgspec import Meta, Struct
@@ -13,6 +13,11 @@ from libs.message import Command, Event, Query, Refusal
 
 Instant = Annotated[datetime, Meta(tz=True)]
 Platform = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+Bytes = Annotated[int, Meta(ge=0)]
+LinkId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{22}$")]
+"""128 random bits, base64url: it is all that a download needs to know."""
+LinkState = Literal["pending", "downloading", "done", "error", "expired"]
+"""`done` only when the whole file is kept here; `expired` when it is kept no more."""
 
 
 class AddHostAccount(Command, tag="unrestrict_proxy.add_account", kw_only=True, frozen=True):
@@ -84,6 +89,177 @@ class ReadCookies(Query, tag="unrestrict_proxy.cookies", kw_only=True, frozen=Tr
     host: Annotated[str, Meta(min_length=1, max_length=255)]
 
 
+# ---- links ----------------------------------------------------------------------------------------------------
+
+
+class UnrestrictLink(Command, tag="unrestrict_proxy.unrestrict", kw_only=True, frozen=True):
+    """Have the file behind a file host's link fetched and kept for this user; the reply is `Unrestricted`.
+
+    A link of the same user to the same file that is live or done is answered again, and nothing is charged. Otherwise
+    name and size are asked for, the size is reserved of the user's traffic, and the fetch begins as a job.
+    """
+
+    owner: UUID
+    url: Annotated[str, Meta(min_length=1, max_length=8192)]
+    password: Annotated[str, Meta(max_length=255)] | None = None
+    """Of the file. It is sealed where it is kept."""
+    dialect: Literal["gdluxx", "external", "jobs", "webgui", "myjd", "cli", "scheduler"] = "external"
+
+
+class HostLink(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A user's link to one file. `size` is None until the platform said it."""
+
+    link_id: LinkId
+    owner: UUID
+    job_id: UUID
+    platform: str
+    host: str
+    """The domain of the link as it was given."""
+    name: str
+    size: Bytes | None
+    state: LinkState
+    max_chunks: int
+    resumable: bool
+    file_id: UUID | None = None
+    sha256: str | None = None
+    progress: float | None = None
+    """Percent; None unless it is downloading and the size is known."""
+    eta: int | None = None
+    """Seconds."""
+    expires_at: Instant | None = None
+
+
+class Unrestricted(Struct, frozen=True, kw_only=True):
+    link: HostLink
+    reused: bool
+
+
+class ReadLink(Query, tag="unrestrict_proxy.link", kw_only=True, frozen=True):
+    """The reply is a `HostLink`. A link of another owner is answered as absent."""
+
+    owner: UUID
+    link_id: LinkId
+
+
+class OpenLink(Command, tag="unrestrict_proxy.open", kw_only=True, frozen=True):
+    """A worker holds an attempt on a file host's link and wants its bytes. The reply is `Opened`, or `NotYet` while the
+    platform prepares the file. What the fetch costs is reserved here when nobody has done so before."""
+
+    owner: UUID
+    job_id: UUID
+    attempt: Annotated[int, Meta(ge=1)]
+    url: Annotated[str, Meta(min_length=1, max_length=8192)]
+    dialect: str = ""
+
+
+class Opened(Struct, frozen=True, kw_only=True):
+    """A right to fetch, on one slot of one account, for as long as it is kept. `headers` and `url` are secret."""
+
+    lease_id: UUID
+    url: str
+    headers: dict[str, str]
+    name: str | None
+    size: Bytes | None
+    max_chunks: int
+    resumable: bool
+    keep_every: float
+    """Seconds; a lease that is not kept for three times as long goes to another."""
+
+    def __repr__(self) -> str:
+        return f"Opened(lease_id={self.lease_id!r}, name={self.name!r}, size={self.size!r})"
+
+
+class NotYet(Struct, frozen=True, kw_only=True):
+    after: float
+    """Seconds until it is worth asking again."""
+    fraction: float | None = None
+
+
+class KeepLease(Command, tag="unrestrict_proxy.keep_lease", kw_only=True, frozen=True):
+    """`read` is all bytes that came from upstream under this lease. The reply is false when it is another's by now."""
+
+    lease_id: UUID
+    read: Bytes
+
+
+class CloseLease(Command, tag="unrestrict_proxy.close_lease", kw_only=True, frozen=True):
+    """The slot is free again. With `status` the upstream answered so when the bytes were asked for (an HTTP status, 0
+    for a broken connection or a wrong body): the pool judges whether the account or the link is to blame."""
+
+    lease_id: UUID
+    read: Bytes
+    status: Annotated[int, Meta(ge=0, le=599)] | None = None
+    reason: Annotated[str, Meta(max_length=500)] = ""
+
+
+class ReadTraffic(Query, tag="unrestrict_proxy.traffic", kw_only=True, frozen=True):
+    """The reply is `Traffic`."""
+
+    owner: UUID
+
+
+class Traffic(Struct, frozen=True, kw_only=True):
+    """Bytes. `left` is what is neither used nor reserved; `host_daily` is the cap of one platform in 24 hours, 0 for
+    none, and `host_used` what counts against it now, by platform."""
+
+    quota: Bytes
+    left: Bytes
+    reserved: Bytes
+    host_daily: Bytes
+    host_used: dict[str, Bytes]
+    concurrent: Annotated[int, Meta(ge=0)]
+    """Links of one platform that may be fetched at once, 0 for no limit."""
+
+
+class SetTraffic(Command, tag="unrestrict_proxy.set_traffic", kw_only=True, frozen=True):
+    """What an operator grants a user; a field that is None stays as it is. The reply is `Traffic`."""
+
+    owner: UUID
+    quota: Bytes | None = None
+    """All that was ever granted, in bytes: what was used stays used."""
+    host_daily: Bytes | None = None
+    concurrent: Annotated[int, Meta(ge=0, le=1000)] | None = None
+
+
+class ReadTrafficHistory(Query, tag="unrestrict_proxy.traffic_history", kw_only=True, frozen=True):
+    """Newest first; the reply is a JSON list of `TrafficEntry`."""
+
+    owner: UUID
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 100
+    before: int | None = None
+    """A `TrafficEntry.position`."""
+
+
+class TrafficEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    position: int
+    at: Instant
+    kind: Literal["granted", "reserved", "settled", "refunded"]
+    bytes: int
+    link_id: str | None = None
+    platform: str | None = None
+    name: str | None = None
+
+
+class ListHosts(Query, tag="unrestrict_proxy.hosts", kw_only=True, frozen=True):
+    """What links may be given, one row a platform; the reply is a JSON list of `HostInfo`."""
+
+
+class HostInfo(Struct, frozen=True, kw_only=True):
+    """A platform that has at least one account. Bytes over all its accounts; None is unknown, never zero."""
+
+    platform: str
+    name: str
+    domains: tuple[str, ...]
+    """The first is the canonical one."""
+    max_chunks: int
+    max_downloads: int
+    resumable: bool
+    working: bool
+    traffic_left: Bytes | None
+    traffic_total: Bytes | None
+    updated_at: Instant
+
+
 class ClassifyLinks(Query, tag="unrestrict_proxy.classify", kw_only=True, frozen=True):
     """Which platform, if any, each link belongs to; the reply is a JSON list of `LinkClass | null` in order."""
 
@@ -120,6 +296,92 @@ class HostAccountRemoved(Event, tag="unrestrict_proxy.account_removed", kw_only=
     at: Instant
 
 
+class LinkRequested(Event, tag="unrestrict_proxy.link_requested", kw_only=True, frozen=True):
+    """The job it is fetched by is submitted by who hears this; `url` is as it was given."""
+
+    link_id: LinkId
+    owner: UUID
+    job_id: UUID
+    url: str
+    platform: str
+    file_ref: str
+    host: str
+    name: str
+    size: Bytes | None
+    max_chunks: int
+    resumable: bool
+    dialect: str
+    at: Instant
+
+
+class LinkStored(Event, tag="unrestrict_proxy.link_stored", kw_only=True, frozen=True):
+    """The whole file is kept here, until `expires_at`."""
+
+    link_id: LinkId
+    owner: UUID
+    file_id: UUID
+    name: str
+    size: Bytes
+    sha256: str
+    expires_at: Instant
+    at: Instant
+
+
+class LinkFailed(Event, tag="unrestrict_proxy.link_failed", kw_only=True, frozen=True):
+    link_id: LinkId
+    owner: UUID
+    status: int
+    """As in the `external` dialect's table."""
+    message: str
+    at: Instant
+
+
+class LinkExpired(Event, tag="unrestrict_proxy.link_expired", kw_only=True, frozen=True):
+    """Its file is kept no more."""
+
+    link_id: LinkId
+    owner: UUID
+    at: Instant
+
+
+class TrafficGranted(Event, tag="unrestrict_proxy.traffic_granted", kw_only=True, frozen=True):
+    owner: UUID
+    quota: Bytes
+    host_daily: Bytes
+    concurrent: int
+    at: Instant
+
+
+class TrafficReserved(Event, tag="unrestrict_proxy.traffic_reserved", kw_only=True, frozen=True):
+    """Check and reservation are this one event: it is only there when there was enough."""
+
+    owner: UUID
+    link_id: LinkId
+    platform: str
+    bytes: Bytes
+    at: Instant
+
+
+class TrafficSettled(Event, tag="unrestrict_proxy.traffic_settled", kw_only=True, frozen=True):
+    """`bytes` were really read from upstream; what was reserved beyond them is free again."""
+
+    owner: UUID
+    link_id: LinkId
+    platform: str
+    bytes: Bytes
+    at: Instant
+
+
+class TrafficRefunded(Event, tag="unrestrict_proxy.traffic_refunded", kw_only=True, frozen=True):
+    """The fetch failed: all that was reserved is free again."""
+
+    owner: UUID
+    link_id: LinkId
+    platform: str
+    bytes: Bytes
+    at: Instant
+
+
 class CookiesPut(Event, tag="unrestrict_proxy.cookies_put", kw_only=True, frozen=True):
     """How many, never which."""
 
@@ -151,3 +413,42 @@ class CookiesFull(Refusal, tag="unrestrict_proxy.cookies_full", kw_only=True, fr
     """One more would be above what a user may keep."""
 
     limit: int
+
+
+class UnsupportedLink(Refusal, tag="unrestrict_proxy.unsupported_link", kw_only=True, frozen=True):
+    """101: not a link to a file of a platform that there is an account for."""
+
+
+class HostRefused(Refusal, tag="unrestrict_proxy.host_refused", kw_only=True, frozen=True):
+    """The platform, or the pool of accounts on it, said no."""
+
+    status: Literal[102, 103, 104, 105, 106, 107]
+    retry_after: int | None = None
+    """Seconds."""
+
+
+class TrafficShort(Refusal, tag="unrestrict_proxy.traffic_short", kw_only=True, frozen=True):
+    """52: the user has less left than the file takes. Bytes."""
+
+    needed: Bytes
+    left: Bytes
+
+
+class HostCapReached(Refusal, tag="unrestrict_proxy.host_cap_reached", kw_only=True, frozen=True):
+    """54: the user's cap of this platform in 24 hours."""
+
+    platform: str
+    retry_after: int
+    """Seconds until enough of the window has passed."""
+
+
+class TooManyAtOnce(Refusal, tag="unrestrict_proxy.too_many_at_once", kw_only=True, frozen=True):
+    """55: the user's links of this platform that are fetched now."""
+
+    platform: str
+    limit: int
+    retry_after: int
+
+
+class LinkNotFound(Refusal, tag="unrestrict_proxy.link_not_found", kw_only=True, frozen=True):
+    link_id: str

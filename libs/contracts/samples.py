@@ -27,7 +27,7 @@ WORDS: Mapping[str, str] = {
     "username": "ada",
     "webhook_url": "https://hooks.example.org/longshore",
 }
-PATTERNS: Mapping[str, str] = {"^[0-9a-f]{64}$": "a3" * 32}
+PATTERNS: Mapping[str, str] = {"^[0-9a-f]{64}$": "a3" * 32, "^[A-Za-z0-9_-]{22}$": "q83vEjRWeJCrze8SNFZ4kA"}
 
 
 def sample(message: Message, *, full: bool) -> dict[str, Any]:
