@@ -15,6 +15,7 @@ Role = Literal["admin", "user"]
 KeyDialect = Literal["gdluxx", "external", "jobs"]
 Username = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Password = Annotated[str, Meta(min_length=1, max_length=1024)]
+ClockTime = Annotated[str, Meta(pattern="^([01][0-9]|2[0-3]):[0-5][0-9]$")]
 Digest = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 
 
@@ -120,6 +121,41 @@ class ReadPublicKeys(Query, tag="auth.public_keys", kw_only=True, frozen=True):
     """Ed25519 public keys that sign access tokens, as {kid: PEM}."""
 
 
+class Window(Struct, frozen=True, kw_only=True):
+    """A part of each day, in UTC; one that closes before it opens goes over midnight."""
+
+    opens: ClockTime
+    closes: ClockTime
+
+
+class Limits(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What one user may take; None is no limit."""
+
+    concurrent: Annotated[int, Meta(ge=1, le=10_000)] | None = None
+    """Attempts at the same time."""
+    bandwidth: Annotated[int, Meta(ge=1024, le=2**50)] | None = None
+    """Bytes per second that all downloads bring in together, on however many workers."""
+    storage: Annotated[int, Meta(ge=0, le=2**60)] | None = None
+    """Bytes that may be kept, with those that running jobs have reserved."""
+    windows: Annotated[tuple[Window, ...], Meta(max_length=24)] = ()
+    """When attempts may begin; none is always."""
+
+
+class SetLimits(Command, tag="auth.set_limits", kw_only=True, frozen=True):
+    """All of a user's limits: what is not said here is no limit from now on."""
+
+    by: UUID | None
+    """The admin who asks; None acts for the operator."""
+    username: Username
+    limits: Limits
+
+
+class ReadLimits(Query, tag="auth.limits", kw_only=True, frozen=True):
+    """The reply is `Limits`."""
+
+    username: Username
+
+
 class ReadUser(Query, tag="auth.user", kw_only=True, frozen=True):
     user_id: UUID | None = None
     username: str | None = None
@@ -131,6 +167,12 @@ class UserCreated(Event, tag="auth.user_created", kw_only=True, frozen=True):
     username: str
     role: Role
     email: str
+    at: Instant
+
+
+class LimitsSet(Event, tag="auth.limits_set", kw_only=True, frozen=True):
+    user_id: UUID
+    limits: Limits
     at: Instant
 
 
@@ -193,4 +235,12 @@ class KeyNotFound(Refusal, tag="auth.key_not_found", kw_only=True, frozen=True):
 
 
 class WeakPassword(Refusal, tag="auth.weak_password", kw_only=True, frozen=True):
+    pass
+
+
+class BadWindow(Refusal, tag="auth.bad_window", kw_only=True, frozen=True):
+    """A window that opens and closes at the same time is either never or always."""
+
+
+class NotAdmin(Refusal, tag="auth.not_admin", kw_only=True, frozen=True):
     pass

@@ -66,6 +66,23 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--email", default="")
     _data(one)
 
+    one = users.add_parser(
+        "limit",
+        help="show or set what a user may take",
+        description="Without an option the limits are shown. `none` takes a limit away; sizes may end in K, M, G or T.",
+    )
+    one.add_argument("name")
+    one.add_argument("--concurrent", metavar="N", help="downloads at the same time")
+    one.add_argument("--bandwidth", metavar="BYTES", help="bytes a second, all downloads together")
+    one.add_argument("--storage", metavar="BYTES", help="bytes that may be kept")
+    one.add_argument(
+        "--window",
+        metavar="HH:MM-HH:MM",
+        action="append",
+        help="when downloads may begin, in UTC; may be said again for another",
+    )
+    _data(one)
+
     keys = commands.add_parser("key", help="manage API keys").add_subparsers(dest="action", required=True)
     one = keys.add_parser("create", help="print a new key, once")
     one.add_argument("--dialect", choices=["gdluxx", "external", "jobs"], required=True)

@@ -24,7 +24,19 @@ from libs.calls import Caller, ServiceFailed
 from libs.message import Refused, new_id
 from libs.supervisor import DataFolder
 from proto import REGISTRY
-from proto.auth import CreateUser, IssuedKey, IssueKey, KeyInfo, ListKeys, ReadUser, RevokeKey, User
+from proto.auth import (
+    CreateUser,
+    IssuedKey,
+    IssueKey,
+    KeyInfo,
+    Limits,
+    ListKeys,
+    ReadLimits,
+    ReadUser,
+    RevokeKey,
+    SetLimits,
+    User,
+)
 from proto.gateway import JobRow, ListJobs, ReadJob
 from proto.job import HistoryEntry, ReadHistory, Request, SubmitJobs, Submitted
 from proto.job import Progress as ProgressSignal
@@ -34,6 +46,10 @@ ENDED = ("completed", "failed", "cancelled")
 
 class NotRunning(Exception):
     """Longshore is not running on this data folder; start it with `longshore up`."""
+
+
+class BadWord(ValueError):
+    """What was said on the command line is not what it must be."""
 
 
 class _Endpoint(msgspec.Struct, frozen=True):
@@ -65,6 +81,8 @@ async def operate(options: argparse.Namespace, environ: Mapping[str, str]) -> in
     try:
         async with connect(options, environ) as (bus, caller):
             match options.command:
+                case "user" if options.action == "limit":
+                    return await _limit_user(options, caller)
                 case "user":
                     return await _add_user(options, caller)
                 case "key":
@@ -81,6 +99,9 @@ async def operate(options: argparse.Namespace, environ: Mapping[str, str]) -> in
                     return await _events(options, bus)
     except Refused as refused:
         print(f"{refused.refusal.message}.", file=sys.stderr)
+    except BadWord as error:
+        print(f"{error}.", file=sys.stderr)
+        return 2
     except (NotRunning, BusError, ServiceFailed) as error:
         print(f"{error}.", file=sys.stderr)
     return 1
@@ -95,6 +116,49 @@ async def _add_user(options: argparse.Namespace, caller: Caller) -> int:
     )
     print(f"{user.username} ({user.role})")
     return 0
+
+
+async def _limit_user(options: argparse.Namespace, caller: Caller) -> int:
+    limits = await caller.query(ReadLimits(username=options.name), result=Limits)
+    changed = limited(limits, options.concurrent, options.bandwidth, options.storage, options.window)
+    if changed != limits:
+        await caller.command(SetLimits(by=None, username=options.name, limits=changed), actor="operator")
+    shown = {
+        "concurrent": changed.concurrent,
+        "bandwidth": changed.bandwidth,
+        "storage": changed.storage,
+        "window": ", ".join(f"{one.opens}-{one.closes}" for one in changed.windows) or None,
+    }
+    for name, value in shown.items():
+        print(f"{name}: {'none' if value is None else value}")
+    return 0
+
+
+def limited(
+    limits: Limits, concurrent: str | None, bandwidth: str | None, storage: str | None, windows: list[str] | None
+) -> Limits:
+    """`limits` with what was said on the command line; None changes nothing. Raises BadWord."""
+    changes: dict[str, Any] = {
+        name: None if text == "none" else size(text)
+        for name, text in (("concurrent", concurrent), ("bandwidth", bandwidth), ("storage", storage))
+        if text is not None
+    }
+    if windows is not None:
+        said = [] if windows == ["none"] else [one.partition("-") for one in windows]
+        changes["windows"] = [{"opens": opens, "closes": closes} for opens, _, closes in said]
+    try:
+        return msgspec.convert({**msgspec.to_builtins(limits), **changes}, Limits)
+    except msgspec.ValidationError as error:
+        raise BadWord(f"this can not be a limit: {error}") from error
+
+
+def size(text: str) -> int:
+    """Of `500`, `64K`, `1.5G`; units are powers of 1024. Raises BadWord."""
+    number, unit = (text[:-1], text[-1].upper()) if text[-1:].isalpha() else (text, "")
+    try:
+        return int(float(number) * 1024 ** " KMGT".index(unit or " "))
+    except (ValueError, OverflowError):
+        raise BadWord(f"{text} is no number of bytes, such as 500, 64K or 1.5G") from None
 
 
 async def _key(options: argparse.Namespace, caller: Caller, environ: Mapping[str, str]) -> int:

@@ -27,7 +27,11 @@ WORDS: Mapping[str, str] = {
     "username": "ada",
     "webhook_url": "https://hooks.example.org/longshore",
 }
-PATTERNS: Mapping[str, str] = {"^[0-9a-f]{64}$": "a3" * 32, "^[A-Za-z0-9_-]{22}$": "q83vEjRWeJCrze8SNFZ4kA"}
+PATTERNS: Mapping[str, str] = {
+    "^[0-9a-f]{64}$": "a3" * 32,
+    "^[A-Za-z0-9_-]{22}$": "q83vEjRWeJCrze8SNFZ4kA",
+    "^([01][0-9]|2[0-3]):[0-5][0-9]$": "22:00",
+}
 
 
 def sample(message: Message, *, full: bool) -> dict[str, Any]:

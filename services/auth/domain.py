@@ -9,7 +9,20 @@ from uuid import UUID
 from msgspec import Struct
 
 from libs.message import Event, Refusal
-from proto.auth import BadToken, IssueKey, KeyIssued, LockedOut, SessionEnded, WeakPassword
+from proto.auth import (
+    BadToken,
+    BadWindow,
+    IssueKey,
+    KeyIssued,
+    Limits,
+    LimitsSet,
+    LockedOut,
+    NotAdmin,
+    SessionEnded,
+    SetLimits,
+    User,
+    WeakPassword,
+)
 
 ACCESS_LIFE = timedelta(minutes=15)
 SESSION_LIFE = timedelta(days=60)
@@ -71,3 +84,15 @@ def issue_key(command: IssueKey, key_id: UUID, owner: UUID, at: datetime) -> Key
     return KeyIssued(
         key_id=key_id, owner=owner, dialect=command.dialect, name=command.name, at=at, expires_at=command.expires_at
     )
+
+
+def set_limits(command: SetLimits, user: User, known: Limits, by: User | None, at: datetime) -> list[Event] | Refusal:
+    """`by` is who `command.by` names: an admin, or nobody. The same limits again are no event."""
+    if command.by is not None and (by is None or by.role != "admin"):
+        return NotAdmin(message="only an admin sets limits")
+    for window in command.limits.windows:
+        if window.opens == window.closes:
+            return BadWindow(message=f"a window can not open and close at {window.opens}")
+    if command.limits == known:
+        return []
+    return [LimitsSet(user_id=user.user_id, limits=command.limits, at=at)]

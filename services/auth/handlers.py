@@ -25,12 +25,14 @@ from proto.auth import (
     LoggedIn,
     LogIn,
     PasswordSet,
+    ReadLimits,
     ReadPublicKeys,
     ReadUser,
     RefreshSession,
     RevokeKey,
     Session,
     SessionEnded,
+    SetLimits,
     SetPassword,
     User,
     UserCreated,
@@ -108,6 +110,32 @@ async def set_password(command: SetPassword, call: Call, pool: asyncpg.Pool, sto
         for one in open_sessions:
             await views.end_session(tx.conn, one, at)
     return Answer(position=position)
+
+
+async def set_limits(command: SetLimits, call: Call, pool: asyncpg.Pool, store: EventStore) -> Answer:
+    at = datetime.now(UTC)
+    async with pool.acquire() as conn:
+        user = await views.user(conn, username=command.username)
+        by = None if command.by is None else await views.user(conn, user_id=command.by)
+        if user is None:
+            raise Refused(UserNotFound(message="no such user"))
+        decision = domain.set_limits(command, user, await views.limits(conn, user.user_id), by, at)
+    if isinstance(decision, Refusal):
+        raise Refused(decision)
+    if not decision:
+        return Answer(command.limits)
+    async with store.transaction() as tx:
+        position = await _append(tx, user.user_id, "user", decision, call.meta)
+        await views.set_limits(tx.conn, user.user_id, command.limits)
+    return Answer(command.limits, position)
+
+
+async def read_limits(query: ReadLimits, pool: asyncpg.Pool) -> Answer:
+    async with pool.acquire() as conn:
+        user = await views.user(conn, username=query.username)
+        if user is None:
+            raise Refused(UserNotFound(message="no such user"))
+        return Answer(await views.limits(conn, user.user_id))
 
 
 async def log_in(
@@ -253,6 +281,8 @@ async def read_user(query: ReadUser, pool: asyncpg.Pool) -> Answer:
 HANDLERS = (
     create_user,
     set_password,
+    set_limits,
+    read_limits,
     log_in,
     refresh_session,
     end_session,

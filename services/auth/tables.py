@@ -19,6 +19,7 @@ users = sa.Table(
     sa.Column("password_hash", sa.Text, nullable=False),
     sa.Column("created_at", _Instant, nullable=False),
     sa.Column("last_login", _Instant),
+    sa.Column("limits", BYTEA),
 )
 
 keys = sa.Table(

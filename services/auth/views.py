@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
+import msgspec
+
 from libs.database import Connection
-from proto.auth import KeyHolder, KeyInfo, User
+from proto.auth import KeyHolder, KeyInfo, Limits, User
 from services.auth.domain import Lockout, SessionState
 
 _USER = "user_id, number, username, role, email, created_at, last_login"
@@ -43,6 +45,15 @@ async def password_hash(conn: Connection, username: str) -> str | None:
 
 async def set_password(conn: Connection, user_id: UUID, hashed: str) -> None:
     await conn.execute("update auth.users set password_hash = $2 where user_id = $1", user_id, hashed)
+
+
+async def limits(conn: Connection, user_id: UUID) -> Limits:
+    found = await conn.fetchval("select limits from auth.users where user_id = $1", user_id)
+    return msgspec.json.decode(found, type=Limits) if found is not None else Limits()
+
+
+async def set_limits(conn: Connection, user_id: UUID, limits: Limits) -> None:
+    await conn.execute("update auth.users set limits = $2 where user_id = $1", user_id, msgspec.json.encode(limits))
 
 
 async def lockout(conn: Connection, username: str) -> Lockout | None:
