@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.site import SiteProcess
+from tests.site.hosts import Hosts
 from tests.support.system import System, User, running
 
 GALLERIES = {"mastodon": "don.test", "moebooru": "booru.test", "vichan": "chan.test"}
@@ -23,6 +24,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SiteProcess]:
         site = runner.run(_enter(context))
         yield site
         runner.run(_leave(context))
+
+
+@pytest.fixture(scope="session")
+def hosts() -> Iterator[Hosts]:
+    """Scripted file hosts; `hosts.host("rapidgator")` is a new one each time."""
+    with Hosts.start() as one:
+        yield one
 
 
 async def _enter(context):

@@ -44,14 +44,14 @@ async def accounts_on(caller, platform: str) -> int:
 
 
 async def test_an_account_is_counted_until_it_is_removed_and_adding_it_twice_is_one(system):
-    account = AddHostAccount(account_id=new_id(), platform="katfile", username="me", secret="a secret of ours")
+    account = AddHostAccount(account_id=new_id(), platform="rapidgator", username="me", secret="a secret of ours")
     async with system.operator() as (_, caller):
-        before = await accounts_on(caller, "katfile")
+        before = await accounts_on(caller, "rapidgator")
         await caller.command(account)
         await caller.command(account)
-        during = await accounts_on(caller, "katfile")
+        during = await accounts_on(caller, "rapidgator")
         await caller.command(RemoveHostAccount(account_id=account.account_id))
-        after = await accounts_on(caller, "katfile")
+        after = await accounts_on(caller, "rapidgator")
         with pytest.raises(Refused, match="no such account"):
             await caller.command(RemoveHostAccount(account_id=account.account_id))
 

@@ -6,7 +6,7 @@ reaches them through its egress proxy, opened with `LONGSHORE_EGRESS_ALLOW=<site
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -64,12 +64,15 @@ class MediaSite(Addresses, frozen=True):
 
     @classmethod
     @asynccontextmanager
-    async def start(cls, *, port: int = 0, log: Path | None = None) -> AsyncIterator[MediaSite]:
+    async def start(
+        cls, *, port: int = 0, log: Path | None = None, routes: Iterable[web.AbstractRouteDef] = ()
+    ) -> AsyncIterator[MediaSite]:
+        """`routes` are served beside the site's own, with its log, gates and knobs."""
         library()
         state = State(log=Log(log), gates=Gates(), counts=Counts())
         app = web.Application(middlewares=[_record])
         app[STATE] = state
-        app.add_routes([*files.ROUTES, *video.ROUTES, *live.ROUTES, *galleries.ROUTES, *GATE_ROUTES])
+        app.add_routes([*files.ROUTES, *video.ROUTES, *live.ROUTES, *galleries.ROUTES, *GATE_ROUTES, *routes])
         runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1, access_log=None)
         await runner.setup()
         try:

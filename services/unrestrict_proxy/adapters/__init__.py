@@ -1,31 +1,36 @@
-"""The platforms we know: whose links are whose, and which file a link means."""
+"""The platforms we know, each an adapter: whose links are whose, and which file a link means."""
 
 from __future__ import annotations
 
 import re
-from urllib.parse import urlsplit
+from typing import Any
 
 from msgspec import Struct
 
 from proto.unrestrict_proxy import LinkClass
+from services.unrestrict_proxy.adapters.contract import HostFile
+from services.unrestrict_proxy.adapters.links import domain_of, file_id, split
+from services.unrestrict_proxy.adapters.rapidgator import RapidGator
+from services.unrestrict_proxy.adapters.realdebrid import RealDebrid
 
 
 class Platform(Struct, frozen=True, kw_only=True):
-    """`file` finds the file's id in path and query; alias domains share ids, so they collapse to one reference."""
+    """A platform whose links are known and that nobody speaks to yet."""
 
     platform: str
     name: str
     domains: tuple[str, ...]
     file: str
 
+    def match(self, url: str) -> HostFile | None:
+        identity = file_id(url, self.domains, re.compile(self.file))
+        ref = None if identity is None else LinkClass(platform=self.platform, file_ref=identity)
+        return None if ref is None else HostFile(ref=ref, url=url)
 
-PLATFORMS: tuple[Platform, ...] = (
-    Platform(
-        platform="rapidgator",
-        name="RapidGator",
-        domains=("rapidgator.net", "rapidgator.asia", "rg.to"),
-        file=r"^/file/(?P<id>[0-9a-f]{32}|\d+)",
-    ),
+
+PLATFORMS: tuple[Any, ...] = (
+    RapidGator(),
+    RealDebrid(),
     Platform(
         platform="keep2share",
         name="Keep2Share",
@@ -56,44 +61,24 @@ PLATFORMS: tuple[Platform, ...] = (
         domains=("nitroflare.com", "nitro.download", "nitroflare.net"),
         file=r"^/(?:view|watch)/(?P<id>[0-9A-Z]+)",
     ),
-    Platform(
-        platform="ddownload",
-        name="DDownload",
-        domains=("ddownload.com", "ddl.to"),
-        file=r"^/(?P<id>[0-9a-z]{12})(?:/|$)",
-    ),
-    Platform(
-        platform="katfile",
-        name="Katfile",
-        domains=("katfile.com", "katfile.online", "katfile.cloud", "katfile.vip"),
-        file=r"^/(?P<id>[0-9a-z]{12})(?:/|$)",
-    ),
-    Platform(
-        platform="turbobit",
-        name="Turbobit",
-        domains=("turbobit.net", "trbt.cc"),
-        file=r"^/(?P<id>[0-9a-z]{12})(?:\.html|/|$)",
-    ),
 )
 
-_BY_DOMAIN = {domain: platform for platform in PLATFORMS for domain in platform.domains}
-_FILE = {platform.platform: re.compile(platform.file) for platform in PLATFORMS}
+_BY_DOMAIN = {domain: adapter for adapter in PLATFORMS for domain in adapter.domains}
 
 
-def find(platform: str) -> Platform | None:
+def find(platform: str) -> Any:
     return next((one for one in PLATFORMS if one.platform == platform), None)
 
 
+def match(url: str) -> HostFile | None:
+    """The file of a link, by its host and every parent domain; None when it is nobody's or names no file. A host that
+    an operator defined is not in question here: whose it is, is in its account."""
+    parts = split(url)
+    domain = None if parts is None else domain_of(parts, _BY_DOMAIN)
+    found: HostFile | None = None if domain is None else _BY_DOMAIN[domain].match(url)
+    return found
+
+
 def classify(url: str) -> LinkClass | None:
-    """The platform of a link by its host and every parent domain; None when it is nobody's or names no file."""
-    try:
-        parts = urlsplit(url)
-        labels = (parts.hostname or "").rstrip(".").split(".")
-    except ValueError:
-        return None
-    for index in range(len(labels) - 1):
-        platform = _BY_DOMAIN.get(".".join(labels[index:]))
-        if platform is not None:
-            match = _FILE[platform.platform].search(parts.path + (f"?{parts.query}" if parts.query else ""))
-            return LinkClass(platform=platform.platform, file_ref=match["id"]) if match else None
-    return None
+    found = match(url)
+    return None if found is None else found.ref

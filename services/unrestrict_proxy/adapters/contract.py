@@ -36,10 +36,12 @@ class HostError(Exception):
         retry_after: float | None = None,
         renew: bool = False,
         exhausted: bool = False,
+        narrow: bool = False,
         detail: str = "",
     ) -> None:
-        """`exhausted`: the account's traffic is used up until it is reset. `detail` is the platform's whole answer,
-        cut to 2,000 characters and without credentials: the pool logs it where the adapter does not know the code."""
+        """`exhausted`: the account's traffic is used up until it is reset. `narrow`, of a multihoster: what `scope`
+        names is out for links of this file's host alone. `detail` is the platform's whole answer, cut to 2,000
+        characters and without credentials: the pool logs it where the adapter does not know the code."""
         super().__init__(message)
         self.scope = scope
         self.status = status
@@ -48,6 +50,7 @@ class HostError(Exception):
         self.retry_after = retry_after
         self.renew = renew
         self.exhausted = exhausted
+        self.narrow = narrow
         self.detail = detail
 
 

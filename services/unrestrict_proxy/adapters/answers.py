@@ -1,0 +1,173 @@
+"""One call to a platform: a bounded answer, read as what its protocol promises, or a HostError; never with a secret."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Annotated, Any, TypeVar
+from urllib.parse import quote, quote_plus, urlsplit
+
+import aiohttp
+import msgspec
+from msgspec import Meta, Struct
+
+from services.unrestrict_proxy.adapters.contract import Credentials, HostError, Session
+from services.unrestrict_proxy.adapters.verdicts import BAD_ANSWER, DOWN, FLOOD, Verdict
+
+T = TypeVar("T")
+
+LONGEST_ANSWER = 1 << 20
+LONGEST_DETAIL = 2000
+LONGEST_PAUSE = 86400.0
+
+Bytes = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
+Moment = Annotated[int, Meta(ge=0, le=253_402_300_799)]
+"""Unix seconds until the end of the year 9999."""
+
+_LINK = re.compile(r"""(?i)(https?:\\?/\\?/[^\s"'<>/\\?#]*)[^\s"'<>]*""")
+_SECRET_KEY = re.compile(
+    r"""(?i)("[^"]*(?:token|pass|secret|api_?key|auth|cookie|session|challenge)[^"]*"\s*:\s*")[^"]*"""
+)
+_BAD_IN_LINK = re.compile(r"[\x00-\x20\x7f\\]")
+
+
+class Reply(Struct, frozen=True, kw_only=True):
+    """`retry_after` in seconds. `secrets` is what must not be shown of it."""
+
+    status: int
+    body: bytes
+    retry_after: float | None = None
+    cookies: Mapping[str, str] = {}
+    secrets: tuple[str, ...] = ()
+    whole: bool = True
+
+    def __repr__(self) -> str:
+        return f"Reply(status={self.status!r})"
+
+    def read(self, kind: type[T]) -> T:
+        """Numbers that come as strings are numbers. Raises HostError when the answer is not of this kind."""
+        if not self.whole:
+            raise self.broken()
+        try:
+            return msgspec.json.decode(self.body, type=kind, strict=False)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise self.broken() from None
+
+    def part(self, raw: msgspec.Raw, kind: type[T]) -> T:
+        """As `read`, for a part of the answer that was left as it came."""
+        try:
+            return msgspec.json.decode(raw, type=kind, strict=False)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise self.broken() from None
+
+    def broken(self) -> HostError:
+        """For an answer that is not what the protocol promises."""
+        code = f"http_{self.status}" if self.status != 200 else "bad_answer"
+        if self.status >= 500:
+            return self.refused(DOWN, code)
+        return self.refused(FLOOD if self.status == 429 else BAD_ANSWER, code)
+
+    def refused(self, verdict: Verdict, code: str | int, *, retry_after: float | None = None) -> HostError:
+        """`retry_after` of the answer's own words goes before the header's, and that before the table's."""
+        said = retry_after if retry_after is not None else self.retry_after
+        return verdict.error(shown(str(code), self.secrets)[:100], retry_after=said, detail=self.detail)
+
+    @property
+    def detail(self) -> str:
+        return shown(self.body[: 4 * LONGEST_DETAIL].decode(errors="replace"), self.secrets)[:LONGEST_DETAIL]
+
+    def link(self, url: str) -> str:
+        """A link that can be fetched. Raises HostError for anything else."""
+        try:
+            parts = urlsplit(url)
+            good = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        except ValueError:
+            good = False
+        if not good or _BAD_IN_LINK.search(url):
+            raise self.refused(BAD_ANSWER, "bad_link")
+        return url
+
+
+def shown(text: str, secrets: Collection[str]) -> str:
+    """Without the secrets in any spelling, without what follows the host in links, without values that are secret by
+    their names."""
+    spellings = {
+        spelling
+        for secret in secrets
+        if secret
+        for spelling in (secret, quote(secret, safe=""), quote_plus(secret), msgspec.json.encode(secret).decode()[1:-1])
+    }
+    for spelling in sorted(spellings, key=len, reverse=True):
+        text = text.replace(spelling, "***")
+    return _SECRET_KEY.sub(r"\1***", _LINK.sub(r"\1/***", text))
+
+
+def secrets_of(credentials: Credentials, session: Session | None = None) -> tuple[str, ...]:
+    held = () if session is None else (session.token, *session.cookies.values())
+    return tuple(one for one in (credentials.secret, *held) if one)
+
+
+async def ask(
+    http: aiohttp.ClientSession,
+    method: str,
+    url: str,
+    *,
+    secrets: Sequence[str],
+    params: Sequence[tuple[str, str]] = (),
+    form: Mapping[str, str] | None = None,
+    json: Any = None,
+    headers: Mapping[str, str] | None = None,
+    cookies: Mapping[str, str] | None = None,
+) -> Reply:
+    """Lets through that the platform was not reached, in words without the address, which may hold a secret."""
+    try:
+        async with http.request(
+            method,
+            url,
+            params=list(params) or None,
+            data=form,
+            json=json,
+            headers=headers,
+            cookies=cookies,
+            allow_redirects=False,
+        ) as answer:
+            body = bytearray()
+            async for piece in answer.content.iter_any():
+                body += piece
+                if len(body) > LONGEST_ANSWER:
+                    break
+            reply = Reply(
+                status=answer.status,
+                body=bytes(body[:LONGEST_ANSWER]),
+                retry_after=_pause(answer.headers.get("Retry-After")),
+                cookies={name: morsel.value for name, morsel in answer.cookies.items()},
+                secrets=tuple(secrets),
+                whole=len(body) <= LONGEST_ANSWER,
+            )
+    except aiohttp.ClientResponseError as error:
+        raise HostError("request", 106, "bad_http", f"The platform's answer is not HTTP ({error.status}).") from None
+    except aiohttp.ConnectionTimeoutError:
+        raise TimeoutError("connect to the platform: timed out") from None
+    if 300 <= reply.status < 400:
+        raise reply.broken()
+    return reply
+
+
+def _pause(header: str | None) -> float | None:
+    if header is None:
+        return None
+    if header.isascii() and header.isdigit():
+        return min(float(header[:9]), LONGEST_PAUSE)
+    try:
+        until = parsedate_to_datetime(header)
+    except (ValueError, OverflowError):
+        return None
+    seconds = (until.replace(tzinfo=until.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
+    return min(max(seconds, 0.0), LONGEST_PAUSE)
+
+
+def moment(seconds: int | None) -> datetime | None:
+    """0 is how several platforms write that there is none."""
+    return datetime.fromtimestamp(seconds, UTC) if seconds else None

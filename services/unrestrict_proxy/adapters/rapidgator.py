@@ -1,0 +1,209 @@
+"""RapidGator, interface version 2: a session's token in every query, an envelope of response, status and details."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import TypeVar
+
+import aiohttp
+from msgspec import Raw, Struct
+
+from proto.unrestrict_proxy import LinkClass
+from services.unrestrict_proxy.adapters.answers import Bytes, Moment, Reply, ask, moment, secrets_of
+from services.unrestrict_proxy.adapters.contract import (
+    AccountState,
+    Caps,
+    Credentials,
+    DirectLink,
+    FileInfo,
+    HostError,
+    HostFile,
+    Pending,
+    Session,
+)
+from services.unrestrict_proxy.adapters.links import file_id
+from services.unrestrict_proxy.adapters.verdicts import (
+    ADDRESS,
+    BANNED,
+    CAPTCHA,
+    DOWN,
+    EXHAUSTED,
+    FAILED,
+    FLOOD,
+    LATER,
+    LOCKED,
+    MAINTENANCE,
+    NOT_PREMIUM,
+    OFFLINE,
+    PASSWORD,
+    PRIVATE,
+    SESSION_OVER,
+    SLOTS,
+    UNKNOWN,
+    UNSUPPORTED,
+    WRONG_LOGIN,
+    Verdict,
+)
+
+T = TypeVar("T")
+
+API = "https://rapidgator.net/api/v2"
+_FILE = re.compile(r"^/file/(?P<id>[0-9a-f]{32}|\d+)(?![0-9a-z])", re.ASCII)
+_LOGIN_PAUSE = 600.0
+
+_WORDS: tuple[tuple[str, Verdict], ...] = (
+    ("session not exist", SESSION_OVER),
+    ("login or password is wrong", WRONG_LOGIN),
+    ("two-factor", CAPTCHA),
+    ("captcha", CAPTCHA),
+    ("frozen", LOCKED),
+    ("not premium", NOT_PREMIUM),
+    ("exceeded traffic", EXHAUSTED),
+    ("simultaneous", SLOTS),
+    ("ip address", ADDRESS),
+    ("please wait", FLOOD),
+    ("maintenance", MAINTENANCE),
+    ("wrong file link", UNSUPPORTED),
+    ("copyright", BANNED),
+    ("banned", BANNED),
+    ("subscribers only", PRIVATE),
+    ("wrong password", PASSWORD),
+    ("temporarily unavailable", LATER),
+    ("not found", OFFLINE),
+)
+"""Parts of `details`, in the order in which they are tried. The interface has no codes but HTTP's."""
+_STATUSES = {401: SESSION_OVER, 404: OFFLINE, 423: NOT_PREMIUM, 429: FLOOD}
+
+
+class _Envelope(Struct, frozen=True):
+    status: int
+    response: Raw = Raw(b"null")
+    details: str | None = None
+
+
+class _Token(Struct, frozen=True):
+    token: str
+
+
+class _Traffic(Struct, frozen=True):
+    total: Bytes | None = None
+    left: Bytes | None = None
+
+
+class _User(Struct, frozen=True):
+    is_premium: bool
+    premium_end_time: Moment | None = None
+    traffic: _Traffic = _Traffic()
+
+
+class _Info(Struct, frozen=True):
+    user: _User
+
+
+class _Checked(Struct, frozen=True):
+    url: str
+    status: str
+    filename: str | None = None
+    size: Bytes | None = None
+
+
+class _Download(Struct, frozen=True):
+    download_url: str
+
+
+class RapidGator:
+    platform = "rapidgator"
+    name = "RapidGator"
+    domains: tuple[str, ...] = ("rapidgator.net", "rapidgator.asia", "rg.to")
+    caps = Caps(max_chunks=16, slots=3, batch=25, link_seconds=4 * 3600)
+
+    def match(self, url: str) -> HostFile | None:
+        identity = file_id(url, self.domains, _FILE)
+        if identity is None:
+            return None
+        ref = LinkClass(platform=self.platform, file_ref=identity)
+        return HostFile(ref=ref, url=f"https://rapidgator.net/file/{identity}")
+
+    async def login(self, http: aiohttp.ClientSession, credentials: Credentials) -> Session:
+        params = [("login", credentials.username), ("password", credentials.secret)]
+        got = await self._call(http, credentials, None, "user/login", params, _Token)
+        return Session(token=got[1].token)
+
+    async def account(self, http: aiohttp.ClientSession, credentials: Credentials, session: Session) -> AccountState:
+        _, info = await self._call(http, credentials, session, "user/info", [], _Info)
+        user = info.user
+        return AccountState(
+            usable=user.is_premium,
+            premium_until=moment(user.premium_end_time),
+            traffic_left=user.traffic.left,
+            traffic_total=user.traffic.total,
+            reason="" if user.is_premium else NOT_PREMIUM.message,
+        )
+
+    async def hosts(self, http: aiohttp.ClientSession, credentials: Credentials, session: Session) -> tuple[str, ...]:
+        return self.domains
+
+    async def check(
+        self, http: aiohttp.ClientSession, credentials: Credentials, session: Session, files: Sequence[HostFile]
+    ) -> list[FileInfo]:
+        if not files:
+            return []
+        params = [("url", ",".join(one.url for one in files))]
+        _, rows = await self._call(http, credentials, session, "file/check_link", params, list[_Checked])
+        found = {match.ref.file_ref: row for row in rows if (match := self.match(row.url))}
+        return [_info(found.get(one.ref.file_ref)) for one in files]
+
+    async def resolve(
+        self,
+        http: aiohttp.ClientSession,
+        credentials: Credentials,
+        session: Session,
+        file: HostFile,
+        password: str | None,
+    ) -> DirectLink | Pending:
+        params = [("file_id", file.ref.file_ref)]
+        reply, got = await self._call(http, credentials, session, "file/download", params, _Download)
+        return DirectLink(url=reply.link(got.download_url))
+
+    async def poll(
+        self, http: aiohttp.ClientSession, credentials: Credentials, session: Session, pending: Pending
+    ) -> DirectLink | Pending:
+        raise FAILED.error("nothing_pending")
+
+    async def _call(
+        self,
+        http: aiohttp.ClientSession,
+        credentials: Credentials,
+        session: Session | None,
+        path: str,
+        params: list[tuple[str, str]],
+        kind: type[T],
+    ) -> tuple[Reply, T]:
+        if session is not None:
+            params = [*params, ("token", session.token)]
+        url = f"{(credentials.base_url or API).rstrip('/')}/{path}"
+        reply = await ask(http, "GET", url, secrets=secrets_of(credentials, session), params=params)
+        envelope = reply.read(_Envelope)
+        if envelope.status != 200 or reply.status >= 400:
+            raise _refused(reply, envelope)
+        return reply, reply.part(envelope.response, kind)
+
+
+def _info(row: _Checked | None) -> FileInfo:
+    if row is None:
+        return FileInfo(online="unknown")
+    if row.status != "ACCESS":
+        return FileInfo(online="offline" if row.status == "NO ACCESS" else "unknown")
+    return FileInfo(online="online", name=row.filename, size=row.size)
+
+
+def _refused(reply: Reply, envelope: _Envelope) -> HostError:
+    status = envelope.status if envelope.status != 200 else reply.status
+    said = (envelope.details or "").lower()
+    for words, verdict in _WORDS:
+        if words in said:
+            return reply.refused(
+                verdict, words.replace(" ", "_"), retry_after=_LOGIN_PAUSE if verdict is FLOOD else None
+            )
+    return reply.refused(_STATUSES.get(status, DOWN if status >= 500 else UNKNOWN), status)

@@ -1,0 +1,204 @@
+"""Real-Debrid, interface 1.0: the account's private token as a bearer, refusals as HTTP errors with a number."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import aiohttp
+from msgspec import Meta, Struct
+
+from services.unrestrict_proxy.adapters.answers import Bytes, Reply, ask, secrets_of
+from services.unrestrict_proxy.adapters.contract import (
+    AccountState,
+    Caps,
+    Credentials,
+    DirectLink,
+    FileInfo,
+    HostError,
+    HostFile,
+    Pending,
+    Session,
+)
+from services.unrestrict_proxy.adapters.verdicts import (
+    ACCOUNT_FLOOD,
+    ADDRESS,
+    BANNED,
+    CAPTCHA,
+    EXHAUSTED,
+    FAILED,
+    HOST_DOWN,
+    HOST_LIMIT,
+    LOCKED,
+    MAINTENANCE,
+    NOT_PREMIUM,
+    OFFLINE,
+    PASSWORD,
+    SLOTS,
+    UNKNOWN,
+    UNSUPPORTED,
+    WRONG_LOGIN,
+    Verdict,
+)
+
+API = "https://api.real-debrid.com/rest/1.0"
+_PERMISSION_DENIED = 9
+
+_CODES: dict[int, Verdict] = {
+    -1: FAILED,
+    1: FAILED,
+    2: FAILED,
+    3: FAILED,
+    4: FAILED,
+    5: ACCOUNT_FLOOD,
+    6: HOST_DOWN,
+    7: OFFLINE,
+    8: WRONG_LOGIN,
+    _PERMISSION_DENIED: LOCKED,
+    10: CAPTCHA,
+    11: CAPTCHA,
+    12: WRONG_LOGIN,
+    13: WRONG_LOGIN,
+    14: LOCKED,
+    15: LOCKED,
+    16: UNSUPPORTED,
+    17: HOST_DOWN,
+    18: HOST_LIMIT,
+    19: HOST_DOWN,
+    20: NOT_PREMIUM,
+    21: SLOTS,
+    22: ADDRESS,
+    23: EXHAUSTED,
+    24: OFFLINE,
+    25: MAINTENANCE,
+    34: ACCOUNT_FLOOD,
+    35: BANNED,
+    36: HOST_LIMIT,
+}
+_STATUSES = {401: WRONG_LOGIN, 429: ACCOUNT_FLOOD, 503: MAINTENANCE}
+"""For refusals without a number."""
+
+
+class _Error(Struct, frozen=True):
+    error: str
+    error_code: int | None = None
+
+
+class _User(Struct, frozen=True):
+    type: str
+    premium: Annotated[int, Meta(ge=0, le=10_000_000_000)]
+    """Seconds left."""
+
+
+class _Limit(Struct, frozen=True):
+    """`left` counts bytes, or links when `type` says so."""
+
+    left: Annotated[int, Meta(le=(1 << 63) - 1)]
+    type: str = ""
+
+
+class _Checked(Struct, frozen=True):
+    filename: str
+    filesize: Bytes | None = None
+
+
+class _Link(Struct, frozen=True):
+    download: str
+    filename: str | None = None
+    filesize: Bytes | None = None
+    chunks: int | None = None
+
+
+class RealDebrid:
+    platform = "realdebrid"
+    name = "Real-Debrid"
+    domains: tuple[str, ...] = ()
+    caps = Caps(max_chunks=8, slots=6, link_seconds=6 * 3600, multihost=True)
+
+    def match(self, url: str) -> HostFile | None:
+        return None  # it has no files of its own
+
+    async def login(self, http: aiohttp.ClientSession, credentials: Credentials) -> Session:
+        return Session()  # the token goes with every call
+
+    async def account(self, http: aiohttp.ClientSession, credentials: Credentials, session: Session) -> AccountState:
+        user = (await _call(http, credentials, "GET", "user")).read(_User)
+        limits = (await _call(http, credentials, "GET", "traffic")).read(dict[str, _Limit])
+        premium = user.type == "premium" and user.premium > 0
+        return AccountState(
+            usable=premium,
+            premium_until=datetime.now(UTC) + timedelta(seconds=user.premium) if premium else None,
+            per_host={host: max(0, one.left) for host, one in limits.items() if one.type in {"gigabytes", "bytes"}},
+            reason="" if premium else NOT_PREMIUM.message,
+        )
+
+    async def hosts(self, http: aiohttp.ClientSession, credentials: Credentials, session: Session) -> tuple[str, ...]:
+        return tuple((await _call(http, credentials, "GET", "hosts/domains")).read(list[str]))
+
+    async def check(
+        self, http: aiohttp.ClientSession, credentials: Credentials, session: Session, files: Sequence[HostFile]
+    ) -> list[FileInfo]:
+        return [await self._checked(http, credentials, file) for file in files]
+
+    async def _checked(self, http: aiohttp.ClientSession, credentials: Credentials, file: HostFile) -> FileInfo:
+        try:
+            got = (await _call(http, credentials, "POST", "unrestrict/check", {"link": file.url})).read(_Checked)
+        except HostError as error:
+            if error.status in {102, 104}:
+                return FileInfo(online="offline")
+            if error.scope == "file" or error.narrow:
+                return FileInfo(online="unknown")
+            raise
+        return FileInfo(online="online", name=got.filename or None, size=got.filesize or None)
+
+    async def resolve(
+        self,
+        http: aiohttp.ClientSession,
+        credentials: Credentials,
+        session: Session,
+        file: HostFile,
+        password: str | None,
+    ) -> DirectLink | Pending:
+        form = {"link": file.url} | ({"password": password} if password else {})
+        try:
+            reply = await _call(http, credentials, "POST", "unrestrict/link", form)
+        except HostError as error:
+            if error.code != str(_PERMISSION_DENIED) or not (await self.account(http, credentials, session)).usable:
+                raise
+            raise PASSWORD.error(error.code, detail=error.detail) from None
+        got = reply.read(_Link)
+        return DirectLink(
+            url=reply.link(got.download),
+            name=got.filename or None,
+            size=got.filesize or None,
+            max_chunks=min(got.chunks, 16) if got.chunks and got.chunks > 0 else None,
+        )
+
+    async def poll(
+        self, http: aiohttp.ClientSession, credentials: Credentials, session: Session, pending: Pending
+    ) -> DirectLink | Pending:
+        raise FAILED.error("nothing_pending")
+
+
+async def _call(
+    http: aiohttp.ClientSession,
+    credentials: Credentials,
+    method: str,
+    path: str,
+    form: dict[str, str] | None = None,
+) -> Reply:
+    reply = await ask(
+        http,
+        method,
+        f"{(credentials.base_url or API).rstrip('/')}/{path}",
+        secrets=secrets_of(credentials),
+        form=form,
+        headers={"Authorization": f"Bearer {credentials.secret}"},
+    )
+    if reply.status < 400:
+        return reply
+    error = reply.read(_Error)
+    if error.error_code is None:
+        raise reply.refused(_STATUSES.get(reply.status, UNKNOWN), error.error)
+    raise reply.refused(_CODES.get(error.error_code, UNKNOWN), error.error_code)

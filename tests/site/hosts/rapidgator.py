@@ -1,0 +1,99 @@
+"""RapidGator's interface, version 2: the token in every query, an envelope of response, status and details."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import uuid4
+
+from aiohttp import web
+
+from .host import Account, Ask, Fault, Host, Speech
+
+WORDS: dict[Fault, tuple[int, str]] = {
+    "session_expired": (401, "Error: Session not exist"),
+    "wrong_login": (401, "Error: Login or password is wrong"),
+    "captcha": (423, "Error: Captcha is required. Please sign in on the site"),
+    "frozen": (401, "Error: User is FROZEN"),
+    "not_premium": (401, "Error: User is not PREMIUM"),
+    "exhausted": (406, "Error: Exceeded traffic"),
+    "slots": (423, "Error: You have reached the limit of simultaneous downloads"),
+    "address_refused": (403, "Error: Access from your IP address is denied"),
+    "flood": (401, "Error: Please wait"),
+    "maintenance": (503, "Error: The service is under maintenance"),
+    "host_down": (503, "Error: The service is under maintenance"),
+    "unsupported": (400, "Error: Wrong file link"),
+    "offline": (404, "Error: File not found"),
+    "banned": (451, "Error: File was banned due to a copyright claim"),
+    "private": (403, "Error: This file can be downloaded by its subscribers only"),
+    "password": (403, "Error: Wrong password"),
+    "later": (503, "Error: File is temporarily unavailable"),
+    "unknown": (418, "Error: Alligators are on holiday"),
+}
+
+
+def refuse(fault: Fault) -> web.Response:
+    status, details = WORDS[fault]
+    return web.json_response({"response": None, "status": status, "details": details}, status=status)
+
+
+def _well(response: Any) -> web.Response:
+    return web.json_response({"response": response, "status": 200, "details": None})
+
+
+def _user(account: Account) -> dict[str, Any]:
+    return {
+        "email": account.username,
+        "is_premium": account.premium,
+        "premium_end_time": account.premium_until if account.premium else None,
+        "state": 1,
+        "state_label": "Active",
+        "traffic": {"total": account.traffic_total, "left": account.traffic_left},
+        "storage": {"total": "1099511627776", "left": 1099511627776},
+    }
+
+
+def login(host: Host, ask: Ask) -> web.Response:
+    token = host.login(ask.field("login"), ask.field("password"))
+    return _well({"token": token, "user": _user(host.sessions[token])})
+
+
+def info(host: Host, ask: Ask) -> web.Response:
+    return _well({"user": _user(host.member(ask.field("token")))})
+
+
+def check_link(host: Host, ask: Ask) -> web.Response:
+    host.member(ask.field("token"))
+    urls = ask.field("url").split(",")
+    if len(urls) > 25:
+        return refuse("unsupported")
+    rows = []
+    for url in urls:
+        file = host.find(url)
+        if file is None or file.state != "online":
+            rows.append({"url": url, "filename": None, "size": None, "status": "NO ACCESS"})
+        else:
+            rows.append({"url": url, "filename": file.name, "size": file.size, "status": "ACCESS"})
+    return _well(rows)
+
+
+def download(host: Host, ask: Ask) -> web.Response:
+    account = host.member(ask.field("token"))
+    file = host.openable(ask.field("file_id"), account, None)
+    return _well({"download_url": host.link_to(file, account), "delay": 0})
+
+
+def identify(name: str) -> tuple[str, str]:
+    identity = uuid4().hex
+    return identity, f"https://rapidgator.net/file/{identity}/{name}.html"
+
+
+SPEECH = Speech(
+    calls={
+        "user/login": ("login", login),
+        "user/info": ("account", info),
+        "file/check_link": ("check", check_link),
+        "file/download": ("resolve", download),
+    },
+    refuse=refuse,
+    identify=identify,
+)

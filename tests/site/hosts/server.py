@@ -1,0 +1,153 @@
+"""All scripted hosts of a test process on one local port, in a thread and loop of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import threading
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import contextmanager
+from typing import get_args
+
+import msgspec
+from aiohttp import web
+
+from tests.site.files import generated
+from tests.site.knobs import read_knobs
+from tests.site.sending import HIT, error_page, send
+from tests.site.server import MediaSite
+
+from . import rapidgator, realdebrid
+from .host import Answer, Ask, Broken, Direct, Host, Refusal, Speech
+
+SPEECHES: Mapping[str, Speech] = {
+    "rapidgator": rapidgator.SPEECH,
+    "realdebrid": realdebrid.SPEECH,
+}
+START_DEADLINE = 30.0
+
+
+class Hosts:
+    """Every host is a platform of its own, with its own accounts and files, so that tests never meet in one."""
+
+    def __init__(self, site: MediaSite, made: dict[str, Host]) -> None:
+        self.site = site
+        """Serves the bytes; `site.log` has every request, also of the calls."""
+        self._loop = asyncio.get_running_loop()
+        self._made = made
+        self._numbers = itertools.count(1)
+
+    def host(self, platform: str) -> Host:
+        place = f"/hosts/{next(self._numbers)}"
+        one = Host(platform, SPEECHES[platform], f"http://127.0.0.1:{self.site.port}", place, self._loop)
+        self._made[place] = one
+        return one
+
+    @classmethod
+    @contextmanager
+    def start(cls) -> Iterator[Hosts]:
+        ready: Future[tuple[Hosts, asyncio.Event]] = Future()
+        thread = threading.Thread(target=asyncio.run, args=(_serve(cls, ready),), name="hosts", daemon=True)
+        thread.start()
+        hosts, stop = ready.result(START_DEADLINE)
+        try:
+            yield hosts
+        finally:
+            hosts._loop.call_soon_threadsafe(stop.set)
+            thread.join(START_DEADLINE)
+
+
+async def _serve(kind: type[Hosts], ready: Future[tuple[Hosts, asyncio.Event]]) -> None:
+    made: dict[str, Host] = {}
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        number, _, path = request.match_info["rest"].partition("/")
+        host = made.get(f"/hosts/{number}")
+        if host is None:
+            return error_page(404)
+        if path.startswith("direct/"):
+            return await _bytes(host, request, path.split("/")[1])
+        return await _call(host, request, path)
+
+    stop = asyncio.Event()
+    try:
+        async with MediaSite.start(routes=[web.route("*", "/hosts/{rest:.*}", answer)]) as site:
+            ready.set_result((kind(site, made), stop))
+            await stop.wait()
+    except OSError as error:
+        ready.set_exception(error)
+
+
+async def _call(host: Host, request: web.Request, path: str) -> web.StreamResponse:
+    kind, handler = host.speech.calls.get(path, ("", None))
+    ask = await _read(request, path)
+    await host.arrived(kind, ask)
+    what = host.scripted(kind)
+    if isinstance(what, Answer):
+        return web.Response(status=what.status, body=what.body, headers={"Content-Type": what.type, **what.headers})
+    if what in get_args(Broken):
+        return _broken(request, what)
+    if what is not None:
+        return host.speech.refuse(what)
+    if handler is None:
+        return error_page(404)
+    try:
+        return handler(host, ask)
+    except Refusal as refusal:
+        return host.speech.refuse(refusal.fault)
+
+
+async def _read(request: web.Request, path: str) -> Ask:
+    fields: dict[str, list[str]] = {}
+    form = {} if request.content_type == "application/json" else await request.post()
+    json = msgspec.json.decode(await request.read()) if request.content_type == "application/json" else None
+    for source in (request.query, form):
+        for name, value in source.items():
+            fields.setdefault(name, []).append(value if isinstance(value, str) else value.file.read().decode())
+    return Ask(
+        method=request.method,
+        path=path,
+        fields=fields,
+        json=json,
+        headers=request.headers,
+        cookies=dict(request.cookies),
+    )
+
+
+BODIES = {
+    "truncated": b'{"status": 200, "respo',
+    "list": b'[1, "two", [3]]',
+    "missing": b"{}",
+    "huge": b'{"padding": "' + b"x" * (2 << 20) + b'"}',
+}
+
+
+def _broken(request: web.Request, what: str) -> web.Response:
+    if what in BODIES:
+        return web.Response(body=BODIES[what], content_type="application/json")
+    match what:
+        case "html":
+            return web.Response(text="<!doctype html><title>Just a moment...</title>", content_type="text/html")
+        case "http_500":
+            return error_page(500)
+        case "redirect":
+            return web.Response(status=302, headers={"Location": "https://elsewhere.test/login"})
+    if request.transport:
+        request.transport.abort()
+    return web.Response()
+
+
+async def _bytes(host: Host, request: web.Request, token: str) -> web.StreamResponse:
+    found: Direct | None = host.direct.get(token)
+    if found is None or not found.good:
+        return error_page(404)
+    file, account = found.file, found.account
+    knobs = read_knobs({name: str(value) for name, value in (file.knobs | account.knobs).items()})
+    account.connections += 1
+    account.peak = max(account.peak, account.connections)
+    try:
+        return await send(request, knobs, lambda version: generated(file.size, file.name, version))
+    finally:
+        account.connections -= 1
+        account.served += request[HIT].sent
