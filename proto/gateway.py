@@ -9,7 +9,7 @@ from uuid import UUID
 from msgspec import Meta, Struct
 
 from libs.message import Query, Refusal
-from proto.job import State
+from proto.job import State, Waiting
 
 Instant = Annotated[datetime, Meta(tz=True)]
 
@@ -44,6 +44,8 @@ class JobRow(Struct, frozen=True, kw_only=True):
     files: tuple[str, ...]
     submitted_at: Instant
     finished_at: Instant | None
+    waiting_for: Waiting | None = None
+    waiting_until: Instant | None = None
 
 
 class NoSuchJob(Refusal, tag="gateway.no_such_job", kw_only=True, frozen=True):

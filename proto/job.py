@@ -10,6 +10,7 @@ from uuid import UUID
 from msgspec import Meta, Struct
 
 from libs.message import Command, Event, Query, Refusal
+from proto.auth import Limits
 
 Instant = Annotated[datetime, Meta(tz=True)]
 Link = Annotated[str, Meta(min_length=1, max_length=8192)]
@@ -38,6 +39,8 @@ RUNNING: frozenset[str] = frozenset({"resolving", "downloading", "processing", "
 
 FailureKind = Literal["transient", "rate_limited", "host_down", "content", "permanent", "auth_required"]
 """transient, rate_limited and host_down are retried by the job itself; the others end it."""
+Waiting = Literal["asked", "window", "retry"]
+"""Why a queued job is not admitted before a time: it was asked to, its owner may not download now, or it failed."""
 Wanted = Literal["run", "pause", "cancel", "stale"]
 EngineName = Literal["http", "ytdlp", "gallerydl"]
 Container = Literal["mp4", "mkv", "webm", "mov", "m4a", "mp3", "ogg", "opus"]
@@ -335,6 +338,16 @@ class ReadHistory(Query, tag="job.history", kw_only=True, frozen=True):
     job_id: UUID
 
 
+class ReadUsage(Query, tag="job.usage", kw_only=True, frozen=True):
+    """What an owner may take and takes, as this service counts it; the reply is `Usage`."""
+
+    owner: UUID
+
+
+class Usage(Struct, frozen=True, kw_only=True):
+    limits: Limits
+
+
 class HistoryEntry(Struct, frozen=True, kw_only=True):
     version: int
     type: str
@@ -362,12 +375,13 @@ class JobSubmitted(Event, tag="job.submitted", kw_only=True, frozen=True):
 
 
 class JobDeferred(Event, tag="job.deferred", kw_only=True, frozen=True):
-    """Submitted for later: not admitted before `until`."""
+    """Not admitted before `until`: it was submitted for later, or its owner's hours are over."""
 
     job_id: UUID
     owner: UUID
     until: Instant
     at: Instant
+    reason: Literal["asked", "window"] = "asked"
 
 
 class JobWebhookRequested(Event, tag="job.webhook_requested", kw_only=True, frozen=True):

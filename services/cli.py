@@ -7,6 +7,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -100,6 +101,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("urls", nargs="+", metavar="URL")
     one.add_argument("--wait", action="store_true", help="wait until all are finished, without progress bars")
     one.add_argument("--json", action="store_true", help="print one JSON object per job")
+    one.add_argument("--not-before", type=_instant, metavar="TIME", help="begin at this ISO 8601 time at the earliest")
     _data(one)
     _data(commands.add_parser("jobs", help="list jobs, newest first"))
     for name, text in (("job", "show a job"), ("history", "show everything that happened to a job")):
@@ -115,6 +117,14 @@ def parser() -> argparse.ArgumentParser:
 
 def _data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, metavar="DIR", help="data folder (LONGSHORE_DATA_DIR)")
+
+
+def _instant(text: str) -> datetime:
+    """Without a zone it is the time of this machine."""
+    try:
+        return datetime.fromisoformat(text).astimezone()
+    except ValueError as error:
+        raise argparse.ArgumentTypeError("must be a time such as 2027-01-31T22:00:00Z") from error
 
 
 def _count(text: str) -> int:

@@ -188,7 +188,7 @@ def _admin(environ: Mapping[str, str]) -> str:
 
 async def _get(options: argparse.Namespace, bus: buses.Bus, caller: Caller, environ: Mapping[str, str]) -> int:
     user = await caller.query(ReadUser(username=_admin(environ)), result=User)
-    requests = tuple(Request(job_id=new_id(), url=url) for url in options.urls)
+    requests = tuple(Request(job_id=new_id(), url=url, not_before=options.not_before) for url in options.urls)
     watch = _Watch(tuple(request.job_id for request in requests))
     # Listening begins before the jobs exist, so the quickest of them can not finish unseen.
     await bus.listen(f"progress.{user.user_id}.*", watch.progress)

@@ -191,6 +191,7 @@ USERS: tuple[UserSpec, ...] = (
             "progress.*.*",
             "ctl.job.*",
             "$JS.API.CONSUMER.INFO.WORK.*",
+            *_reads("EV_AUTH"),
         ),
     ),
     _service("scheduler", publish=("wake.job", "cmd.job.submit", *_reads("EV_SCHEDULER", "EV_JOB"))),

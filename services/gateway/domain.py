@@ -18,6 +18,7 @@ from proto.job import (
     JobAttemptFailed,
     JobCancelled,
     JobCompleted,
+    JobDeferred,
     JobFailed,
     JobFilesDeleted,
     JobInterrupted,
@@ -35,6 +36,7 @@ from proto.job import (
     Options,
     State,
     StoredItem,
+    Waiting,
 )
 
 
@@ -65,6 +67,9 @@ class JobView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     failure: Failure | None = None
     """Of the last attempt that failed, also when a later one healed it."""
     retry_at: datetime | None = None
+    """Not admitted before this."""
+    waiting: Waiting | None = None
+    """What `retry_at` is for."""
     started_at: datetime | None = None
     downloading_at: datetime | None = None
     processing_at: datetime | None = None
@@ -72,6 +77,13 @@ class JobView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     finished_at: datetime | None = None
     files_deleted: int = 0
     """Of the items that were done: their files were given up."""
+
+    @property
+    def waits(self) -> tuple[Waiting, datetime] | None:
+        """Why it is queued, and until when at the least."""
+        if self.state != "queued" or self.waiting is None or self.retry_at is None:
+            return None
+        return self.waiting, self.retry_at
 
     @property
     def size(self) -> int:
@@ -117,6 +129,7 @@ class DayView(Struct, frozen=True, kw_only=True):
 WANTED = frozenset(
     {
         "job.submitted",
+        "job.deferred",
         "job.admitted",
         "job.started",
         "job.stage_entered",
@@ -154,7 +167,6 @@ def opened(event: JobSubmitted) -> JobView:
         submitted_at=event.at,
         batch_id=event.batch_id,
         retry_of=event.retry_of,
-        retry_at=event.not_before,
     )
 
 
@@ -162,7 +174,9 @@ def evolve(view: JobView, event: Event) -> JobView:
     """Total: an event that a view does not show leaves it as it is."""
     match event:
         case JobAdmitted():
-            return replace(view, state="admitted", attempt=event.attempt, retry_at=None)
+            return replace(view, state="admitted", attempt=event.attempt, retry_at=None, waiting=None)
+        case JobDeferred():
+            return replace(view, retry_at=event.until, waiting=event.reason)
         case JobStarted():
             return replace(view, state="resolving", started_at=view.started_at or event.at)
         case JobStageEntered():
@@ -184,6 +198,7 @@ def evolve(view: JobView, event: Event) -> JobView:
                 state="queued",
                 failure=event.failure,
                 retry_at=event.retry_at,
+                waiting="retry",
                 items_failed=0,
                 retries=view.retries + 1,
             )
@@ -194,7 +209,7 @@ def evolve(view: JobView, event: Event) -> JobView:
         case JobPaused():
             return replace(view, state="paused")
         case JobRetried():
-            return replace(view, state="queued", finished_at=None, retry_at=None, items_failed=0)
+            return replace(view, state="queued", finished_at=None, retry_at=None, waiting=None, items_failed=0)
         case JobPrioritised():
             return replace(view, priority=event.priority)
         case JobRenamed():

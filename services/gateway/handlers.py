@@ -42,6 +42,8 @@ def _row(view: JobView) -> JobRow:
         files=tuple(item.name for item in view.items),
         submitted_at=view.submitted_at,
         finished_at=view.finished_at,
+        waiting_for=view.waits[0] if view.waits else None,
+        waiting_until=view.waits[1] if view.waits else None,
     )
 
 

@@ -7,7 +7,8 @@ lost without loss of work because the sweep reads from Postgres what has no work
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+import contextlib
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import asyncpg
@@ -19,7 +20,7 @@ from libs.bus import Bus, BusError
 from libs.eventstore import EventStore, WrongVersion
 from libs.message import Meta, Refused
 from proto.job import Ticket
-from services.job import domain, views
+from services.job import domain, views, windows
 from services.job.commit import FLOOD_SECONDS, Ledger
 from services.job.leases import Leases
 
@@ -33,6 +34,8 @@ REMEMBERED = timedelta(hours=24)
 """How long a repeated submission is answered as the first time."""
 INTAKE_SECONDS = 1.0
 """How long taking jobs goes before starting them."""
+AT_ONCE = 500
+"""Jobs that are told of their owner's hours in one round, for they share commits."""
 LOCK = 0x4A4F_4244  # any constant; advisory locks share one space per database
 
 _encode = msgspec.json.Encoder().encode
@@ -87,14 +90,36 @@ class Dispatcher:
                 continue
 
     async def _admit(self, conn: asyncpg.pool.PoolConnectionProxy[asyncpg.Record]) -> int:
+        shut = await self._shut(conn)
         window = 2 * self._leases.slots()
         if window == 0:
             return 0
-        chosen = await views.candidates(conn, self._ledger.clock(), window, self._host_limit)
+        chosen = await views.candidates(conn, self._ledger.clock(), window, self._host_limit, shut)
         if not chosen:
             return 0
         done = await asyncio.gather(*(self._admit_one(job_id) for job_id in chosen))
         return sum(done)
+
+    async def _shut(self, conn: asyncpg.pool.PoolConnectionProxy[asyncpg.Record]) -> dict[UUID, datetime]:
+        """Owners whose hours are over, and when the next begin. Their jobs that would be admitted are told so."""
+        now = self._ledger.clock()
+        hours = await views.windows(conn)
+        shut = {owner: opens for owner, given in hours.items() if (opens := windows.opens_at(given, now)) is not None}
+        if shut:
+            waiting = await views.shut_out(conn, shut, now, AT_ONCE)
+            await asyncio.gather(*(self._put_off(job_id, shut[owner]) for job_id, owner in waiting))
+        return shut
+
+    async def _put_off(self, job_id: UUID, until: datetime | None) -> None:
+        """Until then; None is at once, for one that waits in vain."""
+        meta = await _meta(self._ledger, job_id)
+
+        def decide(job: domain.Job) -> domain.Decision:
+            at = self._ledger.clock()
+            return windows.let_in(job, at) if until is None else windows.shut_out(job, until, at)
+
+        with contextlib.suppress(Refused, WrongVersion):  # it changed since the query: the next round looks again
+            await self._ledger.change(job_id, decide, meta)
 
     async def _admit_one(self, job_id: UUID) -> bool:
         origin = await self._ledger.origin(job_id)
@@ -120,6 +145,8 @@ class Dispatcher:
         for one in await views.unclaimed(conn, now, UNCLAIMED_GRACE):
             with telemetry.span("job.ticket_again", link=(await self._ledger.origin(one.job_id)).traceparent):
                 await self._send(one.job_id, one.attempt, one.priority, again=f":{now.timestamp():.0f}")
+        vain = await views.shut_in_vain(conn, await self._shut(conn), now, AT_ONCE)
+        await asyncio.gather(*(self._put_off(job_id, None) for job_id in vain))
         if self._leases.settled:
             for job_id, worker_id in await views.held_by_others(conn, self._leases.alive(), now, CLAIM_GRACE):
                 await lose(self._ledger, job_id, worker_id)
@@ -127,8 +154,13 @@ class Dispatcher:
 
 async def lose(ledger: Ledger, job_id: UUID, worker_id: UUID) -> None:
     try:
-        origin = await ledger.origin(job_id)
-        meta = Meta(correlation=origin.correlation, actor="service:job", traceparent=origin.traceparent)
+        meta = await _meta(ledger, job_id)
         await ledger.change(job_id, lambda job: domain.lose_worker(job, worker_id, ledger.clock()), meta)
     except Refused as refused:
         await log.ainfo("lease.kept", job_id=str(job_id), reason=refused.refusal.message)
+
+
+async def _meta(ledger: Ledger, job_id: UUID) -> Meta:
+    """Of what we do about a job by ourselves: it belongs to the request that submitted it."""
+    origin = await ledger.origin(job_id)
+    return Meta(correlation=origin.correlation, actor="service:job", traceparent=origin.traceparent)

@@ -54,6 +54,7 @@ from proto.job import (
     State,
     StoredItem,
     SubmitJobs,
+    Waiting,
     Wanted,
     WrongState,
 )
@@ -82,6 +83,8 @@ class Job(Struct, frozen=True, kw_only=True):
     failures: int = 0
     worker_id: UUID | None = None
     not_before: datetime | None = None
+    waiting: Waiting | None = None
+    """What `not_before` is for."""
     items: tuple[StoredItem, ...] = ()
     skipped: frozenset[str] = frozenset()
     failed_items: frozenset[str] = frozenset()
@@ -362,7 +365,9 @@ def evolve(job: Job | None, event: Event) -> Job:
         raise ValueError(f"a job's stream begins with job.submitted, not {type(event).__name__}")
     match event:
         case JobAdmitted():
-            return replace(job, state="admitted", attempt=event.attempt, not_before=None)
+            return replace(job, state="admitted", attempt=event.attempt, not_before=None, waiting=None)
+        case JobDeferred():
+            return replace(job, not_before=event.until, waiting=event.reason)
         case JobStarted():
             return replace(job, state="resolving", worker_id=event.worker_id)
         case JobStageEntered():
@@ -381,6 +386,7 @@ def evolve(job: Job | None, event: Event) -> Job:
                 state="queued",
                 failures=job.failures + 1,
                 not_before=event.retry_at,
+                waiting="retry",
                 worker_id=None,
                 failed_items=frozenset(),
             )
@@ -391,7 +397,7 @@ def evolve(job: Job | None, event: Event) -> Job:
         case JobPaused() | JobCancelled():
             return replace(job, state="paused" if isinstance(event, JobPaused) else "cancelled", worker_id=None)
         case JobRetried():
-            return replace(job, state="queued", failures=0, not_before=None, failed_items=frozenset())
+            return replace(job, state="queued", failures=0, not_before=None, waiting=None, failed_items=frozenset())
         case JobPrioritised():
             return replace(job, priority=event.priority)
         case JobRenamed():

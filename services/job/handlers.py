@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import random
+from collections.abc import Sequence
 from uuid import UUID
 
 import asyncpg
@@ -13,10 +14,13 @@ import msgspec
 
 from libs.bus import Bus
 from libs.calls import Answer, Call
+from libs.database import Connection
 from libs.egress.links import BadLink, check_link
 from libs.egress.policy import EgressPolicy
 from libs.eventstore import EventStore, Exact, NoStream, Write
+from libs.eventstore.projection import Applied
 from libs.message import Refusal, Refused
+from proto.auth import LimitsSet
 from proto.job import (
     BadRequest,
     BatchStarted,
@@ -33,6 +37,7 @@ from proto.job import (
     Progress,
     ProgressReply,
     ReadHistory,
+    ReadUsage,
     Renamed,
     RenameJobs,
     ReportCompleted,
@@ -47,6 +52,7 @@ from proto.job import (
     StartBatch,
     SubmitJobs,
     Submitted,
+    Usage,
     Wanted,
 )
 from services.job import batches, domain, views
@@ -324,6 +330,20 @@ async def read_history(query: ReadHistory, store: EventStore, ledger: Ledger) ->
     )
 
 
+async def read_usage(query: ReadUsage, pool: asyncpg.Pool) -> Answer:
+    async with pool.acquire() as conn:
+        return Answer(Usage(limits=await views.limits(conn, query.owner)))
+
+
+LIMITS = frozenset({"auth.limits_set"})
+
+
+async def keep_limits(conn: Connection, batch: Sequence[Applied]) -> None:
+    for one in batch:
+        if isinstance(one.event, LimitsSet):
+            await views.set_limits(conn, one.event.user_id, one.event.limits)
+
+
 HANDLERS = (
     submit_jobs,
     cancel_job,
@@ -343,4 +363,5 @@ HANDLERS = (
     lose_worker,
     report_progress,
     read_history,
+    read_usage,
 )

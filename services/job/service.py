@@ -8,11 +8,12 @@ from contextlib import asynccontextmanager
 from libs.bus import Message
 from libs.calls import serve
 from libs.egress.policy import EgressPolicy
+from libs.eventstore.projection import Follower
 from libs.runtime import Resources, Service, ServiceSettings
 from proto import REGISTRY
 from services.job.commit import Ledger
 from services.job.dispatch import Dispatcher
-from services.job.handlers import HANDLERS
+from services.job.handlers import HANDLERS, LIMITS, keep_limits
 from services.job.leases import Leases
 
 
@@ -46,6 +47,17 @@ async def start(settings: JobSettings, resources: Resources) -> AsyncIterator[No
         ledger.changed.set()
 
     await bus.listen("wake.job", woken)
+    follower = Follower(
+        "job.limits",
+        pool,
+        "job",
+        lambda after: bus.follow("EV_AUTH", after, only=LIMITS),
+        REGISTRY,
+        LIMITS,
+        keep_limits,
+        committed=lambda _: ledger.changed.set(),
+    )
+    resources.spawn(follower.run(), "limits")
     resources.spawn(Dispatcher(pool, store, ledger, bus, leases, settings.host_limit).run(), "dispatcher")
     yield
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import TIMESTAMP, UUID
+from sqlalchemy.dialects.postgresql import BYTEA, TIMESTAMP, UUID
 
 metadata = sa.MetaData(schema="job")
 
@@ -20,6 +20,7 @@ jobs = sa.Table(
     sa.Column("not_before", TIMESTAMP(timezone=True)),
     sa.Column("attempt", sa.Integer, nullable=False),
     sa.Column("worker_id", UUID(as_uuid=True)),
+    sa.Column("waiting", sa.Text),
     sa.Column("changed_at", TIMESTAMP(timezone=True), nullable=False),
     postgresql_with={"fillfactor": 80},
 )
@@ -30,4 +31,16 @@ sa.Index(
     "jobs_active",
     jobs.c.state,
     postgresql_where=jobs.c.state.in_(["admitted", "resolving", "downloading", "processing", "storing"]),
+)
+sa.Index("jobs_shut_out", jobs.c.not_before, postgresql_where=(jobs.c.state == "queued") & (jobs.c.waiting == "window"))
+
+limits = sa.Table(
+    "limits",
+    metadata,
+    sa.Column("owner", UUID(as_uuid=True), primary_key=True),
+    sa.Column("concurrent", sa.Integer),
+    sa.Column("bandwidth", sa.BigInteger),
+    sa.Column("storage", sa.BigInteger),
+    sa.Column("windows", BYTEA),
+    comment="what auth announced of each owner last",
 )

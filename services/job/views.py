@@ -6,10 +6,14 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
+import msgspec
 from msgspec import Struct
 
 from libs.database import Connection
+from proto.auth import Limits, Window
 from services.job.domain import Job
+
+_decode_windows = msgspec.json.Decoder(tuple[Window, ...]).decode
 
 ACTIVE = ("admitted", "resolving", "downloading", "processing", "storing")
 
@@ -18,21 +22,33 @@ _TAKE_NUMBERS = "select nextval('job.job_numbers') from generate_series(1, $1)"
 
 _SAVE = """
 insert into job.jobs
-  (job_id, number, owner, batch_id, state, priority, host, not_before, attempt, worker_id, changed_at)
-select u.*, {11}::timestamptz from {from_appended}unnest({1}::uuid[], {2}::bigint[], {3}::uuid[], {4}::uuid[],
-  {5}::text[], {6}::smallint[], {7}::text[], {8}::timestamptz[], {9}::int[], {10}::uuid[]) u
+  (job_id, number, owner, batch_id, state, priority, host, not_before, attempt, worker_id, waiting, changed_at)
+select u.*, {12}::timestamptz from {from_appended}unnest({1}::uuid[], {2}::bigint[], {3}::uuid[], {4}::uuid[],
+  {5}::text[], {6}::smallint[], {7}::text[], {8}::timestamptz[], {9}::int[], {10}::uuid[], {11}::text[]) u
 on conflict (job_id) do update set
   state = excluded.state, priority = excluded.priority, not_before = excluded.not_before,
-  attempt = excluded.attempt, worker_id = excluded.worker_id, changed_at = excluded.changed_at
+  attempt = excluded.attempt, worker_id = excluded.worker_id, waiting = excluded.waiting,
+  changed_at = excluded.changed_at
 """
 
-SAVE_BESIDE = _SAVE.format(*(f"${n + 11}" for n in range(12)), from_appended="appended, ")
+SAVE_BESIDE = _SAVE.format(*(f"${n + 11}" for n in range(13)), from_appended="appended, ")
 """For `EventStore.append_and`, with the values of `row_values`."""
-_SAVE_ALONE = _SAVE.format(*(f"${n}" for n in range(12)), from_appended="")
+_SAVE_ALONE = _SAVE.format(*(f"${n}" for n in range(13)), from_appended="")
 
 _LOAD = """
 select (select count(*) from job.jobs where state = any($1)) as active,
        array(select host from job.jobs where state = any($1) group by host having count(*) >= $2) as full_hosts
+"""
+
+_WINDOWS = "select owner, windows from job.limits where windows is not null"
+
+_SHUT_OUT = """
+select job_id, owner from job.jobs
+where state = 'queued' and owner = any($1) and (not_before is null or not_before <= $2) limit $3
+"""
+_SHUT_IN_VAIN = """
+select job_id from job.jobs
+where state = 'queued' and waiting = 'window' and not_before > $2 and owner <> all($1) limit $3
 """
 
 # Owners are found by skipping through the index, not by reading the backlog; each then offers its best few. An owner's
@@ -55,7 +71,9 @@ with recursive owners as (
     order by priority, number limit $2
   ) offer
   left join busy using (owner)
-  where o.owner is not null
+  left join job.limits using (owner)
+  where o.owner is not null and o.owner <> all($6)
+    and (limits.concurrent is null or coalesce(busy.n, 0) + offer.place <= limits.concurrent)
 )
 select job_id from (
   select offers.*, row_number() over (partition by host order by rank, priority, number) as host_place from offers
@@ -107,18 +125,56 @@ def row_values(jobs: Sequence[Job], at: datetime) -> tuple[object, ...]:
         [j.not_before for j in last],
         [j.attempt for j in last],
         [j.worker_id for j in last],
+        [j.waiting for j in last],
         at,
     )
 
 
-async def candidates(conn: Connection, now: datetime, window: int, host_limit: int) -> list[UUID]:
-    """Up to `window` jobs to admit, fewer when that many attempts are already on their way."""
+async def windows(conn: Connection) -> dict[UUID, tuple[Window, ...]]:
+    """Of the owners whose jobs may not begin at any time."""
+    return {row["owner"]: _decode_windows(row["windows"]) for row in await conn.fetch(_WINDOWS)}
+
+
+async def shut_out(conn: Connection, owners: Iterable[UUID], now: datetime, limit: int) -> list[tuple[UUID, UUID]]:
+    """(job, owner) for what waits for nothing but these owners' hours and does not know it yet."""
+    return [(row["job_id"], row["owner"]) for row in await conn.fetch(_SHUT_OUT, list(owners), now, limit)]
+
+
+async def shut_in_vain(conn: Connection, owners: Iterable[UUID], now: datetime, limit: int) -> list[UUID]:
+    """Jobs that wait for hours, of owners who are not among those whose hours are over."""
+    return [row["job_id"] for row in await conn.fetch(_SHUT_IN_VAIN, list(owners), now, limit)]
+
+
+async def set_limits(conn: Connection, owner: UUID, limits: Limits) -> None:
+    await conn.execute(
+        "insert into job.limits (owner, concurrent, bandwidth, storage, windows) values ($1, $2, $3, $4, $5)"
+        " on conflict (owner) do update set concurrent = excluded.concurrent, bandwidth = excluded.bandwidth,"
+        " storage = excluded.storage, windows = excluded.windows",
+        owner,
+        limits.concurrent,
+        limits.bandwidth,
+        limits.storage,
+        msgspec.json.encode(limits.windows) if limits.windows else None,
+    )
+
+
+async def limits(conn: Connection, owner: UUID) -> Limits:
+    row = await conn.fetchrow("select concurrent, bandwidth, storage, windows from job.limits where owner = $1", owner)
+    if row is None:
+        return Limits()
+    hours = _decode_windows(row["windows"]) if row["windows"] is not None else ()
+    return Limits(concurrent=row["concurrent"], bandwidth=row["bandwidth"], storage=row["storage"], windows=hours)
+
+
+async def candidates(conn: Connection, now: datetime, window: int, host_limit: int, shut: Iterable[UUID]) -> list[UUID]:
+    """Up to `window` jobs to admit, fewer when that many attempts are already on their way. Owners who are `shut` have
+    none."""
     load = await conn.fetchrow(_LOAD, ACTIVE, host_limit)
     assert load is not None
     free = window - load["active"]
     if free <= 0:
         return []
-    rows = await conn.fetch(_CANDIDATES, now, free, ACTIVE, load["full_hosts"], host_limit)
+    rows = await conn.fetch(_CANDIDATES, now, free, ACTIVE, load["full_hosts"], host_limit, list(shut))
     return [row["job_id"] for row in rows]
 
 

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from libs.message import Event, Refusal
 from proto import job as p
-from services.job import domain
+from services.job import domain, windows
 
 JOB, OWNER, WORKER, OTHER = (UUID(int=n) for n in range(1, 5))
 AT = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -266,3 +266,34 @@ def test_a_worker_is_told_what_the_state_asks_of_it(state, wanted):
 
 def test_a_worker_with_an_old_attempt_is_told_so():
     assert domain.wanted(state_after(RUNNING), 0) == "stale"
+
+
+def deferred(until: datetime, reason: str = "window") -> p.JobDeferred:
+    return p.JobDeferred(job_id=JOB, owner=OWNER, until=until, at=AT, reason=reason)
+
+
+def test_a_queued_job_outside_its_owners_hours_waits_for_the_next():
+    until = AT + timedelta(hours=3)
+    decided = windows.shut_out(state_after(HISTORIES["queued"]), until, AT)
+
+    assert decided == [deferred(until)]
+    assert state_after((*HISTORIES["queued"], *decided)).not_before == until
+
+
+def test_a_job_that_waits_longer_for_a_retry_goes_on_waiting_for_that():
+    waiting = state_after((*RUNNING, replace(failed_attempt(), retry_at=AT + timedelta(hours=9))))
+
+    assert windows.shut_out(waiting, AT + timedelta(hours=3), AT) == []
+
+
+@pytest.mark.parametrize("state", sorted(HISTORIES.keys() - {"queued"}))
+def test_only_a_queued_job_is_put_off(state: str):
+    assert isinstance(windows.shut_out(state_after(HISTORIES[state]), AT + timedelta(hours=3), AT), Refusal)
+
+
+def test_hours_that_are_moved_forward_let_in_who_waits_for_them_and_nobody_else():
+    later = AT + timedelta(hours=3)
+
+    assert windows.let_in(state_after((SUBMITTED, deferred(later))), AT) == [deferred(AT)]
+    assert windows.let_in(state_after((SUBMITTED, deferred(later, "asked"))), AT) == []
+    assert windows.let_in(state_after((SUBMITTED, deferred(later), admitted())), AT) == []

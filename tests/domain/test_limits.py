@@ -1,4 +1,4 @@
-"""Who may set what limits, and how they are said on the command line."""
+"""Who may set what limits, how they are said on the command line, and when a window is open."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from proto.auth import Limits, LimitsSet, NotAdmin, SetLimits, User, Window
 from services.auth import domain
+from services.job.windows import opens_at
 from services.operate import BadWord, limited, size
 
 AT = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -79,3 +82,45 @@ def test_sizes_are_in_powers_of_1024(text: str, bytes_: int):
 def test_what_is_no_size_is_refused(text: str):
     with pytest.raises(BadWord):
         size(text)
+
+
+def clock(text: str, day: int = 20) -> datetime:
+    return datetime(2026, 11, day, int(text[:2]), int(text[3:]), 30, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("now", ["22:00", "23:59", "00:00", "05:59"])
+def test_a_window_over_midnight_is_open_on_both_sides_of_it(now: str):
+    assert opens_at([NIGHT], clock(now)) is None
+
+
+@pytest.mark.parametrize("now", ["06:00", "12:00", "21:59"])
+def test_a_closed_window_opens_at_its_next_time(now: str):
+    assert opens_at([NIGHT], clock(now)) == datetime(2026, 11, 20, 22, 0, tzinfo=UTC)
+
+
+def test_the_next_opening_may_be_tomorrow():
+    assert opens_at([Window(opens="08:00", closes="09:00")], clock("09:00")) == datetime(2026, 11, 21, 8, 0, tzinfo=UTC)
+
+
+def test_of_several_windows_the_next_counts():
+    noon = Window(opens="12:00", closes="13:00")
+
+    assert opens_at([NIGHT, noon], clock("07:00")) == datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+    assert opens_at([NIGHT, noon], clock("12:30")) is None
+
+
+def test_who_has_no_windows_may_always():
+    assert opens_at([], clock("03:00")) is None
+
+
+@given(
+    opens=st.times(),
+    closes=st.times(),
+    at=st.datetimes(datetime(2026, 1, 1), datetime(2027, 1, 1)),  # noqa: DTZ001
+)
+def test_a_window_is_open_when_it_said_it_opens(opens, closes, at: datetime):
+    window = Window(opens=f"{opens:%H:%M}", closes=f"{closes:%H:%M}")
+    assume(window.opens != window.closes)
+    then = opens_at([window], at.replace(tzinfo=UTC))
+
+    assert then is None or (then > at.replace(tzinfo=UTC) and opens_at([window], then) is None)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import pytest
 
 from libs.message import Refused
 from proto.auth import Limits, ReadLimits, ReadUser, SetLimits, User
+from proto.job import ReadUsage, Usage
 from tests.support.system import longshore
 
 
@@ -35,3 +38,58 @@ async def test_a_user_who_is_no_admin_sets_nobodys_limits(user, system):
             await caller.command(SetLimits(by=known.user_id, username=user.name, limits=Limits(concurrent=1)))
 
         assert await caller.query(ReadLimits(username=user.name), result=Limits) == Limits()
+
+
+def hours(first: float, last: float) -> str:
+    """A window from so many hours to so many hours from now."""
+    now = datetime.now(UTC)
+    return "-".join(f"{now + timedelta(hours=one):%H:%M}" for one in (first, last))
+
+
+async def heard(user, *words: str) -> None:
+    """Sets limits and waits until the job service has heard of them."""
+    await limit(user, *words)
+    async with user.system.operator() as (_, caller), asyncio.timeout(30):
+        known = await caller.query(ReadUser(username=user.name), result=User)
+        wanted = await caller.query(ReadLimits(username=user.name), result=Limits)
+        while (await caller.query(ReadUsage(owner=known.user_id), result=Usage)).limits != wanted:
+            await asyncio.sleep(0.02)  # the interval of a polling client
+
+
+async def test_no_more_of_a_users_jobs_run_at_a_time_than_the_limit_says(user, other, site):
+    """All of the site's files stand still half way, so that what is asked for is what runs."""
+    name = uuid4().hex
+    links = [site.file(200_000, f"{name}-{n}.bin", gate=name, gate_at=100_000) for n in range(4)]
+    await heard(user, "--concurrent", "1")
+    async with user.http() as http, other.http() as theirs:
+        ids = [await http.submit(link) for link in links]
+        await site.reached(name)
+        await http.until(ids[0], lambda job: job["status"] == "Processing")
+        # Somebody else's job begins and ends meanwhile: there is room, and it is not for the first user.
+        await theirs.ended(await theirs.submit(site.file(1000, f"{uuid4().hex}.bin")))
+        asked = {hit.path for hit in site.log if name in hit.path}
+        states = [(await http.show(one))["status"] for one in ids]
+        await site.release(name)
+        ended = [(await http.ended(one))["status"] for one in ids]
+
+    assert len(asked) == 1
+    assert sorted(states) == ["Pending", "Pending", "Pending", "Processing"]
+    assert ended == ["Completed"] * 4
+
+
+async def test_a_job_outside_its_owners_hours_waits_with_the_reason_and_the_time(user, site):
+    name = f"{uuid4().hex}.bin"
+    await heard(user, "--window", hours(2, 3))
+    async with user.http() as http:
+        job_id = await http.submit(site.file(1000, name))
+        job = await http.until(job_id, lambda job: "waiting_for" in job)
+        _, told = await http.gdluxx("GET", f"/jobs?ids={job_id}")
+        opens = datetime.fromtimestamp(job["waiting_until"] / 1000, UTC)
+        await limit(user, "--window", hours(-1, 1))
+        ended = await http.ended(job_id)
+
+        assert http.history(job_id).count("job.deferred") == 2
+    assert (job["status"], job["waiting_for"]) == ("Pending", "window")
+    assert timedelta(hours=1, minutes=58) < opens - datetime.now(UTC) < timedelta(hours=2)
+    assert told["data"]["jobs"][0]["waitingFor"] == "window"
+    assert ended["status"] == "Completed"

@@ -9,7 +9,7 @@ from datetime import datetime
 from uuid import UUID, uuid5
 
 import msgspec
-from msgspec import Raw
+from msgspec import UNSET, Raw
 
 from libs.message import Refusal, tag
 from proto.job import Options, Request, SubmitJobs
@@ -163,6 +163,8 @@ def job(view: JobView) -> wire.Job:
         exit_code=None if view.finished_at is None else 0 if view.state == "completed" else 1,
         download_count=len(view.items),
         skip_count=view.skipped,
+        waiting_for=view.waits[0] if view.waits else UNSET,
+        waiting_until=_millis(view.waits[1]) if view.waits else UNSET,
     )
 
 

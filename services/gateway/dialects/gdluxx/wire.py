@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from msgspec import Meta, Raw, Struct
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 
 class External(Struct, frozen=True, rename="camel"):
@@ -40,6 +40,9 @@ class Job(Struct, frozen=True, kw_only=True, rename="camel"):
     skip_count: int
     end_time: int | None = None
     exit_code: int | None = None
+    waiting_for: str | UnsetType = UNSET
+    """Ours: why it is not begun, and until when at the least (epoch milliseconds)."""
+    waiting_until: int | UnsetType = UNSET
 
 
 class Cookie(Struct, frozen=True, kw_only=True, rename="camel"):

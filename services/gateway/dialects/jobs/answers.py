@@ -98,6 +98,8 @@ def job(view: JobView, links: Links) -> wire.Job:
         s3_url=links.main,
         subtitle_url=links.subtitle,
         thumbnail_url=links.thumbnail or UNSET,
+        waiting_for=view.waits[0] if view.waits else UNSET,
+        waiting_until=_millis(view.waits[1]) if view.waits else UNSET,
         storage_provider=item.provider if item else None,
         s3_bucket=item.bucket if item and item.bucket else UNSET,
         queue_wait_ms=_between(view.submitted_at, view.started_at),

@@ -91,6 +91,9 @@ class Job(Struct, frozen=True, kw_only=True):
     finished_at: int | None = None
     s3_bucket: str | UnsetType = UNSET
     thumbnail_url: str | UnsetType = UNSET
+    waiting_for: str | UnsetType = UNSET
+    """Ours: why it is not begun, and until when at the least (epoch milliseconds)."""
+    waiting_until: int | UnsetType = UNSET
     # What was asked for; absent when it was not.
     format: str | UnsetType = UNSET
     video_codec: str | UnsetType = UNSET

@@ -150,7 +150,8 @@ def iso(at: datetime) -> str:
 
 
 def item(view: JobView) -> dict[str, Any]:
-    """A queue item as the socket shows it."""
+    """A queue item as the socket shows it; why it waits, and until when, is ours."""
+    waits = {"waiting_for": view.waits[0], "waiting_until": iso(view.waits[1])} if view.waits else {}
     return {
         "id": view.number,
         "url": view.url,
@@ -161,6 +162,7 @@ def item(view: JobView) -> dict[str, Any]:
         "attempts": view.attempt,
         "title": view.title,
         "error_message": view.failure.message if view.failure and view.state == "failed" else None,
+        **waits,
     }
 
 
