@@ -47,6 +47,8 @@ Container = Literal["mp4", "mkv", "webm", "mov", "m4a", "mp3", "ogg", "opus"]
 VideoCodec = Literal["copy", "h264", "h265", "vp9"]
 AudioCodec = Literal["copy", "aac", "opus", "mp3"]
 Seconds = Annotated[float, Meta(ge=0, le=864_000)]
+Archive = Literal["stored", "fetched"]
+"""What of a site a user is taken to have: what is still stored, or whatever was ever fetched."""
 Dialect = Literal["gdluxx", "external", "jobs", "webgui", "myjd", "cli", "scheduler"]
 
 
@@ -85,8 +87,10 @@ class Options(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unkn
     """Seconds of a live stream at the most."""
     sidecars: bool = False
     """Metadata of each item as JSON beside it."""
+    archive: Archive | None = None
+    """Items of galleries, playlists and feeds that the user has from earlier jobs are passed over."""
     stop_at_known: Annotated[int, Meta(ge=1, le=1000)] | None = None
-    """A gallery ends after so many items in a row that the user already has."""
+    """With `archive`: a gallery ends after so many items in a row that the user already has."""
     labels: dict[str, str] = {}
     """What a dialect wants echoed (platform, source, content_type); never interpreted."""
 
@@ -129,6 +133,8 @@ class StoredItem(Struct, frozen=True, kw_only=True, omit_defaults=True):
     bucket: str | None = None
     object_key: str | None = None
     """Where it is in a storage of the user's own."""
+    site: str | None = None
+    """Under which `key` means the same item in every job; None when it means something within this job alone."""
 
 
 # ---- commands -------------------------------------------------------------------------------------------------
@@ -252,8 +258,8 @@ class ReportItem(Command, tag="job.report_item", kw_only=True, frozen=True):
     job_id: UUID
     attempt: Attempt
     item: StoredItem | None = None
-    skipped: str | None = None
-    """Key of an item that was already there."""
+    skipped: Annotated[int, Meta(ge=1)] | None = None
+    """How many items this attempt has passed over so far, because the user has them from earlier jobs."""
     failed: tuple[str, Failure] | None = None
 
 
@@ -278,6 +284,8 @@ class ReportCompleted(Command, tag="job.report_completed", kw_only=True, frozen=
     items: tuple[StoredItem, ...] = ()
     stages: tuple[StageNote, ...] = ()
     """What a quick attempt went through before there was a need to say so."""
+    skipped: Annotated[int, Meta(ge=0)] = 0
+    """As in `ReportItem`, of the whole attempt."""
 
 
 class ReportFailed(Command, tag="job.report_failed", kw_only=True, frozen=True):
@@ -346,6 +354,23 @@ class ReadUsage(Query, tag="job.usage", kw_only=True, frozen=True):
 
 class Usage(Struct, frozen=True, kw_only=True):
     limits: Limits
+
+
+class ListArchived(Query, tag="job.archived", kw_only=True, frozen=True):
+    """For a worker: the keys of what a user has of the sites that links of this host led to, in pages. The reply is an
+    `ArchivePage`."""
+
+    owner: UUID
+    host: str
+    archive: Archive
+    after: tuple[str, str] | None = None
+    """As the page before says."""
+
+
+class ArchivePage(Struct, frozen=True, kw_only=True):
+    keys: tuple[str, ...]
+    after: tuple[str, str] | None = None
+    """Site and key where the next page begins; None on the last one."""
 
 
 class HistoryEntry(Struct, frozen=True, kw_only=True):
@@ -483,11 +508,14 @@ class JobItemCompleted(Event, tag="job.item_completed", kw_only=True, frozen=Tru
     at: Instant
 
 
-class JobItemSkipped(Event, tag="job.item_skipped", kw_only=True, frozen=True):
+class JobItemsSkipped(Event, tag="job.items_skipped", kw_only=True, frozen=True):
+    """A count and no keys: a gallery of which a user has all may have a hundred thousand items."""
+
     job_id: UUID
     owner: UUID
     attempt: Attempt
-    key: str
+    count: int
+    """All that the job has passed over, those that were told before included."""
     at: Instant
 
 

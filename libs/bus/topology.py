@@ -206,6 +206,7 @@ USERS: tuple[UserSpec, ...] = (
             "cmd.storage.store",
             "q.unrestrict_proxy.classify",
             OPENED,
+            "q.job.archived",
             *(f"$JS.API.CONSUMER.MSG.NEXT.WORK.{queue}" for queue in QUEUES),
             *(f"$JS.ACK.WORK.{queue}.>" for queue in QUEUES),
         ),

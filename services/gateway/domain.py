@@ -24,7 +24,7 @@ from proto.job import (
     JobInterrupted,
     JobItemCompleted,
     JobItemFailed,
-    JobItemSkipped,
+    JobItemsSkipped,
     JobPaused,
     JobPrioritised,
     JobRenamed,
@@ -101,7 +101,8 @@ class JobView(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def items_done(self) -> int:
-        return len(self.items) + self.files_deleted
+        """Without what only goes with an item; files that were given up count."""
+        return self.files_deleted + sum(EXTRA.search(one.key) is None for one in self.items)
 
 
 class BatchView(Struct, frozen=True, kw_only=True):
@@ -134,7 +135,7 @@ WANTED = frozenset(
         "job.started",
         "job.stage_entered",
         "job.item_completed",
-        "job.item_skipped",
+        "job.items_skipped",
         "job.item_failed",
         "job.completed",
         "job.attempt_failed",
@@ -184,13 +185,20 @@ def evolve(view: JobView, event: Event) -> JobView:
         case JobItemCompleted():
             known = any(item.key == event.item.key for item in view.items)
             return view if known else replace(view, items=(*view.items, event.item))
-        case JobItemSkipped():
-            return replace(view, skipped=view.skipped + 1)
+        case JobItemsSkipped():
+            return replace(view, skipped=event.count)
         case JobItemFailed():
-            return replace(view, items_failed=view.items_failed + 1)
+            return replace(view, items_failed=view.items_failed + (EXTRA.search(event.key) is None))
         case JobCompleted():
+            total = event.items_done + event.items_skipped + event.items_failed
             return replace(
-                view, state="completed", finished_at=event.at, engine=event.engine, title=event.title or view.title
+                view,
+                state="completed",
+                finished_at=event.at,
+                engine=event.engine,
+                title=event.title or view.title,
+                # A site that does not say beforehand how many there are has been counted now.
+                items_total=view.items_total if view.items_total is not None else total,
             )
         case JobAttemptFailed():
             return replace(
@@ -215,7 +223,7 @@ def evolve(view: JobView, event: Event) -> JobView:
         case JobRenamed():
             return replace(view, options=replace(view.options, filename=event.filename))
         case JobFilesDeleted():
-            return replace(view, items=(), files_deleted=view.files_deleted + len(view.items))
+            return replace(view, items=(), files_deleted=view.items_done)
         case JobCancelled():
             return replace(view, state="cancelled", finished_at=event.at)
         case _:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import shutil
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -22,10 +23,12 @@ from libs.calls import Caller, ServiceFailed
 from libs.message import Command, Query, Refused
 from proto.job import (
     EXTRA,
+    ArchivePage,
     ClaimAttempt,
     Claimed,
     EngineName,
     Failure,
+    ListArchived,
     ProgressReply,
     ReportCompleted,
     ReportFailed,
@@ -42,7 +45,7 @@ from proto.job import (
 from proto.storage import StillStoring, StoredFile, StoreFile
 from proto.unrestrict_proxy import Cookie, ReadCookies
 from services.job import cookies
-from services.job.engines import Engine, EngineFailed, Fetch, FetchedFile
+from services.job.engines import Engine, EngineFailed, Fetch, FetchedFile, known
 
 log = structlog.get_logger()
 
@@ -53,6 +56,10 @@ REPORT_SECONDS = 600.0
 STORE_SECONDS = 120.0
 COOKIES_SECONDS = 30.0
 """How long cookies are asked for while their owner is away; without them a site may say what is not so."""
+ARCHIVE_SECONDS = 30.0
+"""How long a page of the archive is asked for; without it what the user has would be fetched again."""
+SKIPS_SECONDS = 2.0
+"""Between two reports of how many items were passed over."""
 UNKNOWN = frozenset({"not_mine", "unsupported_url"})
 """Codes of a link that no engine knows what to do with."""
 ENDED = frozenset({"content", "permanent", "auth_required"})
@@ -114,6 +121,10 @@ class Attempt:
         self._kept: list[StageNote] = []
         self._telling = asyncio.Lock()
         self._began = time.monotonic()
+        self._own = frozenset(item.key for item in claimed.done_items)
+        self.skips = 0
+        """Items that the user has from earlier jobs."""
+        self._skips_told = self._began
 
     def stop(self, wanted: Wanted) -> None:
         if not self._stop.done():
@@ -164,7 +175,8 @@ class Attempt:
                 options=claimed.options,
                 work=work,
                 proxy=proxy,
-                known=frozenset(item.key for item in claimed.done_items),
+                known=self._own,
+                archive=await self._archive(url, work),
                 cookies=jar,
             )
             for index, name in enumerate(order):
@@ -194,6 +206,30 @@ class Attempt:
                 failure = Failure(kind="transient", code="io_error", message="the cookies can not be written")
                 raise EngineFailed(failure) from error
             yield path
+
+    async def _archive(self, url: str, work: Path) -> Path | None:
+        """What the owner has of the link's site, as far as the job wants to hear of it."""
+        mode = self.claimed.options.archive
+        if mode is None:
+            return None
+        path, after = work / "archive.sqlite3", None
+        try:
+            await asyncio.to_thread(known.begin, path)
+            while True:
+                query = ListArchived(
+                    owner=self.claimed.owner, host=urlsplit(url).hostname or "", archive=mode, after=after
+                )
+                page: ArchivePage = await self._reporter.send(query, ArchivePage, patience=ARCHIVE_SECONDS)
+                await asyncio.to_thread(known.add, path, page.keys)
+                after = page.after
+                if after is None:
+                    return path
+        except TimeoutError as error:
+            failure = Failure(kind="transient", code="archive_away", message="the archive can not be read now")
+            raise EngineFailed(failure) from error
+        except (OSError, sqlite3.OperationalError) as error:
+            failure = Failure(kind="transient", code="io_error", message="the archive can not be written")
+            raise EngineFailed(failure) from error
 
     # -- what the engine tells ------------------------------------------------------------------------------------
 
@@ -284,7 +320,13 @@ class Attempt:
             await self._reporter.send(ReportItem(job_id=self.claimed.job_id, attempt=self.claimed.attempt, item=item))
 
     async def skipped(self, key: str) -> None:
-        await self._reporter.send(ReportItem(job_id=self.claimed.job_id, attempt=self.claimed.attempt, skipped=key))
+        if key in self._own:
+            return  # it counts as done
+        self.skips += 1
+        if time.monotonic() - self._skips_told >= SKIPS_SECONDS:
+            self._skips_told = time.monotonic()
+            report = ReportItem(job_id=self.claimed.job_id, attempt=self.claimed.attempt, skipped=self.skips)
+            await self._reporter.send(report)
 
     async def item_failed(self, key: str, failure: Failure) -> None:
         await self._reporter.send(
@@ -322,6 +364,7 @@ class Attempt:
             provider=stored.provider,
             bucket=stored.bucket,
             object_key=stored.location if stored.target_id is not None else None,
+            site=file.site,
         )
 
     async def _stored(self, command: StoreFile) -> StoredFile:
@@ -448,6 +491,7 @@ class Worker:
                     title=attempt.title,
                     items=tuple(attempt.items),
                     stages=attempt.unreported,
+                    skipped=attempt.skips,
                 )
             )
             await asyncio.to_thread(shutil.rmtree, attempt.work, ignore_errors=True)

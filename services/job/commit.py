@@ -19,7 +19,7 @@ import msgspec
 from libs.eventstore import EventStore, Exact, NoStream, Write, WrongVersion
 from libs.message import Event, Meta, Position, Refusal, Refused
 from services.job import domain, views
-from services.job.domain import Decision, Job
+from services.job.domain import Archived, Decision, Job
 
 GROUP_EVENTS = 2000
 """Events in one transaction at the most; it must end far below the cluster's limit for open writers."""
@@ -43,6 +43,7 @@ class Built(msgspec.Struct, frozen=True):
     writes: Sequence[Write]
     jobs: Sequence[Job]
     remember: Remembered | None = None
+    archived: Sequence[Archived] = ()
 
 
 class _Known(msgspec.Struct, frozen=True):
@@ -116,8 +117,9 @@ class Ledger:
                 write = Write(
                     stream_id=job_id, kind="job", expected=Exact(version), events=decision, meta=meta, tenant=job.owner
                 )
+                built = Built((write,), (after,), archived=domain.archived(job, decision))
                 try:
-                    position = await self.submit(0, lambda _, w=write, j=after: Built((w,), (j,)))  # type: ignore[misc]  # defaults bind the loop's values
+                    position = await self.submit(0, lambda _, b=built: b)  # type: ignore[misc]  # the default binds the loop's value
                 except WrongVersion:
                     self._cache.pop(job_id, None)
                     if attempt == TRIES - 1:
@@ -207,11 +209,11 @@ class Ledger:
                     start += pending.numbers
                 writes = [write for one in built for write in one.writes]
                 jobs = [job for one in built for job in one.jobs]
-                if all(one.remember is None for one in built):
+                if not any(one.remember or one.archived for one in built):
                     values = views.row_values(jobs, self.clock())
                     places = await self._store.append_and(conn, writes, views.SAVE_BESIDE, *values)
                 else:
-                    places = await self._remembering(built, writes, jobs)
+                    places = await self._with_more(built, writes, jobs)
         self.changed.set()
         index = 0
         for pending, one in zip(group, built, strict=True):
@@ -219,9 +221,7 @@ class Ledger:
             if not pending.done.done():
                 pending.done.set_result(places[index - 1])
 
-    async def _remembering(
-        self, built: Sequence[Built], writes: Sequence[Write], jobs: Sequence[Job]
-    ) -> list[Position]:
+    async def _with_more(self, built: Sequence[Built], writes: Sequence[Write], jobs: Sequence[Job]) -> list[Position]:
         async with self._store.transaction() as tx:
             places = await tx.append(writes)
             await views.save(tx.conn, jobs, self.clock())
@@ -230,6 +230,8 @@ class Ledger:
                     await self._store.remember(
                         tx.conn, one.remember.command_id, one.remember.request_hash, one.remember.outcome
                     )
+            if archived := [entry for one in built for entry in one.archived]:
+                await views.keep_archived(tx.conn, archived)
         return places
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -11,6 +12,7 @@ from msgspec.structs import replace
 
 from libs.message import Event, Refusal
 from proto.job import (
+    EXTRA,
     RUNNING,
     TERMINAL,
     CancelJob,
@@ -27,7 +29,7 @@ from proto.job import (
     JobInterrupted,
     JobItemCompleted,
     JobItemFailed,
-    JobItemSkipped,
+    JobItemsSkipped,
     JobNotFound,
     JobPaused,
     JobPrioritised,
@@ -86,7 +88,7 @@ class Job(Struct, frozen=True, kw_only=True):
     waiting: Waiting | None = None
     """What `not_before` is for."""
     items: tuple[StoredItem, ...] = ()
-    skipped: frozenset[str] = frozenset()
+    skipped: int = 0
     failed_items: frozenset[str] = frozenset()
     title: str | None = None
 
@@ -192,8 +194,8 @@ def report_item(job: Job, command: ReportItem, at: datetime) -> Decision:
     about = {"job_id": job.job_id, "owner": job.owner, "attempt": job.attempt, "at": at}
     if command.item is not None:
         return _new_items(job, (command.item,), at)
-    if command.skipped is not None and command.skipped not in job.skipped:
-        return [JobItemSkipped(key=command.skipped, **about)]  # type: ignore[arg-type]  # a shared keyword dict
+    if command.skipped is not None:
+        return _new_skips(job, command.skipped, at)
     if command.failed is not None and command.failed[0] not in job.failed_items:
         return [JobItemFailed(key=command.failed[0], failure=command.failed[1], **about)]  # type: ignore[arg-type]
     return []
@@ -224,14 +226,15 @@ def report_completed(job: Job, command: ReportCompleted, at: datetime) -> Decisi
     return [
         *passed,
         *new,
+        *_new_skips(job, command.skipped, at),
         JobCompleted(
             job_id=job.job_id,
             owner=job.owner,
             attempt=job.attempt,
             engine=command.engine,
-            items_done=len(items),
-            items_skipped=len(job.skipped),
-            items_failed=len(job.failed_items),
+            items_done=sum(EXTRA.search(item.key) is None for item in items),
+            items_skipped=max(job.skipped, command.skipped),
+            items_failed=sum(EXTRA.search(key) is None for key in job.failed_items),
             size=sum(item.size for item in items),
             at=at,
             title=command.title or job.title,
@@ -374,8 +377,8 @@ def evolve(job: Job | None, event: Event) -> Job:
             return replace(job, state=event.stage, title=event.title or job.title)
         case JobItemCompleted():
             return replace(job, items=(*job.items, event.item))
-        case JobItemSkipped():
-            return replace(job, skipped=job.skipped | {event.key})
+        case JobItemsSkipped():
+            return replace(job, skipped=event.count)
         case JobItemFailed():
             return replace(job, failed_items=job.failed_items | {event.key})
         case JobCompleted():
@@ -443,3 +446,49 @@ def _new_items(job: Job, items: tuple[StoredItem, ...], at: datetime) -> list[Ev
         for item in items
         if item.key not in known
     ]
+
+
+def _new_skips(job: Job, count: int, at: datetime) -> list[Event]:
+    """An attempt counts from one, so a later one that has come less far changes nothing."""
+    if count <= job.skipped:
+        return []
+    return [JobItemsSkipped(job_id=job.job_id, owner=job.owner, attempt=job.attempt, count=count, at=at)]
+
+
+class Archived(Struct, frozen=True, kw_only=True):
+    """A stored file of an item that its site names, or one that was given up (`stored` false)."""
+
+    owner: UUID
+    site: str
+    key: str
+    file_id: UUID
+    host: str
+    """Of the link through which it was found."""
+    stored: bool
+
+
+def archived(job: Job, events: Sequence[Event]) -> list[Archived]:
+    """What `events`, decided on `job`, change in its owner's archive. Only what is stored counts."""
+    changes: list[tuple[StoredItem, bool]] = []
+    for event in events:
+        if isinstance(event, JobItemCompleted):
+            changes.append((event.item, True))
+        elif isinstance(event, JobFilesDeleted):
+            changes += [(item, False) for item in job.items if item.file_id in event.file_ids]
+    return [
+        Archived(
+            owner=job.owner,
+            site=item.site,
+            key=item.key,
+            file_id=item.file_id,
+            host=plain_host(job.url),
+            stored=stored,
+        )
+        for item, stored in changes
+        if item.site is not None
+    ]
+
+
+def plain_host(url: str) -> str:
+    """Of a site that has one for desks and one for telephones, the same."""
+    return (urlsplit(url).hostname or "").removeprefix("www.").removeprefix("m.")

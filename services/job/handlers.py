@@ -22,6 +22,7 @@ from libs.eventstore.projection import Applied
 from libs.message import Refusal, Refused
 from proto.auth import LimitsSet
 from proto.job import (
+    ArchivePage,
     BadRequest,
     BatchStarted,
     CancelJob,
@@ -31,6 +32,7 @@ from proto.job import (
     DeleteJobFiles,
     HistoryEntry,
     IdempotencyMismatch,
+    ListArchived,
     LoseWorker,
     PauseJob,
     PrioritiseJob,
@@ -62,6 +64,8 @@ from services.job.leases import Leases
 
 AT_ONCE = 500
 """Jobs of a batch that are let go together: they share commits."""
+ARCHIVE_PAGE = 2000
+"""Keys; at their longest they are still below what one message may carry."""
 
 _encode = msgspec.json.Encoder().encode
 
@@ -344,6 +348,20 @@ async def keep_limits(conn: Connection, batch: Sequence[Applied]) -> None:
             await views.set_limits(conn, one.event.user_id, one.event.limits)
 
 
+async def list_archived(query: ListArchived, pool: asyncpg.Pool) -> Answer:
+    async with pool.acquire() as conn:
+        found = await views.archived(
+            conn,
+            query.owner,
+            domain.plain_host(f"//{query.host}"),
+            query.after or ("", ""),
+            ARCHIVE_PAGE,
+            deleted=query.archive == "fetched",
+        )
+    more = len(found) == ARCHIVE_PAGE
+    return Answer(ArchivePage(keys=tuple(key for _, key in found), after=found[-1] if more else None))
+
+
 HANDLERS = (
     submit_jobs,
     cancel_job,
@@ -364,4 +382,5 @@ HANDLERS = (
     report_progress,
     read_history,
     read_usage,
+    list_archived,
 )

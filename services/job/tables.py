@@ -25,6 +25,25 @@ jobs = sa.Table(
     postgresql_with={"fillfactor": 80},
 )
 
+archive = sa.Table(
+    "archive",
+    metadata,
+    sa.Column("owner", UUID(as_uuid=True), primary_key=True),
+    sa.Column("site", sa.Text, primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("file_id", UUID(as_uuid=True), primary_key=True),
+    sa.Column("stored", sa.Boolean, nullable=False),
+    comment="a row for each file that was stored of an item; the item is there as long as one of them is",
+)
+
+archive_sites = sa.Table(
+    "archive_sites",
+    metadata,
+    sa.Column("host", sa.Text, primary_key=True),
+    sa.Column("site", sa.Text, primary_key=True),
+    comment="to which sites, as the engines name them, links of a host have led",
+)
+
 sa.Index("jobs_held", jobs.c.batch_id, postgresql_where=jobs.c.state == "held")
 sa.Index("jobs_waiting", jobs.c.owner, jobs.c.priority, jobs.c.number, postgresql_where=jobs.c.state == "queued")
 sa.Index(

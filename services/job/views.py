@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from libs.database import Connection
 from proto.auth import Limits, Window
-from services.job.domain import Job
+from services.job.domain import Archived, Job
 
 _decode_windows = msgspec.json.Decoder(tuple[Window, ...]).decode
 
@@ -93,6 +93,27 @@ where state = any($1) and worker_id is not null and worker_id <> all($2) and cha
 """
 
 _HELD_BY = "select job_id from job.jobs where state = any($1) and worker_id = $2"
+
+
+_ARCHIVE = """
+insert into job.archive (owner, site, key, file_id, stored)
+select * from unnest($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::bool[])
+on conflict (owner, site, key, file_id) do update set stored = excluded.stored
+"""
+_ARCHIVE_SITES = """
+insert into job.archive_sites (host, site) select * from unnest($1::text[], $2::text[]) on conflict do nothing
+"""
+# Site by site through the key of the table, so that a page costs what is on it, however much the owner has.
+_ARCHIVED = """
+select sites.site, found.key
+from (select site from job.archive_sites where host = $2 and site >= $4) sites
+cross join lateral (
+  select distinct key from job.archive
+  where owner = $1 and site = sites.site and key > case when sites.site = $4 then $5 else '' end and (stored or $3)
+  order by key limit $6
+) found
+order by sites.site, found.key limit $6
+"""
 
 
 class Unclaimed(Struct, frozen=True):
@@ -201,3 +222,22 @@ async def held_in(conn: Connection, batch_id: UUID) -> list[UUID]:
 
 async def held_by(conn: Connection, worker_id: UUID) -> list[UUID]:
     return [row["job_id"] for row in await conn.fetch(_HELD_BY, ACTIVE, worker_id)]
+
+
+async def keep_archived(conn: Connection, entries: Sequence[Archived]) -> None:
+    """The last word on a file wins when it comes twice. In one order, so that no two writers wait for each other."""
+    last = {(one.owner, one.site, one.key, one.file_id): one.stored for one in entries}
+    rows = [(*row, stored) for row, stored in sorted(last.items())]
+    await conn.execute(_ARCHIVE, *map(list, zip(*rows, strict=True)))
+    pairs = sorted({(one.host, one.site) for one in entries if one.stored})
+    if pairs:
+        await conn.execute(_ARCHIVE_SITES, *map(list, zip(*pairs, strict=True)))
+
+
+async def archived(
+    conn: Connection, owner: UUID, host: str, after: tuple[str, str], limit: int, *, deleted: bool
+) -> list[tuple[str, str]]:
+    """(site, key) in that order, of what the owner has of the sites that links of `host` led to. `deleted`: also what
+    the owner gave up since."""
+    rows = await conn.fetch(_ARCHIVED, owner, host, deleted, *after, limit)
+    return [(row["site"], row["key"]) for row in rows]

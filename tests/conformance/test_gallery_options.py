@@ -64,13 +64,25 @@ async def test_facts_that_are_stored_are_not_stored_again(tmp_path) -> None:
         assert again.keys == first.keys[1:]
 
 
+async def test_what_the_user_has_from_other_jobs_is_not_asked_for(tmp_path) -> None:
+    """Nor counted as fetched; what is new has its site's name, under which other jobs know it."""
+    async with gallery(tmp_path) as (there, engine):
+        every, again = Heard(), Heard()
+        await engine.fetch(there.fetch(CAT), every)
+        await engine.fetch(there.fetch(CAT, work="other", had=every.keys[1:]), again)
+
+        assert (again.keys, again.skips) == (every.keys[:1], every.keys[1:])
+        assert {file.site for file in every.files} == {"booru_test"}
+        assert len(there.site.hits("/art/cat-1.png")) == 1
+
+
 async def test_a_gallery_ends_where_the_user_has_what_follows(tmp_path) -> None:
     """After so many in a row; what is older is not even looked up."""
     async with gallery(tmp_path) as (there, engine):
         every, had = Heard(), Heard()
         await engine.fetch(there.fetch(MANY), every)
         looked = len([hit for hit in there.site.log if hit.path.endswith("/statuses") or "/statuses?" in hit.path])
-        await engine.fetch(there.fetch(MANY, work="other", known=frozenset(every.keys[2:]), stop_at_known=3), had)
+        await engine.fetch(there.fetch(MANY, work="other", had=every.keys[2:], stop_at_known=3), had)
         again = [hit for hit in there.site.log if hit.path.endswith("/statuses") or "/statuses?" in hit.path][looked:]
 
         assert (had.keys, had.skips) == (every.keys[:2], every.keys[2:5])
@@ -82,7 +94,7 @@ async def test_what_the_job_itself_stored_does_not_end_its_gallery(tmp_path) -> 
     async with gallery(tmp_path) as (there, engine):
         first, again = Heard(keep=False), Heard()
         await engine.fetch(there.fetch(MANY, max_items=10), first)
-        await engine.fetch(there.fetch(MANY, known=frozenset(first.keys), stop_at_known=3), again)
+        await engine.fetch(there.fetch(MANY, known=frozenset(first.keys), had=(), stop_at_known=3), again)
 
         assert again.skips == first.keys
         assert len(again.files) == 40
@@ -114,7 +126,7 @@ async def test_nothing_of_a_user_is_in_the_settings(tmp_path) -> None:
     """Names, folders, labels and addresses that were chosen are no business of the program's."""
     words = {"filename": "MARK", "directory": ("MARK",), "labels": {"MARK": "MARK"}, "webhook_url": "http://MARK"}
     async with gallery(tmp_path) as (there, engine):
-        await engine.fetch(there.fetch(CAT, sidecars=True, stop_at_known=5, **words), Heard())
+        await engine.fetch(there.fetch(CAT, sidecars=True, had=(), stop_at_known=5, **words), Heard())
 
         assert not re.search("MARK", (tmp_path / "job" / "gallery.json").read_text())
 

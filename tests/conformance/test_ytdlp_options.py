@@ -368,12 +368,26 @@ async def test_a_playlist_ends_where_the_user_has_what_follows(tmp_path) -> None
         every = Heard()
         await engine.fetch(there.fetch(url), every)
         had, own = Heard(), Heard()
-        known = frozenset(every.keys[1:5])
-        await engine.fetch(there.fetch(url, work="other", known=known, stop_at_known=2), had)
-        await engine.fetch(there.fetch(url, known=known, stop_at_known=2), own)
+        known = every.keys[1:5]
+        await engine.fetch(there.fetch(url, work="other", had=known, stop_at_known=2), had)
+        await engine.fetch(there.fetch(url, known=frozenset(known), had=(), stop_at_known=2), own)
 
         assert (had.keys, had.skips) == (every.keys[:1], every.keys[1:3])
         assert (own.keys, own.skips) == ([every.keys[0], every.keys[5]], every.keys[1:5])
+
+
+async def test_only_what_its_site_names_is_known_to_other_jobs(tmp_path) -> None:
+    """The only film of a page has no name that another page's film could not have; what goes with a film has none."""
+    page = '<html><body><video src="http://video.test/video/clip.mp4"></video>{}</body></html>'
+    second = '<video src="http://video.test/video/second.mp4"></video>'
+    texts = {"one": ("text/html", page.format("")), "two": ("text/html", page.format(second))}
+    async with start(tmp_path, **texts) as (there, engine):
+        one, two = Heard(), Heard()
+        await engine.fetch(there.fetch("http://pages.test/one", sidecars=True), one)
+        await engine.fetch(there.fetch("http://pages.test/two", sidecars=True, work="two"), two)
+
+        assert [file.site for file in one.files] == [None, None]
+        assert [file.site for file in two.files] == [None, "html5mediaembed"] * 2
 
 
 async def test_a_live_stream_is_recorded_for_so_long_and_no_longer(tmp_path) -> None:

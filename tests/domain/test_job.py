@@ -297,3 +297,52 @@ def test_hours_that_are_moved_forward_let_in_who_waits_for_them_and_nobody_else(
     assert windows.let_in(state_after((SUBMITTED, deferred(later))), AT) == [deferred(AT)]
     assert windows.let_in(state_after((SUBMITTED, deferred(later, "asked"))), AT) == []
     assert windows.let_in(state_after((SUBMITTED, deferred(later), admitted())), AT) == []
+
+
+def test_items_that_were_passed_over_are_counted_once_over_all_attempts():
+    """Each attempt counts from one."""
+    first = domain.report_item(state_after(RUNNING), p.ReportItem(job_id=JOB, attempt=1, skipped=40), AT)
+    history = (*RUNNING, *first, failed_attempt(), admitted(2), started(2))
+    less = domain.report_item(state_after(history), p.ReportItem(job_id=JOB, attempt=2, skipped=3), AT)
+    all_of_them = p.ReportCompleted(job_id=JOB, attempt=2, engine="gallerydl", skipped=41)
+    decision = domain.report_completed(state_after(history), all_of_them, AT)
+
+    assert less == []
+    assert tags(decision) == ["JobItemsSkipped", "JobCompleted"]
+    assert [event.count for event in (*first, decision[0])] == [40, 41]
+    assert decision[1].items_skipped == 41
+
+
+def test_what_only_goes_with_an_item_is_not_counted_as_one():
+    items = (ITEM, replace(ITEM, key="a subtitle en"), replace(ITEM, key="a metadata"))
+    decision = domain.report_completed(
+        state_after(RUNNING), p.ReportCompleted(job_id=JOB, attempt=1, engine="ytdlp", items=items), AT
+    )
+
+    assert decision[-1].items_done == 1
+
+
+def test_the_archive_has_what_is_stored_and_its_site_names():
+    named = replace(ITEM, key="booru7", site="booru", file_id=UUID(int=10))
+    events = [p.JobItemCompleted(job_id=JOB, owner=OWNER, attempt=1, item=item, at=AT) for item in (ITEM, named)]
+    broken = p.JobItemFailed(job_id=JOB, owner=OWNER, attempt=1, key="booru8", failure=FAILURE, at=AT)
+
+    (kept,) = domain.archived(state_after(RUNNING), [*events, broken])
+
+    assert (kept.owner, kept.site, kept.key, kept.host, kept.stored) == (OWNER, "booru", "booru7", "files.test", True)
+
+
+def test_a_file_that_is_given_up_leaves_the_archive_of_what_is_stored():
+    named = replace(ITEM, key="booru7", site="booru")
+    done = p.JobItemCompleted(job_id=JOB, owner=OWNER, attempt=1, item=named, at=AT)
+    job = state_after((*RUNNING, done, COMPLETED))
+    decision = domain.delete_files(job, p.DeleteJobFiles(owner=OWNER, job_id=JOB), AT)
+
+    (gone,) = domain.archived(job, decision)
+
+    assert (gone.key, gone.file_id, gone.stored) == ("booru7", ITEM.file_id, False)
+
+
+@pytest.mark.parametrize("url", ["https://www.site.test/a", "https://m.site.test/b", "https://site.test/"])
+def test_a_site_for_desks_and_one_for_telephones_are_one(url: str):
+    assert domain.plain_host(url) == "site.test"

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from libs.egress.policy import EgressPolicy
 from libs.egress.proxy import EgressProxy
 from proto.job import Failure, Options
 from services.job.engines import Engine, EngineFailed, Fetch, FetchedFile
+from services.job.engines.known import add, begin
 from tests.site import MediaSite
 
 
@@ -71,10 +72,31 @@ class Ground:
         self._proxy = proxy
         self._work = work
 
-    def fetch(self, url: str, *, work: str = "job", known: frozenset[str] = frozenset(), **options: Any) -> Fetch:
+    def fetch(
+        self,
+        url: str,
+        *,
+        work: str = "job",
+        known: frozenset[str] = frozenset(),
+        had: Iterable[str] | None = None,
+        **options: Any,
+    ) -> Fetch:
+        """`known`: what the job itself stored before; `had`: what the user has from other jobs."""
         folder = self._work / work
         folder.mkdir(exist_ok=True)
-        return Fetch(url=url, options=Options(**options), work=folder, proxy=self._proxy.grant(work), known=known)
+        archive = folder / "archive.sqlite3" if had is not None else None
+        if archive is not None and had is not None:
+            begin(archive)
+            add(archive, had)
+            options = {"archive": "stored", **options}
+        return Fetch(
+            url=url,
+            options=Options(**options),
+            work=folder,
+            proxy=self._proxy.grant(work),
+            known=known,
+            archive=archive,
+        )
 
     async def failure(self, engine: Engine, url: str, /, *, work: str = "job", **options: Any) -> Failure:
         with pytest.raises(EngineFailed) as caught:

@@ -31,7 +31,9 @@ class Fetch(Struct, frozen=True, kw_only=True):
     proxy: str
     """`http://job:token@127.0.0.1:port`, the only way out for foreign engines; it carries a secret."""
     known: frozenset[str] = frozenset()
-    """Keys of items stored by an earlier attempt; they are not fetched again."""
+    """Keys of items that this very job stored at an earlier attempt; they are not fetched again."""
+    archive: Path | None = None
+    """What the user has from other jobs, as `known.Archive` reads it, inside `work`; it is not fetched again either."""
     rate: int | None = None
     """Bytes per second, None for no limit."""
     cookies: Path | None = None
@@ -43,6 +45,8 @@ class FetchedFile(Struct, frozen=True, kw_only=True):
 
     key: str
     """Stable identity of the item within the job, the same on every attempt."""
+    site: str | None = None
+    """As in `proto.job.StoredItem`; what only goes with an item has none."""
     path: Path
     name: str
     size: int

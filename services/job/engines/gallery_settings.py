@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import sqlite3
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from services.job.engines import Fetch
-from services.job.engines.known import Own
+from services.job.engines.known import add, begin
 from services.job.engines.options import gallery_extractor
 
 FILE_MARK, PROGRESS_MARK = "\x1eF", "\x1eP"
@@ -25,12 +23,11 @@ SIDECAR = ".json"
 def prepare(fetch: Fetch, instances: Mapping[str, Sequence[str]]) -> Path:
     """The settings file, with what it refers to. It holds the proxy's password, for as long as the job has one."""
     (fetch.work / "gallery").mkdir(exist_ok=True)
-    archive = fetch.work / "gallery.sqlite3"
-    # Made anew for each attempt: what counts is what was stored, not what was fetched.
-    archive.unlink(missing_ok=True)
-    with closing(sqlite3.connect(archive)) as connection, connection:
-        connection.execute("CREATE TABLE archive (entry TEXT PRIMARY KEY) WITHOUT ROWID")
-        connection.executemany("INSERT INTO archive VALUES (?)", [(key,) for key in fetch.known])
+    archive = fetch.archive or fetch.work / "gallery.sqlite3"
+    if fetch.archive is None:
+        # Made anew for each attempt: what counts is what was stored, not what was fetched.
+        begin(archive)
+    add(archive, fetch.known)
     settings = fetch.work / "gallery.json"
     settings.touch(mode=0o600)
     settings.write_text(json.dumps(_settings(fetch, archive, instances)))
@@ -42,7 +39,7 @@ def _settings(fetch: Fetch, archive: Path, instances: Mapping[str, Sequence[str]
         "base-directory": str(fetch.work / "gallery"),
         "archive": str(archive),
         "archive-event": [],
-        **gallery_extractor(fetch.options, own=len(Own(fetch.work, fetch.known).keys)),
+        **gallery_extractor(fetch.options, own=len(fetch.known)),
         "proxy": fetch.proxy,
         "timeout": 30,
         "retries": 3,
@@ -99,7 +96,8 @@ def _telling(event: str, said: str) -> dict[str, Any]:
         "name": "metadata",
         "mode": "print",
         "event": event,
-        "format": FILE_MARK + f'{{{{"t":"{said}","key":{{_archive_key!j}},"path":{{_path.path!j}}}}}}',
+        "format": f'{FILE_MARK}{{{{"t":"{said}",'
+        '"key":{_archive_key!j},"site":{category!j},"path":{_path.path!j}}}',
     }
 
 

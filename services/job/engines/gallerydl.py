@@ -16,7 +16,7 @@ from proto.job import EngineName, Failure
 from services.job.engines import EngineFailed, Fetch, FetchedFile, Observer, sandbox
 from services.job.engines.gallery_failures import exit_failure, failure_in
 from services.job.engines.gallery_settings import FILE_MARK, PROGRESS_MARK, SIDECAR, prepare
-from services.job.engines.known import Own
+from services.job.engines.known import Archive
 
 SILENT_SECONDS = 600.0
 """Without a word. Sites with slow limits make it wait between requests."""
@@ -50,10 +50,14 @@ class GalleryDlEngine:
         """A link that it does not know raises EngineFailed with code `not_mine`, unless it was asked for by name."""
         settings = await asyncio.to_thread(prepare, fetch, self.instances)
         argv = [sys.executable, "-m", "gallery_dl", "--config-ignore", "-c", str(settings), "--", fetch.url]
-        run = _Run(fetch, observer)
-        async with sandbox.program(
-            argv, cwd=fetch.work, env=sandbox.environment(fetch.work, {"PYTHONUNBUFFERED": "1"})
-        ) as process:
+        environment = sandbox.environment(fetch.work, {"PYTHONUNBUFFERED": "1"})
+        with Archive(fetch.archive) as archive:
+            run = _Run(fetch, observer, archive)
+            await run.conclude(await self._run(argv, fetch, environment, run))
+
+    async def _run(self, argv: list[str], fetch: Fetch, environment: dict[str, str], run: _Run) -> int:
+        """How the program ended. Raises EngineFailed."""
+        async with sandbox.program(argv, cwd=fetch.work, env=environment) as process:
             words = sandbox.lines(process)
             while True:
                 try:
@@ -66,18 +70,17 @@ class GalleryDlEngine:
                 if word is None:
                     break
                 await run.hear(word)
-            status = await process.wait()
-        await run.conclude(status)
+            return await process.wait()
 
 
 class _Run:
     """What one run said so far."""
 
-    def __init__(self, fetch: Fetch, observer: Observer) -> None:
+    def __init__(self, fetch: Fetch, observer: Observer, archive: Archive) -> None:
         self._fetch = fetch
         self._observer = observer
         self._folder = (fetch.work / "gallery").resolve()
-        self._own = Own(fetch.work, fetch.known)
+        self._archive = archive
         self._told: set[str] = set()
         self._stored = 0
         self._bytes = 0
@@ -94,7 +97,7 @@ class _Run:
                 await self._observer.resolved(title=None, total=None, items_total=None)
             event: dict[str, Any] = json.loads(word[len(FILE_MARK) :])
             if event["key"] not in self._told:
-                await self._happened(event["t"], event["key"], Path(event["path"]))
+                await self._happened(event["t"], event["key"], event["site"], Path(event["path"]))
         elif word.startswith(PROGRESS_MARK):
             done, speed = (_amount(part) for part in word[len(PROGRESS_MARK) :].split())
             self._observer.progress(done=self._bytes + done, total=None, speed=speed, items_done=self._stored)
@@ -103,17 +106,17 @@ class _Run:
         else:
             self._warnings.append(word[:WORD_LENGTH])
 
-    async def _happened(self, what: str, key: str, path: Path) -> None:
+    async def _happened(self, what: str, key: str, site: str, path: Path) -> None:
         self._told.add(key)
-        if key in self._fetch.known:
+        if key in self._fetch.known or (what == "skipped" and await asyncio.to_thread(self._archive.__contains__, key)):
             await self._observer.skipped(key)
         elif what == "failed":
             await self._failed(key)
         else:  # also a file that was found on disk: an earlier attempt fetched it and did not get to store it
-            await self._finished(key, *await asyncio.to_thread(_measured, path))
+            await self._finished(key, site, *await asyncio.to_thread(_measured, path))
         self._warnings.clear()
 
-    async def _finished(self, key: str, path: Path, size: int) -> None:
+    async def _finished(self, key: str, site: str, path: Path, size: int) -> None:
         if not path.is_relative_to(self._folder):
             raise EngineFailed(
                 Failure(kind="permanent", code="outside", message="the downloader wrote outside its folder")
@@ -121,10 +124,10 @@ class _Run:
         self._stored += 1
         self._bytes += size
         await self._beside(key, path)
-        self._own.add(key)
         await self._observer.finished(
             FetchedFile(
                 key=key,
+                site=site,
                 path=path,
                 name=path.name,
                 size=size,

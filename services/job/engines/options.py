@@ -127,6 +127,8 @@ def conflict(options: Options) -> str | None:
         return f"{options.container} does not hold {options.video_codec}"
     if options.clip_end is not None and options.clip_end <= (options.clip_start or 0):
         return "a clip ends after it begins"
+    if options.stop_at_known is not None and options.archive is None:
+        return "what is known is in the archive: ask for that as well"
     return None
 
 
@@ -226,6 +228,7 @@ EFFECTS: dict[str, tuple[str, str, str]] = {
     "wait_for_live": ("`wait_for_video`; a manifest that is not there yet", "-", "-"),
     "max_duration": ("`-t` of the recording", "-", "-"),
     "sidecars": ("facts of the item as JSON", "`metadata` as JSON", "facts of the answer as JSON"),
+    "archive": ("`download_archive`; one film of a page is fetched", "`archive`", "fetched"),
     "stop_at_known": ("playlist ends", "`skip: abort:N`", "-"),
     "labels": ("never read", "never read", "never read"),
 }

@@ -91,6 +91,7 @@ class YtdlpEngine:
                 "proxy": fetch.proxy,
                 "work": str(fetch.work),
                 "known": sorted(fetch.known),
+                "archive": str(fetch.archive) if fetch.archive else None,
                 "options": msgspec.to_builtins(fetch.options),
                 "rate": fetch.rate,
                 "cookies": str(fetch.cookies) if fetch.cookies else None,
@@ -163,7 +164,14 @@ def _file(told: dict[str, Any], fetch: Fetch) -> FetchedFile:
     path = Path(told["path"]).resolve()
     if not path.is_relative_to(fetch.work.resolve()):
         raise _failed("permanent", "outside", "the downloader wrote outside its folder")
-    return FetchedFile(key=told["key"], path=path, name=told["name"], size=told["size"], media_type=told["media_type"])
+    return FetchedFile(
+        key=told["key"],
+        site=told.get("site"),
+        path=path,
+        name=told["name"],
+        size=told["size"],
+        media_type=told["media_type"],
+    )
 
 
 def _failed(kind: FailureKind, code: str, message: str) -> EngineFailed:

@@ -12,6 +12,7 @@ from weakref import WeakSet
 
 import yt_dlp
 from yt_dlp.cookies import YoutubeDLCookieJar
+from yt_dlp.extractor import gen_extractor_classes
 from yt_dlp.postprocessor.common import PostProcessor
 from yt_dlp.utils import DownloadCancelled, Popen, ReExtractInfo, YoutubeDLError
 
@@ -22,7 +23,13 @@ from services.job.engines.ytdlp_encode import EncodePP
 from services.job.engines.ytdlp_extras import SubtitlesPP
 from services.job.engines.ytdlp_live import recording
 
-GENERIC = "generic "
+PAGES = frozenset(
+    {
+        "generic",
+        *(one.ie_key().lower() for one in gen_extractor_classes() if one._VALID_URL is False),  # noqa: SLF001 - yt-dlp's own way of saying it
+    }
+)
+"""Extractors that look for films on any page. Their ids are last parts of the page's address."""
 LONGEST_KEY = 300
 _started: WeakSet[Any] = WeakSet()
 """Programs of this process."""
@@ -73,13 +80,26 @@ def end_recording() -> None:
 
 
 def item_key(info: Mapping[str, Any]) -> str:
-    """As yt-dlp's archive has it. The generic extractor's ids are last parts of paths, and several entries of one page
-    may share one: there the address tells them apart."""
+    """As yt-dlp's archive has it. Ids of what was found on a page are last parts of its address, and several entries
+    of a list may share one: there the whole address tells them apart."""
     key = f"{(info.get('extractor_key') or info.get('ie_key') or 'link').lower()} {info.get('id') or info.get('url')}"
-    if key.startswith(GENERIC) and info.get("playlist_index"):
+    if _of_a_page(key) and info.get("playlist_index"):
         address = str(info.get("webpage_url") or info.get("url"))
         key = f"{key} {hashlib.sha256(address.encode()).hexdigest()[:8]}"
     return key if len(key) <= LONGEST_KEY else f"{key[:LONGEST_KEY]} {file_name(key)}"
+
+
+def item_site(info: Mapping[str, Any]) -> str | None:
+    """The extractor, whose ids are its site's. What was found on a page has an identity beyond the job only as one of
+    several, with its address."""
+    key = item_key(info)
+    if _of_a_page(key) and not info.get("playlist_index"):
+        return None
+    return key.partition(" ")[0]
+
+
+def _of_a_page(key: str) -> bool:
+    return key.partition(" ")[0] in PAGES
 
 
 def file_name(key: str) -> str:
@@ -207,8 +227,8 @@ class _Known:
         self._listener = listener
 
     def __contains__(self, key: str | None) -> bool:
-        # What identifies a generic entry besides its id is known later, and then asked again.
-        return key is not None and not key.startswith(GENERIC) and self._listener.is_known(key)
+        # What identifies an entry of a page besides its id is known later, and then asked again.
+        return key is not None and not _of_a_page(key) and self._listener.is_known(key)
 
     def add(self, key: str) -> None: ...
 

@@ -15,13 +15,13 @@ import msgspec
 from yt_dlp.utils import DownloadCancelled, YoutubeDLError
 
 from proto.job import Options
-from services.job.engines.known import Own
+from services.job.engines.known import Archive
 from services.job.engines.ytdlp_encode import READY
 from services.job.engines.ytdlp_extras import choose_subtitles, extras, name_thumbnails, write_facts
 from services.job.engines.ytdlp_failures import Verdict, classify
 from services.job.engines.ytdlp_inspect import inspect
 from services.job.engines.ytdlp_leftovers import begin_again, drop_pieces, tidy
-from services.job.engines.ytdlp_library import Downloader, file_name, item_key
+from services.job.engines.ytdlp_library import Downloader, file_name, item_key, item_site
 from services.job.engines.ytdlp_live import PULSE_SECONDS, Patience, prepare
 from services.job.engines.ytdlp_meter import Meter
 
@@ -74,7 +74,7 @@ class Runner:
         self._telling = threading.Lock()
         self._meter = Meter()
         self._known = frozenset(request["known"])
-        self._own = Own(Path(request["work"]), self._known)
+        self._archive = Archive(Path(request["archive"]) if request["archive"] else None)
         self._in_a_row = 0
         """Items that the user had before this job, since the last one that was new."""
         self._patience = Patience()
@@ -137,11 +137,12 @@ class Runner:
     def is_known(self, key: str) -> bool:
         if key in self._over:
             return True
-        if key not in self._known:
+        own = key in self._known
+        if not own and key not in self._archive:
             return False
         self._over.add(key)
         self._tell({"t": "skipped", "key": key})
-        self._in_a_row += key not in self._own.keys
+        self._in_a_row += not own
         if self._options.stop_at_known and self._in_a_row >= self._options.stop_at_known:
             raise _Enough
         return True
@@ -203,14 +204,13 @@ class Runner:
         self._over.add(key)
         self._meter.items_done += 1
         title = str(info.get("title") or info.get("id") or "download")[:LONGEST_TITLE]
-        film = _file(key, path, f"{title}{path.suffix}")
+        film = {**_file(key, path, f"{title}{path.suffix}"), "site": item_site(info)}
         beside = []
         for one in extras(info["longshore"], path):
             if f"{key} {one.kind}" in self._known:
                 self._tell({"t": "skipped", "key": f"{key} {one.kind}"})
             else:
                 beside.append(_file(f"{key} {one.kind}", one.path, f"{title}.{one.ending}"))
-        self._own.add(key)
         # Of one film it is what the job is about. Of several each is stored as it comes, and one that is stored is
         # passed over by a later attempt, with all that belongs to it.
         for message in (film, *beside) if self._meter.items_total == 1 else (*beside, film):

@@ -88,7 +88,12 @@ def options(body: wire.External, primary: list[str], usable: Callable[[str], boo
         )
         if part not in (None, "")
     ]
-    return Options(directory=tuple(directory), fallback_urls=_fallbacks(body.fallback_urls, primary, usable))
+    # gallery-dl passes over what is there, and the extension shows how many that were.
+    return Options(
+        directory=tuple(directory),
+        fallback_urls=_fallbacks(body.fallback_urls, primary, usable),
+        archive="stored",
+    )
 
 
 def _checked(value: object, pattern: re.Pattern[str], name: str) -> str:
@@ -161,7 +166,7 @@ def job(view: JobView) -> wire.Job:
         start_time=_millis(view.submitted_at),
         end_time=_millis(view.finished_at) if view.finished_at else None,
         exit_code=None if view.finished_at is None else 0 if view.state == "completed" else 1,
-        download_count=len(view.items),
+        download_count=view.items_done,
         skip_count=view.skipped,
         waiting_for=view.waits[0] if view.waits else UNSET,
         waiting_until=_millis(view.waits[1]) if view.waits else UNSET,
@@ -170,7 +175,7 @@ def job(view: JobView) -> wire.Job:
 
 def status(view: JobView) -> str:
     if view.state == "completed":
-        return "success" if view.items else "no_action"
+        return "success" if view.items_done else "no_action"
     return "error" if view.state in ("failed", "cancelled") else "running"
 
 

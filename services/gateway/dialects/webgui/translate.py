@@ -17,7 +17,7 @@ from proto.job import (
     JobFailed,
     JobItemCompleted,
     JobItemFailed,
-    JobItemSkipped,
+    JobItemsSkipped,
     JobStarted,
     JobSubmitted,
     Progress,
@@ -202,7 +202,7 @@ def frames(event: Event, view: JobView) -> list[Frame]:
                 ("queue_updated", {"action": "updated", "item": item(view)}),
                 ("notification", _notice("error", "Download failed", f"{event.failure.message}: {name}")),
             ]
-        case JobItemCompleted() | JobItemSkipped() | JobItemFailed():
+        case JobItemCompleted() | JobItemsSkipped() | JobItemFailed():
             return []
         case _:
             return [("queue_updated", {"action": "updated", "item": item(view)})]
