@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Itera
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import asyncpg
 import msgspec
@@ -56,6 +56,8 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     http_port: int = 8000
     public_url: str = ""
     """Where clients reach us, without a trailing slash; empty derives it from host and port."""
+    link_keys: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,16}(,[A-Za-z0-9_-]{1,16})*$")] = "1"
+    """Ids of the keys that links to files are signed with: the first signs, all are accepted."""
     egress_allow: str = ""
     otlp_endpoint: str | None = None
 

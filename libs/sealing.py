@@ -10,6 +10,8 @@ import base64
 import hashlib
 import hmac
 import os
+import re
+from typing import Literal
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -18,6 +20,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 NONCE = 12
 MINIMUM_SECRET = 32
+_TOKEN = re.compile(r"(?P<key>[A-Za-z0-9_-]{1,16})\.(?P<expires>[0-9]{1,12})\.(?P<signature>[A-Za-z0-9_-]{43})")
 
 
 class CannotOpen(Exception):
@@ -48,17 +51,30 @@ class Sealer:
 
 
 class LinkSigner:
-    """Expiring signatures for URLs that carry no other authentication."""
+    """Expiring tokens for URLs that carry no other authentication: `<key id>.<unix seconds>.<43 of base64url>`.
 
-    def __init__(self, secret: str, purpose: str) -> None:
-        self._key = derive(secret, purpose)
+    The first of `keys` signs; all of them are accepted. Taking an id out of the list ends every link it signed.
+    """
 
-    def sign(self, subject: str, expires: int) -> str:
-        """`expires` in unix seconds; the signature is 43 characters of base64url."""
-        mac = hmac.digest(self._key, f"{expires}:{subject}".encode(), hashlib.sha256)
+    def __init__(self, secret: str, purpose: str, keys: str = "1") -> None:
+        """`keys` are ids, separated by commas: each stands for a key of its own, derived from `secret`."""
+        self._keys = {key_id: derive(secret, f"{purpose}:{key_id}") for key_id in keys.split(",")}
+        self._signs = next(iter(self._keys))
+
+    def token(self, subject: str, expires: int) -> str:
+        """The same for the same subject and expiry, whoever makes it."""
+        return f"{self._signs}.{expires}.{self._signature(self._signs, subject, expires)}"
+
+    def judge(self, subject: str, token: str, now: float) -> Literal["good", "expired", "forged"]:
+        """Only of a token that was good once it is said that it is over."""
+        found = _TOKEN.fullmatch(token)
+        if found is None or found["key"] not in self._keys:
+            return "forged"
+        expires = int(found["expires"])
+        if not hmac.compare_digest(self._signature(found["key"], subject, expires), found["signature"]):
+            return "forged"
+        return "good" if now < expires else "expired"
+
+    def _signature(self, key_id: str, subject: str, expires: int) -> str:
+        mac = hmac.digest(self._keys[key_id], f"{expires}:{subject}".encode(), hashlib.sha256)
         return base64.urlsafe_b64encode(mac).rstrip(b"=").decode()
-
-    def valid(self, subject: str, expires: int, signature: str, now: float) -> bool:
-        if not signature.isascii():
-            return False
-        return hmac.compare_digest(self.sign(subject, expires), signature) and now < expires

@@ -52,7 +52,7 @@ async def start(settings: ServiceSettings, resources: Resources) -> AsyncIterato
         ask=Ask(caller, follower, jobs),
         blobs=Blobs(pool),
         guard=guard,
-        signer=LinkSigner(settings.secret_key, "files"),
+        signer=LinkSigner(settings.secret_key, "files", settings.link_keys),
         policy=EgressPolicy.parse(settings.egress_allow),
         base_url=settings.base_url,
         version=version("longshore"),

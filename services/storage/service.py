@@ -41,7 +41,9 @@ async def start(settings: ServiceSettings, resources: Resources) -> AsyncIterato
         )
         resources.spawn(follower.run(), "deletions")
         await serve(bus, "storage", HANDLERS, {"pool": pool, "store": store, "target": target, "remote": remote})
-        resources.mount("/files", FileServer(pool, target, LinkSigner(settings.secret_key, "files")))
+        resources.mount(
+            "/files", FileServer(pool, target, LinkSigner(settings.secret_key, "files", settings.link_keys))
+        )
         try:
             yield
         finally:

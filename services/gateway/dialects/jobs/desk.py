@@ -101,8 +101,8 @@ class Desk:
     async def _link(self, view: JobView, item: StoredItem) -> str | None:
         if item.object_key is None:
             expires = int(time.time()) + translate.LINK_SECONDS
-            signature = self.edge.signer.sign(str(item.file_id), expires)
-            return f"{self.edge.base_url}/files/{item.file_id}/{expires}.{signature}/{quote(item.name, safe='')}"
+            token = self.edge.signer.token(str(item.file_id), expires)
+            return f"{self.edge.base_url}/files/{item.file_id}/{token}/{quote(item.name, safe='')}"
         try:
             query = LinkFile(owner=view.owner, file_id=item.file_id, seconds=translate.LINK_SECONDS)
             return await self.ask.other(query, str)

@@ -1,0 +1,152 @@
+"""Sends a file's bytes over ASGI, piece by piece: the next is read when the last was taken, so that a slow client
+costs one piece of memory, and a client that is gone ends the reading."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, MutableMapping
+from contextlib import aclosing
+from typing import Any, Protocol
+
+from libs.serving.headers import Served, described, joined, judge, multipart, validators
+from libs.serving.ranges import Span, content_range
+
+PIECE = 512 * 1024
+"""Bytes a read; below 256 KiB the server's throughput halves."""
+STALLED_SECONDS = 300.0
+"""A client that takes nothing for so long is taken for gone. It asks for the rest when it wants it."""
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+
+class Source(Protocol):
+    """Where the bytes of a file are."""
+
+    def pieces(self, span: Span) -> AsyncGenerator[bytes, None]:
+        """Exactly the span's bytes, in order. Raises ConnectionAbortedError when they can not be had: a body that
+        ends short must end with the connection, since a clean end would pass for the whole."""
+
+
+class LocalFile:
+    """An open file. What is in the page cache is read at once; only what must come from the disk goes to a thread."""
+
+    def __init__(self, handle: int) -> None:
+        self._handle = handle
+
+    async def pieces(self, span: Span) -> AsyncGenerator[bytes, None]:
+        offset = span.first
+        while offset <= span.last:
+            wanted = min(PIECE, span.last - offset + 1)
+            piece = self._cached(wanted, offset) or await asyncio.to_thread(os.pread, self._handle, wanted, offset)
+            if not piece:
+                raise ConnectionAbortedError("the file is shorter than its record")
+            offset += len(piece)
+            yield piece
+
+    def _cached(self, wanted: int, offset: int) -> bytes:
+        """Empty when the kernel would have to wait for it, or does not say."""
+        into = bytearray(wanted)
+        try:
+            count = os.preadv(self._handle, [into], offset, os.RWF_NOWAIT)
+        except OSError:
+            return b""
+        return bytes(into) if count == wanted else bytes(memoryview(into)[:count])
+
+
+async def answer(
+    file: Served, source: Source, scope: Scope, receive: Receive, send: Send, stalled: float = STALLED_SECONDS
+) -> None:
+    """The whole answer to a GET or HEAD of this file. A cookie or an `Authorization` that came along says nothing."""
+    verdict = judge(scope["method"], joined(scope["headers"]), file)
+    match verdict.status, verdict.spans:
+        case 304, _:
+            await _start(send, 304, validators(file))
+            await _end(send)
+        case 412, _:
+            await plain(send, 412, "this file is not what was asked for", validators(file))
+        case 416, _:
+            headers = {**validators(file), "accept-ranges": "bytes", "content-range": f"bytes */{file.size}"}
+            await plain(send, 416, "this range is not in the file", headers)
+        case status, spans if len(spans) > 1:
+            boundary = secrets.token_hex(16)
+            parts = multipart(spans, file, boundary)
+            headers = {
+                **described(file),
+                "content-type": f"multipart/byteranges; boundary={boundary}",
+                "content-length": str(parts.length),
+            }
+            await _start(send, status, headers)
+            await _watched(_multipart(source, spans, parts.heads, parts.tail), receive, send, stalled)
+        case status, spans:
+            headers = {**described(file), "content-length": str(sum(span.length for span in spans))}
+            if status == 206:
+                headers["content-range"] = content_range(spans[0], file.size)
+            await _start(send, status, headers)
+            if scope["method"] == "HEAD" or not spans:
+                await _end(send)
+            else:
+                await _watched(source.pieces(spans[0]), receive, send, stalled)
+
+
+async def _multipart(
+    source: Source, spans: tuple[Span, ...], heads: tuple[bytes, ...], tail: bytes
+) -> AsyncGenerator[bytes, None]:
+    for span, head in zip(spans, heads, strict=True):
+        yield head
+        async with aclosing(source.pieces(span)) as pieces:
+            async for piece in pieces:
+                yield piece
+    yield tail
+
+
+async def _watched(pieces: AsyncGenerator[bytes, None], receive: Receive, send: Send, stalled: float) -> None:
+    """To a client that is gone the server takes everything and sends nothing, so only `receive` tells."""
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            sending = tasks.create_task(_pour(pieces, send, stalled))
+            gone = tasks.create_task(_disconnected(receive))
+            sending.add_done_callback(lambda _: gone.cancel())
+            gone.add_done_callback(lambda _: sending.cancel())
+    except* (ConnectionAbortedError, TimeoutError) as group:
+        raise ConnectionAbortedError(str(group.exceptions[0])) from group
+
+
+async def _pour(pieces: AsyncGenerator[bytes, None], send: Send, stalled: float) -> None:
+    async with aclosing(pieces) as open_pieces:
+        async for piece in open_pieces:
+            async with asyncio.timeout(stalled):
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            # For a client that is gone `send` returns without ever giving way, and nobody would hear that it is.
+            await asyncio.sleep(0)
+    await _end(send)
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def plain(send: Send, status: int, text: str, headers: Mapping[str, str] | None = None) -> None:
+    """An answer that is no file: never a page, and never a redirect."""
+    body = text.encode()
+    said = {
+        "content-type": "text/plain; charset=utf-8",
+        "content-length": str(len(body)),
+        "x-content-type-options": "nosniff",
+        **(headers or {}),
+    }
+    await _start(send, status, said)
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _start(send: Send, status: int, headers: Mapping[str, str]) -> None:
+    raw = [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": status, "headers": raw})
+
+
+async def _end(send: Send) -> None:
+    await send({"type": "http.response.body", "body": b""})
