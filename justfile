@@ -37,6 +37,10 @@ schema *options:
     {{run}} python -m proto {{options}}
     {{run}} python -m tests.contracts.record {{options}}
 
+# Write services/job/OPTIONS.md again from the table in the code.
+options:
+    {{run}} python -m services.job.engines.options
+
 # Measure what the README claims, beside a peer or a raw limit in the same run.
 bench *options:
     {{run}} python -m tests.bench {{options}}

@@ -151,8 +151,12 @@ class FileNotFound(Refusal, tag="storage.file_not_found", kw_only=True, frozen=T
     file_id: UUID
 
 
+NOT_KEPT = "extension"
+
+
 class FileRejected(Refusal, tag="storage.file_rejected", kw_only=True, frozen=True):
-    """The bytes on disk are not what was announced, or the path is not a regular file of this job's folder."""
+    """The bytes on disk are not what was announced, or the path is not a regular file of this job's folder; with the
+    code NOT_KEPT the operator wants no files of this kind, and no other attempt will change that."""
 
     code: str
 

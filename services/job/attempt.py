@@ -42,7 +42,7 @@ from proto.job import (
     Ticket,
     Wanted,
 )
-from proto.storage import StillStoring, StoredFile, StoreFile
+from proto.storage import NOT_KEPT, FileRejected, StillStoring, StoredFile, StoreFile
 from proto.unrestrict_proxy import Cookie, ReadCookies
 from services.job import cookies
 from services.job.engines import Engine, EngineFailed, Fetch, FetchedFile, known
@@ -74,6 +74,14 @@ class Stopped(Exception):
     def __init__(self, wanted: Wanted) -> None:
         super().__init__(wanted)
         self.wanted = wanted
+
+
+class NotKept(Exception):
+    """Storage wants no such file, now or ever; the rest of the job has nothing to do with it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.failure = Failure(kind="content", code=NOT_KEPT, message=message)
 
 
 class Reporter:
@@ -125,6 +133,7 @@ class Attempt:
         self.skips = 0
         """Items that the user has from earlier jobs."""
         self._skips_told = self._began
+        self._not_kept: Failure | None = None
 
     def stop(self, wanted: Wanted) -> None:
         if not self._stop.done():
@@ -187,6 +196,8 @@ class Attempt:
                     if failed.failure.code != "not_mine" or index == len(order) - 1:
                         raise
                 else:
+                    if self._not_kept is not None and not (self.items or self._own or self.skips):
+                        raise EngineFailed(self._not_kept)
                     return
 
     @asynccontextmanager
@@ -314,7 +325,13 @@ class Attempt:
         sha256 = file.sha256 if file.sha256 is not None else await asyncio.to_thread(_sha256, file.path)
         if not self._several:
             await self._enter(StageNote(stage="storing", at=datetime.now(UTC)))
-        item = await self._store(file, sha256)
+        try:
+            item = await self._store(file, sha256)
+        except NotKept as not_kept:
+            self._not_kept = not_kept.failure
+            await asyncio.to_thread(file.path.unlink, missing_ok=True)
+            await self.item_failed(file.key, not_kept.failure)
+            return
         self.items.append(item)
         if self._several:
             await self._reporter.send(ReportItem(job_id=self.claimed.job_id, attempt=self.claimed.attempt, item=item))
@@ -351,6 +368,8 @@ class Attempt:
                 )
             )
         except Refused as refused:
+            if isinstance(refused.refusal, FileRejected) and refused.refusal.code == NOT_KEPT:
+                raise NotKept(refused.refusal.message) from refused
             # Whatever it is, the file stays in the work folder: another attempt only has to store it.
             code = getattr(refused.refusal, "code", "storage_full")
             raise EngineFailed(Failure(kind="transient", code=code, message=refused.refusal.message)) from refused

@@ -18,6 +18,46 @@ _RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|
 _SPACES = re.compile(r"\s+")
 
 
+DEFAULT = "default"
+ANY = "*"
+EXTENSIONS = r"^(default|\*|[a-z0-9]{1,16})(,(default|\*|[a-z0-9]{1,16}))*$"
+"""What the operator's list looks like."""
+# fmt: off
+_USUAL = frozenset({
+    "3gp", "avi", "divx", "f4v", "flv", "m2ts", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "mts", "ogv", "rm", "rmvb",
+    "ts", "vob", "webm", "wmv", "aac", "ac3", "aif", "aiff", "alac", "ape", "dsf", "dts", "eac3", "flac", "m4a",
+    "m4b", "mid", "mka", "mp2", "mp3", "mpc", "oga", "ogg", "opus", "wav", "weba", "wma", "wv", "ass", "idx", "lrc",
+    "sbv", "smi", "srt", "ssa", "sub", "sup", "ttml", "vtt", "cue", "m3u", "m3u8", "mpd", "nfo", "torrent", "ai",
+    "apng", "arw", "avif", "bmp", "clip", "cr2", "cr3", "dng", "eps", "gif", "heic", "heif", "ico", "jfif", "jp2",
+    "jpe", "jpeg", "jpg", "jxl", "kra", "nef", "orf", "pdn", "png", "psd", "raf", "rw2", "svg", "tga", "tif", "tiff",
+    "webp", "xcf", "azw", "azw3", "cbr", "cbz", "csv", "djvu", "doc", "docx", "epub", "fb2", "key", "log", "lrf",
+    "md", "mobi", "numbers", "odp", "ods", "odt", "pages", "pdf", "ppt", "pptx", "ps", "rtf", "tex", "tsv", "txt",
+    "xls", "xlsx", "json", "jsonl", "toml", "xml", "yaml", "yml", "geojson", "gpx", "kml", "sqlite", "db", "parquet",
+    "7z", "bin", "br", "bz2", "cab", "dmg", "gz", "img", "iso", "lz", "lz4", "lzma", "mdf", "mds", "nrg", "par2",
+    "rar", "sfv", "tar", "tbz", "tbz2", "tgz", "txz", "vhd", "vmdk", "xz", "z", "zip", "zipx", "zst", "md5", "sha1",
+    "sha256", "3mf", "blend", "dae", "fbx", "glb", "gltf", "obj", "otf", "safetensors", "step", "stl", "stp", "ttf",
+    "woff", "woff2",
+})
+# fmt: on
+"""Nothing that a double click runs, and no page."""
+_ENDING = re.compile(r"[a-z0-9]{1,16}")
+
+
+def extensions(text: str) -> frozenset[str] | None:
+    """Of the operator's list, which matches `EXTENSIONS`: `default` stands for ours, and `*`, as None, for all."""
+    words = frozenset(text.split(","))
+    if ANY in words:
+        return None
+    return words - {DEFAULT} | (_USUAL if DEFAULT in words else frozenset())
+
+
+def ending(name: str) -> str:
+    """By which a system chooses what to do with a file that is called so; empty when there is none. A number is none:
+    it counts the parts of an archive, or belongs to the title."""
+    found = PurePosixPath(safe_name(name)).suffix[1:].lower()
+    return found if _ENDING.fullmatch(found) and not found.isdigit() else ""
+
+
 def safe_name(hint: str, fallback: str = "file") -> str:
     """A file name from anything. Path parts are dropped, not honoured; the extension survives shortening."""
     text = unicodedata.normalize("NFC", hint.encode("utf-8", "replace").decode())

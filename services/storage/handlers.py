@@ -18,6 +18,7 @@ from libs.eventstore.projection import Applied
 from libs.message import Meta, Refused, new_id
 from proto.job import JobFilesDeleted
 from proto.storage import (
+    NOT_KEPT,
     ConfigureTarget,
     DeleteFile,
     FileDeleted,
@@ -50,10 +51,19 @@ NAMES_TRIED = 50
 
 
 async def store_file(
-    command: StoreFile, call: Call, pool: asyncpg.Pool, store: EventStore, target: LocalTarget, remote: Remote
+    command: StoreFile,
+    call: Call,
+    pool: asyncpg.Pool,
+    store: EventStore,
+    target: LocalTarget,
+    remote: Remote,
+    allowed: frozenset[str] | None,
 ) -> Answer:
     """Bytes first, event second, and only then does the work folder let go: a crash anywhere between is repaired by the
-    same command coming again."""
+    same command coming again. `allowed`: endings, None for all; a file without one is taken."""
+    found = domain.ending(command.name)
+    if found and allowed is not None and found not in allowed:
+        raise Refused(FileRejected(message=f"files that end in .{found} are not kept here", code=NOT_KEPT))
     async with pool.acquire() as conn:
         known = await views.by_item(conn, command.job_id, command.key)
         if known is not None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from typing import Annotated
+
+from msgspec import Meta
 
 from libs.calls import serve
 from libs.database import Connection
@@ -14,14 +17,20 @@ from libs.runtime import Resources, Service, ServiceSettings
 from libs.sealing import LinkSigner, Sealer
 from proto import REGISTRY
 from services.storage.app import FileServer
+from services.storage.domain import DEFAULT, EXTENSIONS, extensions
 from services.storage.handlers import DELETIONS, HANDLERS, delete_files
 from services.storage.remote import Remote
 from services.storage.targets.local import LocalTarget
 from services.storage.targets.mover import Mover
 
 
+class StorageSettings(ServiceSettings, frozen=True, kw_only=True):
+    extensions: Annotated[str, Meta(pattern=EXTENSIONS)] = DEFAULT
+    """Endings of files that are kept, separated by commas: `default` is our list, `*` everything."""
+
+
 @asynccontextmanager
-async def start(settings: ServiceSettings, resources: Resources) -> AsyncIterator[None]:
+async def start(settings: StorageSettings, resources: Resources) -> AsyncIterator[None]:
     pool, bus, store = await resources.event_source(settings, "storage", REGISTRY)
     target = LocalTarget(settings.data_dir / "files", settings.data_dir / "work")
     async with Mover(EgressPolicy.parse(settings.egress_allow)) as mover:
@@ -40,7 +49,18 @@ async def start(settings: ServiceSettings, resources: Resources) -> AsyncIterato
             delete,
         )
         resources.spawn(follower.run(), "deletions")
-        await serve(bus, "storage", HANDLERS, {"pool": pool, "store": store, "target": target, "remote": remote})
+        await serve(
+            bus,
+            "storage",
+            HANDLERS,
+            {
+                "pool": pool,
+                "store": store,
+                "target": target,
+                "remote": remote,
+                "allowed": extensions(settings.extensions),
+            },
+        )
         resources.mount(
             "/files", FileServer(pool, target, LinkSigner(settings.secret_key, "files", settings.link_keys))
         )
@@ -50,4 +70,4 @@ async def start(settings: ServiceSettings, resources: Resources) -> AsyncIterato
             await remote.close()
 
 
-SERVICE = Service("storage", ServiceSettings, start)
+SERVICE = Service("storage", StorageSettings, start)

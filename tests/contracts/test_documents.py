@@ -12,11 +12,12 @@ import pytest
 from libs.settings import environment_names
 from proto import SERVICES
 from services.cli import parser
+from services.job.engines.options import DOCUMENT, document
 from services.job.worker import WorkerSettings
 from services.serve import load_service
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "DECISIONS.md")
+DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "DECISIONS.md", "services/job/OPTIONS.md")
 SET_BY_SUPERVISOR = {"LONGSHORE_WORKER_ID"}
 
 
@@ -66,6 +67,10 @@ def commands() -> list[str]:
 @pytest.mark.parametrize("command", commands())
 def test_every_command_line_of_the_readme_is_understood(command: str):
     assert parser().parse_args(shlex.split(command)[1:]).command == shlex.split(command)[1]
+
+
+def test_the_table_of_options_is_the_one_that_the_code_has():
+    assert DOCUMENT.read_text("utf-8") == document(), "write it anew: just options"
 
 
 def test_decisions_are_numbered_one_after_the_other():

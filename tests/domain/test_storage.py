@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.storage.domain import placed, safe_directory, safe_name
+from services.storage.domain import ending, extensions, placed, safe_directory, safe_name
 
 OWNER = UUID(int=1)
 ANYTHING = st.text(max_size=600)
@@ -137,3 +137,33 @@ def test_a_twin_of_the_longest_name_still_fits(name: str, twin: int):
     assert len(path.name.encode()) <= 255
     assert path.name != placed(OWNER, (), name).name
     assert path.suffix == placed(OWNER, (), name).suffix
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("film.MP4", "mp4"),
+        ("film.mp4.exe", "exe"),
+        ("setup.exe. ", "exe"),
+        ("setup.exe/", ""),
+        ("Mr. Good review", ""),
+        ("Version 1.5", ""),
+        ("backup.7z.001", ""),
+        ("README", ""),
+        (".bashrc", ""),
+    ],
+)
+def test_an_ending_is_what_a_system_would_act_upon(name: str, expected: str):
+    """As the file will be called, not as it was announced."""
+    assert ending(name) == expected
+
+
+def test_the_operators_list_adds_to_ours_or_takes_its_place():
+    ours = extensions("default")
+
+    assert ours is not None
+    assert {"mp4", "srt", "pdf", "zip", "json"} <= ours
+    assert not {"exe", "js", "html", "sh", "msi", "bat", "apk"} & ours
+    assert extensions("exe,default") == ours | {"exe"}
+    assert extensions("mp4") == {"mp4"}
+    assert extensions("default,*") is None

@@ -6,9 +6,10 @@ a path, a format string or a word of a command line.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, inspect
 
 from proto.job import AudioCodec, Container, Options, VideoCodec
 
@@ -237,6 +238,46 @@ EFFECTS: dict[str, tuple[str, str, str]] = {
 
 def markdown() -> str:
     """The table for the documentation."""
-    rows = ["| option | yt-dlp | gallery-dl | http |", "|---|---|---|---|"]
-    rows += [f"| `{name}` | {' | '.join(effects)} |" for name, effects in EFFECTS.items()]
+    rows = ["| option | values | yt-dlp | gallery-dl | http |", "|---|---|---|---|---|"]
+    kinds = {field.encode_name: field.type for field in inspect.type_info(Options).fields}  # type: ignore[attr-defined]  # of a struct
+    rows += [f"| `{name}` | {_values(kinds[name])} | {' | '.join(effects)} |" for name, effects in EFFECTS.items()]
     return "\n".join(rows) + "\n"
+
+
+def _values(kind: inspect.Type) -> str:
+    match kind:
+        case inspect.UnionType(types=kinds):
+            return ", ".join(_values(one) for one in kinds if not isinstance(one, inspect.NoneType))
+        case inspect.LiteralType(values=values):
+            return ", ".join(f"`{one}`" for one in values)
+        case inspect.IntType(ge=least, le=most) | inspect.FloatType(ge=least, le=most):
+            return f"{least} to {most}" if most is not None else "a number"
+        case inspect.StrType(max_length=most):
+            return f"text of at most {most}"
+        case inspect.VarTupleType(item_type=item, max_length=most):
+            return (
+                f"at most {most}: {_values(item)}"
+                if not isinstance(item, inspect.StrType) or item.max_length
+                else (f"at most {most} texts")
+            )
+        case _:
+            return {inspect.BoolType: "true, false", inspect.UUIDType: "an id", inspect.DictType: "texts by name"}[
+                type(kind)
+            ]
+
+
+DOCUMENT = Path(__file__).parents[1] / "OPTIONS.md"
+
+
+def document() -> str:
+    """All of the file beside the job service."""
+    return f"""# Options of a download
+
+What may be asked for one link, and what becomes of it in each engine; the dialects map their words onto these.
+Generated from `services/job/engines/options.py` by `just options`; a test compares.
+
+{markdown()}"""
+
+
+if __name__ == "__main__":
+    DOCUMENT.write_text(document(), "utf-8")
