@@ -14,6 +14,7 @@ from libs.message import Command, Event, Query, Refusal
 Instant = Annotated[datetime, Meta(tz=True)]
 Platform = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 Bytes = Annotated[int, Meta(ge=0)]
+Domain = Annotated[str, Meta(min_length=1, max_length=253)]
 LinkId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{22}$")]
 """128 random bits, base64url: it is all that a download needs to know."""
 LinkState = Literal["pending", "downloading", "done", "error", "expired"]
@@ -27,10 +28,47 @@ class AddHostAccount(Command, tag="unrestrict_proxy.add_account", kw_only=True, 
     platform: Platform
     username: Annotated[str, Meta(max_length=254)] = ""
     secret: Annotated[str, Meta(min_length=1, max_length=65536)]
+    domains: Annotated[tuple[Domain, ...], Meta(max_length=200)] = ()
+    """What a generic host serves; what a multihost account is limited to, empty for all."""
+    base_url: Annotated[str, Meta(max_length=2048)] | None = None
+    """Where the platform's interface is spoken, when not at its own address."""
 
 
 class RemoveHostAccount(Command, tag="unrestrict_proxy.remove_account", kw_only=True, frozen=True):
     account_id: UUID
+
+
+class CheckHostAccount(Command, tag="unrestrict_proxy.check_account", kw_only=True, frozen=True):
+    """Ask the platform for the account's state now, also of one that was given up as broken; the reply is a
+    `HostAccount`. What the platform answers is in it; nothing is refused for that."""
+
+    account_id: UUID
+
+
+class ListHostAccounts(Query, tag="unrestrict_proxy.accounts", kw_only=True, frozen=True):
+    """The reply is a JSON list of `HostAccount`, by platform and then by age."""
+
+
+class HostAccount(Struct, frozen=True, kw_only=True):
+    """All that is shown of an account; its secret never is. Bytes; None is unknown."""
+
+    account_id: UUID
+    platform: str
+    username: str
+    domains: tuple[str, ...]
+    base_url: str | None
+    standing: Literal["unread", "usable", "cooling", "unusable", "broken"]
+    """`cooling` until `until`; `unusable` while the platform says so; `broken` until its operator acts."""
+    until: Instant | None
+    reason: str
+    premium_until: Instant | None
+    traffic_left: int | None
+    traffic_total: int | None
+    slots: int
+    leases: int
+    """Slots that are taken now."""
+    read_at: Instant | None
+    added_at: Instant
 
 
 class Cookie(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -296,6 +334,69 @@ class HostAccountRemoved(Event, tag="unrestrict_proxy.account_removed", kw_only=
     at: Instant
 
 
+class HostAccountRead(Event, tag="unrestrict_proxy.account_read", kw_only=True, frozen=True):
+    """What the platform says of it, when that is not what it said before. Bytes; None is unknown."""
+
+    account_id: UUID
+    platform: str
+    usable: bool
+    reason: str
+    premium_until: Instant | None
+    traffic_left: int | None
+    traffic_total: int | None
+    reset_at: Instant | None
+    at: Instant
+
+
+class HostAccountCooled(Event, tag="unrestrict_proxy.account_cooled", kw_only=True, frozen=True):
+    """It is not asked until then; with `only` for files of this platform alone. `code` is the platform's own word."""
+
+    account_id: UUID
+    platform: str
+    only: str | None
+    code: str
+    message: str
+    until: Instant
+    at: Instant
+
+
+class HostAccountUsable(Event, tag="unrestrict_proxy.account_usable", kw_only=True, frozen=True):
+    """It is over that it was cooled or broken."""
+
+    account_id: UUID
+    platform: str
+    at: Instant
+
+
+class HostAccountBroken(Event, tag="unrestrict_proxy.account_broken", kw_only=True, frozen=True):
+    """The platform does not take it, and waiting will not help: its operator must look."""
+
+    account_id: UUID
+    platform: str
+    code: str
+    message: str
+    at: Instant
+
+
+class BreakerOpened(Event, tag="unrestrict_proxy.breaker_opened", kw_only=True, frozen=True):
+    """A platform failed too often in a row: accounts of `via` are not asked for files of `platform` until then. Both
+    are the same when it is all that `via` does. `what` failed: its interface, or the servers its links lead to."""
+
+    via: str
+    platform: str
+    what: Literal["calls", "bytes"]
+    reason: str
+    until: Instant
+    at: Instant
+
+
+class BreakerClosed(Event, tag="unrestrict_proxy.breaker_closed", kw_only=True, frozen=True):
+    via: str
+    platform: str
+    what: Literal["calls", "bytes"]
+    at: Instant
+
+
 class LinkRequested(Event, tag="unrestrict_proxy.link_requested", kw_only=True, frozen=True):
     """The job it is fetched by is submitted by who hears this; `url` is as it was given."""
 
@@ -399,6 +500,12 @@ class CookiesRemoved(Event, tag="unrestrict_proxy.cookies_removed", kw_only=True
 
 class UnknownPlatform(Refusal, tag="unrestrict_proxy.unknown_platform", kw_only=True, frozen=True):
     platform: str
+
+
+class BadHostAccount(Refusal, tag="unrestrict_proxy.bad_account", kw_only=True, frozen=True):
+    """What was told of an account does not fit its platform; `field` is which part."""
+
+    field: Literal["domains", "username", "secret", "base_url"]
 
 
 class AccountNotFound(Refusal, tag="unrestrict_proxy.account_not_found", kw_only=True, frozen=True):

@@ -11,12 +11,10 @@ import structlog
 
 from libs.calls import Answer, Call
 from libs.eventstore import Any as AnyVersion
-from libs.eventstore import EventStore, NoStream, Write, WrongVersion
+from libs.eventstore import EventStore, Write
 from libs.message import Refused
 from libs.sealing import CannotOpen, Sealer
 from proto.unrestrict_proxy import (
-    AccountNotFound,
-    AddHostAccount,
     BadCookieDomain,
     ClassifyLinks,
     Cookie,
@@ -24,64 +22,21 @@ from proto.unrestrict_proxy import (
     CookiesFull,
     CookiesPut,
     CookiesRemoved,
-    HostAccountAdded,
-    HostAccountRemoved,
     ListCookieDomains,
     ListPlatforms,
     PlatformInfo,
     PutCookies,
     ReadCookies,
     RemoveCookies,
-    RemoveHostAccount,
-    UnknownPlatform,
 )
 from services.unrestrict_proxy import adapters, domain, views
+from services.unrestrict_proxy.pool import handlers as accounts
 from services.unrestrict_proxy.views import Kept
 
 log = structlog.get_logger()
 
 _encode = msgspec.json.Encoder().encode
 _cookies = msgspec.json.Decoder(tuple[Cookie, ...]).decode
-
-
-async def add_account(command: AddHostAccount, call: Call, store: EventStore, sealer: Sealer) -> Answer:
-    """Adding the same account again is answered as the first time; its secret is not replaced."""
-    if adapters.find(command.platform) is None:
-        raise Refused(UnknownPlatform(message=f"no platform is called {command.platform}", platform=command.platform))
-    at = datetime.now(UTC)
-    sealed = sealer.seal(command.secret.encode(), str(command.account_id))
-    event = HostAccountAdded(account_id=command.account_id, platform=command.platform, username=command.username, at=at)
-    try:
-        async with store.transaction() as tx:
-            places = await tx.append(
-                [
-                    Write(
-                        stream_id=command.account_id,
-                        kind="account",
-                        expected=NoStream(),
-                        events=[event],
-                        meta=call.meta,
-                    )
-                ]
-            )
-            await views.add_account(tx.conn, command.account_id, command.platform, command.username, sealed, at)
-    except WrongVersion:
-        return Answer()
-    return Answer(position=places[-1])
-
-
-async def remove_account(command: RemoveHostAccount, call: Call, pool: asyncpg.Pool, store: EventStore) -> Answer:
-    async with pool.acquire() as conn:
-        platform = await views.platform_of(conn, command.account_id)
-    if platform is None:
-        raise Refused(AccountNotFound(message="no such account", account_id=command.account_id))
-    event = HostAccountRemoved(account_id=command.account_id, platform=platform, at=datetime.now(UTC))
-    async with store.transaction() as tx:
-        places = await tx.append(
-            [Write(stream_id=command.account_id, kind="account", expected=AnyVersion(), events=[event], meta=call.meta)]
-        )
-        await views.remove_account(tx.conn, command.account_id)
-    return Answer(position=places[-1])
 
 
 async def classify_links(query: ClassifyLinks) -> Answer:
@@ -191,8 +146,7 @@ async def read_cookies(query: ReadCookies, pool: asyncpg.Pool, cookie_sealer: Se
 
 
 HANDLERS = (
-    add_account,
-    remove_account,
+    *accounts.HANDLERS,
     classify_links,
     list_platforms,
     put_cookies,

@@ -1,9 +1,9 @@
-"""Schema `unrestrict_proxy` beside its event store. Credentials and cookies are sealed."""
+"""Schema `unrestrict_proxy` beside its event store. Credentials, sessions, links and cookies are sealed."""
 
 from __future__ import annotations
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY, BYTEA, TIMESTAMP, UUID
+from sqlalchemy.dialects.postgresql import ARRAY, BYTEA, JSONB, TIMESTAMP, UUID
 
 metadata = sa.MetaData(schema="unrestrict_proxy")
 
@@ -15,6 +15,73 @@ accounts = sa.Table(
     sa.Column("username", sa.Text, nullable=False),
     sa.Column("sealed_secret", BYTEA, nullable=False),
     sa.Column("added_at", TIMESTAMP(timezone=True), nullable=False),
+    sa.Column("domains", ARRAY(sa.Text), nullable=False, server_default="{}"),
+    sa.Column("base_url", sa.Text),
+)
+
+
+def _account() -> sa.Column[object]:
+    return sa.Column("account_id", UUID(as_uuid=True), sa.ForeignKey(accounts.c.account_id, ondelete="CASCADE"))
+
+
+standings = sa.Table(
+    "standings",
+    metadata,
+    _account(),
+    sa.Column("state", JSONB),
+    sa.Column("hosts", ARRAY(sa.Text), nullable=False, server_default="{}"),
+    sa.Column("read_at", TIMESTAMP(timezone=True)),
+    sa.Column("reading_until", TIMESTAMP(timezone=True)),
+    sa.Column("wait_until", TIMESTAMP(timezone=True)),
+    sa.Column("cool_until", TIMESTAMP(timezone=True)),
+    sa.Column("cool_reason", sa.Text, nullable=False, server_default=""),
+    sa.Column("broken", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("strikes", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("paused", JSONB, nullable=False, server_default="{}"),
+    sa.Column("session_number", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("sealed_session", BYTEA),
+    sa.PrimaryKeyConstraint("account_id"),
+    comment="what is known of an account, one row each; services/unrestrict_proxy/pool/standing.py says of the fields",
+)
+
+slots = sa.Table(
+    "slots",
+    metadata,
+    _account(),
+    sa.Column("slot", sa.Integer),
+    sa.Column("lease_id", UUID(as_uuid=True), unique=True),
+    sa.Column("holder", UUID(as_uuid=True), unique=True),
+    sa.Column("platform", sa.Text, nullable=False, server_default=""),
+    sa.Column("file_ref", sa.Text, nullable=False, server_default=""),
+    sa.Column("read", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("taken_at", TIMESTAMP(timezone=True)),
+    sa.Column("expires_at", TIMESTAMP(timezone=True)),
+    sa.PrimaryKeyConstraint("account_id", "slot"),
+    comment="of every account as many rows as it has slots; free without a holder, or when its lease has expired",
+)
+
+host_links = sa.Table(
+    "host_links",
+    metadata,
+    sa.Column("platform", sa.Text),
+    sa.Column("file_ref", sa.Text),
+    _account(),
+    sa.Column("sealed", BYTEA, nullable=False),
+    sa.Column("expires_at", TIMESTAMP(timezone=True), nullable=False, index=True),
+    sa.PrimaryKeyConstraint("platform", "file_ref", "account_id"),
+    comment="links that platforms gave or are making, each for the account that asked",
+)
+
+breakers = sa.Table(
+    "breakers",
+    metadata,
+    sa.Column("via", sa.Text, primary_key=True),
+    sa.Column("platform", sa.Text, primary_key=True),
+    sa.Column("what", sa.Text, primary_key=True),
+    sa.Column("failures", sa.Integer, nullable=False),
+    sa.Column("open_until", TIMESTAMP(timezone=True)),
+    sa.Column("probe_until", TIMESTAMP(timezone=True)),
+    comment="only of platforms that failed since they last worked",
 )
 
 cookies = sa.Table(

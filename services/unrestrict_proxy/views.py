@@ -8,22 +8,24 @@ from uuid import UUID
 from msgspec import Struct
 
 from libs.database import Connection
+from proto.unrestrict_proxy import AddHostAccount
 
 
 async def add_account(
-    conn: Connection, account_id: UUID, platform: str, username: str, sealed: bytes, at: datetime
+    conn: Connection, command: AddHostAccount, domains: list[str], sealed: bytes, at: datetime
 ) -> None:
     """Raises asyncpg.UniqueViolationError for an id that is known."""
     await conn.execute(
-        "insert into unrestrict_proxy.accounts values ($1, $2, $3, $4, $5)", account_id, platform, username, sealed, at
+        "insert into unrestrict_proxy.accounts values ($1, $2, $3, $4, $5, $6, $7)",
+        command.account_id,
+        command.platform,
+        command.username,
+        sealed,
+        at,
+        domains,
+        command.base_url,
     )
-
-
-async def platform_of(conn: Connection, account_id: UUID) -> str | None:
-    found: str | None = await conn.fetchval(
-        "select platform from unrestrict_proxy.accounts where account_id = $1", account_id
-    )
-    return found
+    await conn.execute("insert into unrestrict_proxy.standings (account_id) values ($1)", command.account_id)
 
 
 async def remove_account(conn: Connection, account_id: UUID) -> None:

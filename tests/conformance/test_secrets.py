@@ -9,13 +9,17 @@ from pathlib import Path
 import pytest
 
 from libs.calls import Call
+from libs.egress.policy import EgressPolicy
 from libs.message import Meta, new_id
 from libs.sealing import CannotOpen, Sealer
 from proto.auth import CreateUser, IssueKey
 from proto.unrestrict_proxy import AddHostAccount, Cookie, PutCookies, ReadCookies
 from services.auth import handlers as auth
 from services.notifier import handlers as notifier
+from services.unrestrict_proxy import adapters
 from services.unrestrict_proxy import handlers as unrestrict
+from services.unrestrict_proxy.pool import Pool
+from services.unrestrict_proxy.pool import handlers as accounts
 
 INSTALLATION = "an installation's key of more than thirty-two characters"
 CALL = Call(meta=Meta(correlation=new_id()), command_id=None, actor="", deadline=0.0, body=b"")
@@ -34,9 +38,11 @@ async def everything(pool, schema: str) -> str:
 async def test_a_host_accounts_secret_is_kept_sealed_and_opens_in_its_own_row_alone(installation):
     pool, store = await installation.pool("unrestrict_proxy"), await installation.store("unrestrict_proxy")
     sealer = Sealer(INSTALLATION, "host-account")
-    account = AddHostAccount(account_id=new_id(), platform="katfile", username="me", secret="a secret of theirs")
+    account = AddHostAccount(account_id=new_id(), platform="rapidgator", username="me", secret="a secret of theirs")
 
-    await unrestrict.add_account(account, CALL, store, sealer)
+    policy = EgressPolicy.parse("")
+    async with Pool(pool, store, policy, INSTALLATION, (adapters.find("rapidgator"),)) as hosts:
+        await accounts.add_account(account, CALL, store, sealer, hosts, policy)
 
     sealed = await pool.fetchval("select sealed_secret from unrestrict_proxy.accounts")
     assert account.secret not in await everything(pool, "unrestrict_proxy")

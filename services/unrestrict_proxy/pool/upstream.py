@@ -1,0 +1,55 @@
+"""Calls to platforms: under the egress policy, each with a deadline, and what went wrong on the way without links."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Self, TypeVar
+
+import aiohttp
+
+from libs.egress.policy import EgressPolicy, EgressRefused, refusal
+from services.unrestrict_proxy.adapters.contract import HostError
+
+T = TypeVar("T")
+
+CALL_SECONDS = 20.0
+CONNECT_SECONDS = 8.0
+UNREACHED_RETRY = 30.0
+
+
+class Upstream:
+    """`http` is what adapters are given: it keeps no cookies and never follows a platform inside."""
+
+    def __init__(self, policy: EgressPolicy) -> None:
+        self._policy = policy
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(
+            connector=self._policy.connector(limit=64, limit_per_host=16),
+            timeout=aiohttp.ClientTimeout(total=CALL_SECONDS, connect=CONNECT_SECONDS),
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    @property
+    def http(self) -> aiohttp.ClientSession:
+        assert self._session is not None, "used outside of its `async with`"
+        return self._session
+
+    async def ask(self, platform: str, call: Awaitable[T]) -> T:
+        """Raises HostError also when the platform was not reached, as one of scope `host`."""
+        try:
+            async with asyncio.timeout(CALL_SECONDS):
+                return await call
+        except (aiohttp.ClientError, OSError, EgressRefused) as error:
+            # An error of the client quotes the address that it asked, and keys stand in addresses.
+            reason = refusal(error) or type(error).__name__
+        raise HostError(
+            "host", 105, "unreachable", f"{platform} was not reached: {reason}", retry_after=UNREACHED_RETRY
+        )

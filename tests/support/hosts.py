@@ -1,0 +1,161 @@
+"""A file host in memory that speaks no protocol: what the pool makes of adapters, without their words."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, defaultdict, deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+
+from libs.calls import Call
+from libs.egress.policy import EgressPolicy
+from libs.message import Meta, new_id
+from libs.sealing import Sealer
+from proto.unrestrict_proxy import AddHostAccount, LinkClass
+from services.unrestrict_proxy.adapters.contract import (
+    AccountState,
+    Caps,
+    DirectLink,
+    FileInfo,
+    HostError,
+    HostFile,
+    Pending,
+    Session,
+)
+from services.unrestrict_proxy.pool import Pool
+from services.unrestrict_proxy.pool.handlers import add_account
+
+KEY = "an installation's key of more than thirty-two characters"
+CALL = Call(meta=Meta(correlation=new_id()), command_id=None, actor="", deadline=0.0, body=b"")
+GIB = 1 << 30
+
+
+def refusal(scope="account", status=107, code="no", **more) -> HostError:
+    return HostError(scope, status, code, f"The platform said {code}.", **more)
+
+
+class Host:
+    """Answers as scripted, else well. `asked` counts calls; `answers[call]` are errors or answers that come first, of
+    which one with a name in front is for that account alone. `left` is traffic by user name."""
+
+    def __init__(self, platform: str, *domains: str, **caps) -> None:
+        self.platform = platform
+        self.name = platform.title()
+        self.domains = domains
+        self.caps = Caps(**caps)
+        self.asked = Counter()
+        self.users = defaultdict(list)
+        self.answers = defaultdict(deque)
+        self.left = {}
+        self.states = {}
+        self.live = ()
+        self.sessions = set()
+        self.held = {}
+
+    def match(self, url):
+        head, _, name = url.rpartition("/file/")
+        if not head or head.removeprefix("https://").removeprefix("www.") not in self.domains:
+            return None
+        return self.file(name)
+
+    def file(self, name: str) -> HostFile:
+        ref = LinkClass(platform=self.platform, file_ref=name)
+        return HostFile(ref=ref, url=f"https://{self.domains[0]}/file/{name}")
+
+    def script(self, call: str, *answers, user: str | None = None) -> None:
+        self.answers[call, user].extend(answers)
+
+    async def _answer(self, call: str, credentials, default):
+        self.asked[call] += 1
+        self.users[call].append(credentials.username)
+        if call in self.held:
+            await self.held[call].wait()
+        for key in ((call, credentials.username), (call, None)):
+            if self.answers[key]:
+                found = self.answers[key].popleft()
+                if isinstance(found, Exception):
+                    raise found
+                return found
+        return default
+
+    def hold(self, call: str) -> asyncio.Event:
+        self.held[call] = asyncio.Event()
+        return self.held[call]
+
+    async def login(self, _http, credentials):
+        token = f"{credentials.username} {self.asked['login']}"
+        session = await self._answer("login", credentials, Session(token=token))
+        self.sessions.add(session.token)
+        return session
+
+    async def account(self, _http, credentials, session):
+        self._known(session)
+        left = self.left.get(credentials.username)
+        state = self.states.get(credentials.username, AccountState(usable=True, traffic_left=left, traffic_total=left))
+        return await self._answer("account", credentials, state)
+
+    async def hosts(self, _http, credentials, _session):
+        return await self._answer("hosts", credentials, self.live or self.domains)
+
+    async def check(self, _http, credentials, session, _files):
+        self._known(session)
+        return [await self._answer("check", credentials, FileInfo(online="online", name="a.bin", size=1000))]
+
+    async def resolve(self, _http, credentials, session, file, _password):
+        self._known(session)
+        link = DirectLink(url=f"https://cdn.test/{credentials.username}/{file.ref.file_ref}/{self.asked['resolve']}")
+        return await self._answer("resolve", credentials, link)
+
+    async def poll(self, _http, credentials, _session, pending: Pending):
+        return await self._answer("poll", credentials, DirectLink(url=f"https://cdn.test/{pending.ticket}"))
+
+    def _known(self, session) -> None:
+        if session.token not in self.sessions:
+            raise refusal(code="session_over", renew=True)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def pass_(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+
+class Pools:
+    """Any number of pools on one database, as replicas have them, and what was announced."""
+
+    def __init__(self, installation, *hosts) -> None:
+        self.hosts = hosts
+        self.clock = Clock()
+        self._installation = installation
+
+    async def add(self, platform: str, username: str, **more):
+        account = AddHostAccount(
+            account_id=new_id(), platform=platform, username=username, secret=f"secret of {username}", **more
+        )
+        store = await self._installation.store("unrestrict_proxy", 1)
+        async with self.pool(1) as pool:
+            await add_account(account, CALL, store, Sealer(KEY, "host-account"), pool, EgressPolicy.parse(""))
+        return account.account_id
+
+    @asynccontextmanager
+    async def pool(self, limit: int = 5) -> AsyncIterator[Pool]:
+        pool, store = await self._installation.pool("unrestrict_proxy", limit), None
+        store = await self._installation.store("unrestrict_proxy", limit)
+        policy = EgressPolicy.parse("")
+        async with Pool(pool, store, policy, KEY, self.hosts, self.clock) as one:
+            yield one
+
+    async def events(self, *kinds: str):
+        store = await self._installation.store("unrestrict_proxy", 1)
+        found = [one.event for one in await store.read()]
+        return [one for one in found if not kinds or one.__struct_config__.tag.partition(".")[2] in kinds]
+
+    async def rows(self, query: str, *values):
+        pool = await self._installation.pool("unrestrict_proxy", 1)
+        return await pool.fetch(query, *values)
