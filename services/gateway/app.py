@@ -8,14 +8,17 @@ from collections.abc import Callable
 from typing import Any
 
 import structlog
-from litestar import Litestar, Request, Response
+from litestar import Litestar, Request, Response, get
 from litestar.exceptions import HTTPException
+from litestar.handlers import HTTPRouteHandler
 
 from libs import telemetry
 from libs.bus import BusError
 from libs.calls import ServiceFailed
-from services.gateway.dialects import BODY_LIMIT, Edge
+from services.gateway.dialects import BODY_LIMIT, Edge, reply
+from services.gateway.dialects.gdluxx import document as gdluxx_document
 from services.gateway.dialects.gdluxx import routes as gdluxx
+from services.gateway.dialects.jobs import document as jobs_document
 from services.gateway.dialects.jobs import routes as jobs
 from services.gateway.dialects.webgui import routes as webgui
 from services.gateway.fanout import Hub
@@ -38,7 +41,7 @@ _TEXTS = {404: "Not found", 405: "Method not allowed", 413: "Request body is too
 
 def application(edge: Edge, hub: Hub) -> Any:
     app = Litestar(
-        route_handlers=[*gdluxx.routes(edge), *jobs.routes(edge), *webgui.routes(edge, hub)],
+        route_handlers=[*gdluxx.routes(edge), *jobs.routes(edge), *webgui.routes(edge, hub), *_documents(edge)],
         exception_handlers={HTTPException: _refused, BusError: _away, ServiceFailed: _away, Exception: _bug},
         openapi_config=None,
         request_max_body_size=BODY_LIMIT,
@@ -55,6 +58,18 @@ def application(edge: Edge, hub: Hub) -> Any:
             await app(scope, receive, _after_the_body(receive, send))
 
     return traced
+
+
+def _documents(edge: Edge) -> list[HTTPRouteHandler]:
+    """Open to all. Made when they are asked for: what makes them would take memory of every gateway."""
+
+    def serving(path: str, made: Callable[[str], bytes]) -> HTTPRouteHandler:
+        async def show() -> Response[bytes]:
+            return reply(made(edge.version))
+
+        return get(path)(show)
+
+    return [serving(gdluxx_document.PATH, gdluxx_document.openapi), serving(jobs_document.PATH, jobs_document.openapi)]
 
 
 def _after_the_body(receive: Any, send: Any) -> Any:

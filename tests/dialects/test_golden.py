@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 
+from tests.dialects.contract import DOCUMENTS, Contract
 from tests.dialects.transcript import Player, read
 from tests.support.system import PASSWORD
 
@@ -32,7 +33,9 @@ def known(user, site) -> dict[str, str]:
 @pytest.mark.parametrize("path", CONVERSATIONS, ids=lambda path: f"{path.parent.name}-{path.stem}")
 async def test_a_conversation_goes_as_it_was_written_down(path: Path, user, site):
     async with user.http() as http:
-        player = Player(http.session, http.url, known(user, site))
+        dialect = path.parent.name
+        contract = Contract(dialect) if dialect in DOCUMENTS else None
+        player = Player(http.session, http.url, known(user, site), contract)
         for exchange in read(path):
             assert await player.play(exchange) == []
 

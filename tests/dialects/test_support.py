@@ -16,6 +16,7 @@ from services.gateway.dialects.jobs import routes as jobs
 from services.gateway.dialects.jobs import translate as jobs_words
 from services.gateway.dialects.webgui import routes as webgui
 from services.gateway.dialects.webgui import translate as webgui_words
+from tests.dialects.contract import DOCUMENTS
 
 EDGE = Edge(ask=None, blobs=None, guard=None, signer=None, policy=None, base_url="", version="")
 """Handlers are only listed here, never called."""
@@ -47,6 +48,13 @@ def table(dialect: str) -> dict[str, str]:
 @pytest.mark.parametrize("dialect", ROUTES)
 def test_every_route_is_a_call_of_the_original_that_is_said_to_be_supported(dialect: str):
     assert calls_with_routes(dialect) == {call for call, state in table(dialect).items() if state == "supported"}
+
+
+@pytest.mark.parametrize("dialect", DOCUMENTS)
+def test_every_route_is_in_the_dialects_document_and_nothing_else_is(dialect: str):
+    described = {re.sub(r"\{\w+\}", "{id}", call) for call in DOCUMENTS[dialect].calls()}
+
+    assert described == calls_with_routes(dialect)
 
 
 @pytest.mark.parametrize("dialect", ROUTES)

@@ -21,6 +21,8 @@ from uuid import UUID
 import aiohttp
 from msgspec import Struct
 
+from tests.dialects.contract import Contract
+
 PATIENCE = 60.0
 _HOUR = 3600
 _WILD = re.compile(r"<(uuid|ms|iso|int|float|text|any)(?: as (\w+))?>")
@@ -74,10 +76,14 @@ def _parts(text: str) -> tuple[str, dict[str, str], str]:
 
 
 class Player:
-    """Says a conversation to a running installation. `known` are the words for `{{...}}`."""
+    """Says a conversation to a running installation. `known` are the words for `{{...}}`; what comes back is held
+    against the dialect's `contract` too, if there is one."""
 
-    def __init__(self, session: aiohttp.ClientSession, url: str, known: dict[str, str]) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, url: str, known: dict[str, str], contract: Contract | None = None
+    ) -> None:
         self.known = known
+        self._contract = contract
         self._session = session
         self._url = url
 
@@ -88,6 +94,9 @@ class Player:
         for name, wanted in exchange.answer_headers.items():
             wrong += self.differences(headers.get(name), self._filled(wanted), f"header {name}")
         wrong += self.differences(body, exchange.answer, "body")
+        if self._contract is not None and exchange.method != "OPTIONS":
+            path = self._filled(exchange.path)
+            wrong += self._contract.differences(exchange.method, path, status, headers, body)
         return [f"{exchange.title}: {one}" for one in wrong]
 
     async def _ask(self, exchange: Exchange) -> tuple[int, Any, Any]:

@@ -13,13 +13,13 @@ import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from services.gateway.dialects.gdluxx.translate import BAD_PAYLOAD, Invalid, described, synced_by
+from services.gateway.dialects.gdluxx.wire import Notes, Upsert
 
 KINDS = ("profiles", "subs", "extraction")
 BODY_LIMIT = 8 * 1024 * 1024
 BYTES_MOST = 5 * 1024 * 1024
 PROFILES_MOST = 10_000
 PROFILES_PER_HOST = 50
-REPORTED_MOST = 20
 
 Text = Annotated[str, Meta(min_length=1)]
 Name = Annotated[str, Meta(max_length=200)]
@@ -147,35 +147,8 @@ _known = {
 # ---- the envelope ---------------------------------------------------------------------------------------------
 
 
-class _Envelope(Struct, frozen=True, kw_only=True):
-    version: Annotated[int, Meta(ge=0)]
-    profiles: dict[str, Raw]
-
-
-class _Upsert(Struct, frozen=True, kw_only=True, rename="camel"):
-    bundle: _Envelope
-    synced_by: str | None = None
-
-
 class _AsItCame(Struct, frozen=True, kw_only=True):
     bundle: Raw
-
-
-class Note(Struct, frozen=True, kw_only=True):
-    id: str
-    reason: str
-
-
-class Notes(Struct, kw_only=True):
-    """All are counted, the first are named."""
-
-    count: int = 0
-    profiles: list[Note] = []
-
-    def add(self, key: str, reason: str) -> None:
-        self.count += 1
-        if len(self.profiles) < REPORTED_MOST:
-            self.profiles.append(Note(id=key, reason=reason))
 
 
 class Bundle(Struct, frozen=True, kw_only=True):
@@ -189,7 +162,7 @@ class Bundle(Struct, frozen=True, kw_only=True):
 def read(kind: str, payload: bytes) -> Bundle:
     """What a PUT brings. Raises Invalid."""
     try:
-        upsert = msgspec.json.decode(payload, type=_Upsert)
+        upsert = msgspec.json.decode(payload, type=Upsert)
         came = msgspec.json.decode(payload, type=_AsItCame).bundle
         bundle = msgspec.json.decode(came, type=dict[str, Raw])
     except msgspec.ValidationError as error:
@@ -236,5 +209,5 @@ def _sorted_out(kind: str, profiles: dict[str, Raw]) -> tuple[dict[str, Raw], No
         if count > PROFILES_PER_HOST
     ]
     if wrong:
-        raise Invalid("\n".join(wrong[:REPORTED_MOST]))
+        raise Invalid("\n".join(wrong[: Notes.NAMED_MOST]))
     return kept, skipped, tolerated

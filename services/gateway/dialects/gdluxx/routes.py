@@ -15,7 +15,7 @@ from proto.auth import KeyHolder
 from proto.unrestrict_proxy import CookieDomain, ListCookieDomains, RemoveCookies
 from services.gateway.blobs import Blob
 from services.gateway.dialects import BODY_LIMIT, Edge, bearer, reply
-from services.gateway.dialects.gdluxx import bundles, translate
+from services.gateway.dialects.gdluxx import bundles, translate, wire
 from services.gateway.dialects.gdluxx.translate import Invalid
 
 PREFIX = "/api/extension"
@@ -36,11 +36,11 @@ def problem(request: AnyRequest, status: int, text: str) -> Response[bytes]:
     headers = cors(request)
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    return reply({"success": False, "error": text, "timestamp": _now()}, status, headers)
+    return reply(wire.Problem(success=False, error=text, timestamp=_now()), status, headers)
 
 
 def success(request: AnyRequest, data: object, **headers: str) -> Response[bytes]:
-    return reply({"success": True, "data": data, "timestamp": _now()}, 200, {**cors(request), **headers})
+    return reply(wire.Success(success=True, data=data, timestamp=_now()), 200, {**cors(request), **headers})
 
 
 def cors(request: AnyRequest) -> dict[str, str]:
@@ -90,21 +90,21 @@ def routes(edge: Edge) -> list[HTTPRouteHandler]:
     async def ping(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
         return success(
             request,
-            {
-                "message": "Connection successful!",
-                "keyId": str(key.key_id),
-                "keyName": key.key_name,
-                "maxBatchUrls": translate.MAX_URLS,
-                "serverVersion": edge.version,
-                "protocolVersion": translate.PROTOCOL_VERSION,
-                "capabilities": translate.CAPABILITIES,
-            },
+            wire.Pong(
+                message="Connection successful!",
+                key_id=str(key.key_id),
+                key_name=key.key_name,
+                max_batch_urls=translate.MAX_URLS,
+                server_version=edge.version,
+                protocol_version=translate.PROTOCOL_VERSION,
+                capabilities=translate.CAPABILITIES,
+            ),
         )
 
     async def jobs(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
         ids = translate.job_ids(request.query_params.get("ids"))
         views = await edge.ask.some(ids, key.owner)
-        return success(request, {"jobs": [translate.job(view) for view in views]}, **{"Cache-Control": "no-store"})
+        return success(request, wire.Jobs(jobs=[*map(translate.job, views)]), **{"Cache-Control": "no-store"})
 
     async def cookies(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
         found = await edge.ask.other(ListCookieDomains(owner=key.owner), list[CookieDomain])
@@ -118,7 +118,7 @@ def routes(edge: Edge) -> list[HTTPRouteHandler]:
     async def delete_cookies(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
         command = RemoveCookies(owner=key.owner, domain=translate.domain(request.query_params.get("domain")))
         deleted = await edge.ask.other(command, bool, actor=f"key:{key.key_id}")
-        return success(request, {"deleted": deleted})
+        return success(request, wire.Deleted(deleted=deleted))
 
     def backups(kind: str) -> dict[Method, Any]:
         async def show(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
@@ -133,10 +133,10 @@ def routes(edge: Edge) -> list[HTTPRouteHandler]:
                 updated_at=datetime.now(UTC),
             )
             await edge.blobs.write(key.owner, kind, blob)
-            return success(request, translate.backup(blob, bundle.skipped, bundle.tolerated))
+            return success(request, translate.kept(blob, bundle.skipped, bundle.tolerated))
 
         async def delete(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
-            return success(request, {"deleted": await edge.blobs.remove(key.owner, kind)})
+            return success(request, wire.Deleted(deleted=await edge.blobs.remove(key.owner, kind)))
 
         return {"GET": show, "PUT": put, "DELETE": delete}
 

@@ -6,10 +6,11 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from typing import Literal
 from uuid import UUID, uuid5
 
 import msgspec
-from msgspec import UNSET, Raw
+from msgspec import UNSET, Raw, structs
 
 from libs.message import Refusal, tag
 from proto.job import Options, Request, SubmitJobs
@@ -173,7 +174,7 @@ def job(view: JobView) -> wire.Job:
     )
 
 
-def status(view: JobView) -> str:
+def status(view: JobView) -> Literal["running", "success", "no_action", "error"]:
     if view.state == "completed":
         return "success" if view.items_done else "no_action"
     return "error" if view.state in ("failed", "cancelled") else "running"
@@ -226,7 +227,7 @@ def cookies(owner: UUID, payload: bytes, key_name: str) -> PutCookies:
 
 def synced_by(given: str | None) -> str | None:
     text = None if given is None else given.strip()
-    if text is not None and not 1 <= len(text) <= 200:
+    if text is not None and (not 1 <= len(text) <= 200 or "\0" in text):
         raise Invalid("syncedBy: must have 1 to 200 characters")
     return text
 
@@ -258,16 +259,18 @@ def domain(text: str | None) -> str | None:
     return None if text is None or not text.strip() else text.strip()[:255]
 
 
-def backup(blob: Blob | None, skipped: object = None, tolerated: object = None) -> wire.Backup:
+def backup(blob: Blob | None) -> wire.Backup:
     return wire.Backup(
         has_backup=blob is not None,
         bundle=Raw(blob.body if blob else b'{"version":1,"profiles":{}}'),
         profile_count=blob.entries if blob else 0,
         synced_by=blob.synced_by if blob else None,
         updated_at=_millis(blob.updated_at) if blob else None,
-        skipped=skipped,
-        tolerated=tolerated,
     )
+
+
+def kept(blob: Blob, skipped: wire.Notes, tolerated: wire.Notes) -> wire.BackupKept:
+    return wire.BackupKept(**structs.asdict(backup(blob)), skipped=skipped, tolerated=tolerated)
 
 
 def described(error: Exception) -> str:

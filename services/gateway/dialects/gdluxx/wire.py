@@ -2,47 +2,65 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
-from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
+
+T = TypeVar("T")
+
+Id = Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
+Millis = Annotated[int, Meta(description="Epoch milliseconds")]
+Instant = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+_LINK = {"type": "string", "format": "uri"}
+_LINKS = {"type": "array", "items": _LINK}
+_NAME = {"type": "string", "minLength": 1}
+
+
+# ---- what they ask --------------------------------------------------------------------------------------------
 
 
 class External(Struct, frozen=True, rename="camel"):
-    """The origin judges each field for itself, so nothing here is typed more tightly than that."""
+    """`urlToProcess` or `urls`, which wins. Each field is judged for itself, with words that clients look for."""
 
-    url_to_process: Any = None
-    urls: Any = None
-    custom_directory: Any = None
-    site_directory: Any = None
-    fallback_urls: Any = None
-
-
-class Result(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    url: str
-    success: bool
-    job_id: str | None = None
-    message: str | None = None
-    error: str | None = None
+    url_to_process: Annotated[Any, Meta(extra_json_schema=_LINK)] = None
+    urls: Annotated[Any, Meta(extra_json_schema=_LINKS)] = None
+    custom_directory: Annotated[Any, Meta(extra_json_schema={**_NAME, "maxLength": 255})] = None
+    site_directory: Annotated[Any, Meta(extra_json_schema={**_NAME, "maxLength": 253})] = None
+    fallback_urls: Annotated[Any, Meta(extra_json_schema=_LINKS)] = None
 
 
-class Submission(Struct, frozen=True, kw_only=True, rename="camel"):
-    overall_success: bool
-    results: list[Result]
+class Hello(Struct, frozen=True, rename="camel"):
+    extension_version: Annotated[str, Meta(max_length=64)] | UnsetType = UNSET
 
 
-class Job(Struct, frozen=True, kw_only=True, rename="camel"):
-    id: str
-    url: str
-    status: str
-    start_time: int
-    """Epoch milliseconds."""
-    download_count: int
-    skip_count: int
-    end_time: int | None = None
-    exit_code: int | None = None
-    waiting_for: str | UnsetType = UNSET
-    """Ours: why it is not begun, and until when at the least (epoch milliseconds)."""
-    waiting_until: int | UnsetType = UNSET
+class Ids(Struct, frozen=True, kw_only=True):
+    """In the query."""
+
+    ids: Annotated[str, Meta(min_length=1, description="Up to a hundred ids, separated by commas")]
+
+
+class OfDomain(Struct, frozen=True, kw_only=True):
+    """In the query."""
+
+    domain: str | UnsetType = UNSET
+
+
+class Repeatable(Struct, frozen=True, kw_only=True):
+    """In the headers. A request that is repeated with its key is answered as the first was, for 24 hours."""
+
+    key: Annotated[str, Meta(min_length=1, max_length=255)] | UnsetType = field(name="idempotency-key", default=UNSET)
+
+
+class Envelope(Struct, frozen=True, kw_only=True):
+    """What a bundle has to have; everything else in it is kept as it came."""
+
+    version: Annotated[int, Meta(ge=0)]
+    profiles: dict[str, Raw]
+
+
+class Upsert(Struct, frozen=True, kw_only=True, rename="camel"):
+    bundle: Envelope
+    synced_by: str | None = None
 
 
 class Cookie(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -67,6 +85,42 @@ class CookieUpsert(Struct, frozen=True, kw_only=True, rename="camel"):
     synced_by: str | None = None
 
 
+# ---- what they are shown --------------------------------------------------------------------------------------
+
+
+class Result(Struct, frozen=True, kw_only=True, rename="camel"):
+    url: str
+    success: bool
+    job_id: Id | UnsetType = UNSET
+    message: str | UnsetType = UNSET
+    error: str | UnsetType = UNSET
+
+
+class Submission(Struct, frozen=True, kw_only=True, rename="camel"):
+    overall_success: bool
+    results: list[Result]
+
+
+class Job(Struct, frozen=True, kw_only=True, rename="camel"):
+    id: Id
+    url: str
+    status: Literal["running", "success", "no_action", "error"]
+    start_time: Millis
+    download_count: int
+    skip_count: int
+    end_time: Millis | None = None
+    exit_code: int | None = None
+    waiting_for: str | UnsetType = UNSET
+    """Ours: why it is not begun, and until when at the least."""
+    waiting_until: Millis | UnsetType = UNSET
+
+
+class Jobs(Struct, frozen=True, kw_only=True):
+    """Ids that are not known are left out."""
+
+    jobs: list[Job]
+
+
 class CookieDomain(Struct, frozen=True, kw_only=True, rename="camel"):
     domain: str
     cookie_count: int
@@ -74,7 +128,7 @@ class CookieDomain(Struct, frozen=True, kw_only=True, rename="camel"):
     earliest_expiry: float | None
     """Unix seconds, unlike every other time of theirs."""
     synced_by: str | None
-    updated_at: int
+    updated_at: Millis
 
 
 class CookieBackup(Struct, frozen=True, kw_only=True, rename="camel"):
@@ -83,14 +137,62 @@ class CookieBackup(Struct, frozen=True, kw_only=True, rename="camel"):
     domain_count: int
     cookie_count: int
     synced_by: str | None
-    updated_at: int | None
+    updated_at: Millis | None
 
 
-class Backup(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+class Note(Struct, frozen=True, kw_only=True):
+    id: str
+    reason: str
+
+
+class Notes(Struct, kw_only=True):
+    """All are counted, the first are named."""
+
+    NAMED_MOST: ClassVar[int] = 20
+
+    count: int = 0
+    profiles: list[Note] = []
+
+    def add(self, key: str, reason: str) -> None:
+        self.count += 1
+        if len(self.profiles) < self.NAMED_MOST:
+            self.profiles.append(Note(id=key, reason=reason))
+
+
+class Backup(Struct, frozen=True, kw_only=True, rename="camel"):
     has_backup: bool
     bundle: Raw
     profile_count: int
     synced_by: str | None
-    updated_at: int | None
-    skipped: Any = None
-    tolerated: Any = None
+    updated_at: Millis | None
+
+
+class BackupKept(Backup, frozen=True, kw_only=True, rename="camel"):
+    skipped: Notes
+    tolerated: Notes
+
+
+class Deleted(Struct, frozen=True, kw_only=True):
+    deleted: bool
+
+
+class Pong(Struct, frozen=True, kw_only=True, rename="camel"):
+    message: str
+    key_id: Id
+    key_name: str
+    max_batch_urls: int
+    server_version: str
+    protocol_version: int
+    capabilities: tuple[str, ...]
+
+
+class Success(Struct, Generic[T], frozen=True, kw_only=True):
+    success: Annotated[bool, Meta(extra_json_schema={"const": True})]
+    data: T
+    timestamp: Instant
+
+
+class Problem(Struct, frozen=True, kw_only=True):
+    success: Annotated[bool, Meta(extra_json_schema={"const": False})]
+    error: str
+    timestamp: Instant

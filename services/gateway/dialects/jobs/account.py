@@ -9,7 +9,7 @@ from litestar import Response
 from proto.auth import KeyHolder
 from proto.notifier import ReadWebhookSecret, RotateWebhookSecret
 from services.gateway.dialects import reply
-from services.gateway.dialects.jobs import answers, translate
+from services.gateway.dialects.jobs import answers, shown, translate
 from services.gateway.dialects.jobs.desk import AnyRequest, Desk, Table, actor
 
 EVER = date(1970, 1, 1)
@@ -32,28 +32,30 @@ def table(desk: Desk) -> Table:
             request.query_params.get("status"),
         )
         views, total = await ask.jobs.page(key.owner, states, limit, offset)
-        return reply({"jobs": [answers.row(view) for view in views], "total": total})
+        return reply(shown.DashboardJobs(jobs=[answers.row(view) for view in views], total=total))
 
     async def batches(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
         limit, _, _ = translate.listing(request.query_params.get("limit", "50"), None, None)
-        return reply({"batches": [answers.batch(view) for view in await ask.jobs.batches(key.owner, limit)]})
+        views = await ask.jobs.batches(key.owner, limit)
+        return reply(shown.DashboardBatches(batches=[answers.batch(view) for view in views]))
 
     async def daily(_: AnyRequest, key: KeyHolder) -> Response[bytes]:
-        return reply({"daily_stats": answers.daily(await ask.jobs.days(key.owner, EVER), _today())})
+        days = await ask.jobs.days(key.owner, EVER)
+        return reply(shown.Daily(daily_stats=answers.daily(days, _today())))
 
     async def cluster(_: AnyRequest, key: KeyHolder) -> Response[bytes]:
         return reply(answers.cluster(await ask.jobs.counted(key.owner)))
 
     async def billing(_: AnyRequest, __: KeyHolder) -> Response[bytes]:
-        return reply({"billing_enabled": False})
+        return reply(shown.Billing(billing_enabled=False))
 
     async def secret(_: AnyRequest, key: KeyHolder) -> Response[bytes]:
         known = await ask.other(ReadWebhookSecret(owner=key.owner), str)
-        return reply({"webhook_signing_secret": known})
+        return reply(shown.Secret(webhook_signing_secret=known))
 
     async def rotate(_: AnyRequest, key: KeyHolder) -> Response[bytes]:
         fresh = await ask.other(RotateWebhookSecret(owner=key.owner), str, actor=actor(key))
-        return reply({"webhook_signing_secret": fresh})
+        return reply(shown.Secret(webhook_signing_secret=fresh))
 
     return (
         ("GET", "/usage", usage),

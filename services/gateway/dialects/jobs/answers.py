@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from msgspec import UNSET
 from msgspec.structs import replace
@@ -13,7 +13,7 @@ from libs.message import Refusal
 from proto.job import Options
 from proto.storage import TargetInfo, TargetRejected
 from proto.worker import LinkInfo
-from services.gateway.dialects.jobs import wire
+from services.gateway.dialects.jobs import shown
 from services.gateway.dialects.jobs.translate import FILTERS
 from services.gateway.domain import BatchView, DayView, JobView
 
@@ -21,7 +21,10 @@ CANCELLED = "Job cancelled by user"
 LONGEST_SHORT = 180
 """Seconds of an upright film that is called a short."""
 
-STATUS = {
+Status = Literal["Pending", "Processing", "Completed", "Failed"]
+Step = Literal["Queued", "Downloading", "Muxing", "Uploading", "Finished", "Cancelled"]
+
+STATUS: dict[str, tuple[Status, Step]] = {
     "held": ("Pending", "Queued"),
     "queued": ("Pending", "Queued"),
     "admitted": ("Pending", "Queued"),
@@ -36,34 +39,34 @@ STATUS = {
 }
 
 
-def metadata(info: LinkInfo) -> dict[str, object]:
-    return {
-        "title": info.title,
-        "duration": info.duration,
-        "width": info.width,
-        "height": info.height,
-        "extractor": info.extractor,
-        "uploader": info.uploader,
-        "thumbnail": info.thumbnail,
-        "description": info.description,
-        "view_count": info.view_count,
-        "like_count": info.like_count,
-        "upload_date": info.upload_date,
-        "filesize_approx": info.filesize,
-    }
+def metadata(info: LinkInfo) -> shown.Metadata:
+    return shown.Metadata(
+        title=info.title,
+        duration=info.duration,
+        width=info.width,
+        height=info.height,
+        extractor=info.extractor,
+        uploader=info.uploader,
+        thumbnail=info.thumbnail,
+        description=info.description,
+        view_count=info.view_count,
+        like_count=info.like_count,
+        upload_date=info.upload_date,
+        filesize_approx=info.filesize,
+    )
 
 
-def shortness(info: LinkInfo) -> dict[str, object]:
+def shortness(info: LinkInfo) -> shown.Shortness:
     upright = info.width is not None and info.height is not None and info.height > info.width
     short = upright and info.duration is not None and info.duration <= LONGEST_SHORT
-    return {
-        "is_short": short,
-        "video_type": "live" if info.live else "short" if short else "video",
-        "width": info.width,
-        "height": info.height,
-        "aspect_ratio": round(info.width / info.height, 4) if info.width and info.height else None,
-        "duration_seconds": info.duration,
-    }
+    return shown.Shortness(
+        is_short=short,
+        video_type="live" if info.live else "short" if short else "video",
+        width=info.width,
+        height=info.height,
+        aspect_ratio=round(info.width / info.height, 4) if info.width and info.height else None,
+        duration_seconds=info.duration,
+    )
 
 
 class Links(NamedTuple):
@@ -74,7 +77,7 @@ class Links(NamedTuple):
     thumbnail: str | None = None
 
 
-def job(view: JobView, links: Links) -> wire.Job:
+def job(view: JobView, links: Links) -> shown.Job:
     """Lists show no links."""
     status, step = STATUS[view.state]
     item = view.main
@@ -82,7 +85,7 @@ def job(view: JobView, links: Links) -> wire.Job:
     failure = view.failure if view.state == "failed" else None
     if failure is not None:
         error = failure.message
-    return wire.Job(
+    return shown.Job(
         id=str(view.job_id),
         url=view.url,
         status=status,
@@ -116,14 +119,14 @@ def job(view: JobView, links: Links) -> wire.Job:
     )
 
 
-def told(shown: wire.Job, attempts: Sequence[Mapping[str, Any]]) -> wire.Job:
+def told(job: shown.Job, attempts: Sequence[Mapping[str, Any]]) -> shown.Job:
     """With how telling its webhook went, the latest attempt last."""
     if not attempts:
-        return shown
+        return job
     last = max(attempts, key=lambda one: str(one["at"]))
     waiting = last["outcome"] == "failed" and last.get("next_attempt_at") is not None
     return replace(
-        shown,
+        job,
         webhook_status="pending" if waiting else last["outcome"],
         webhook_attempts=len(attempts),
         webhook_last_error=last["error"],
@@ -148,10 +151,10 @@ def _asked_for(chosen: Options) -> dict[str, Any]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def batch(view: BatchView) -> wire.Batch:
+def batch(view: BatchView) -> shown.Batch:
     completed = view.states.get("completed", 0)
     failed = view.states.get("failed", 0) + view.states.get("cancelled", 0)
-    return wire.Batch(
+    return shown.Batch(
         id=str(view.batch_id),
         show_url=view.url,
         status=batch_status(view, completed, failed),
@@ -164,7 +167,9 @@ def batch(view: BatchView) -> wire.Batch:
     )
 
 
-def batch_status(view: BatchView, completed: int, failed: int) -> str:
+def batch_status(
+    view: BatchView, completed: int, failed: int
+) -> Literal["paused", "processing", "completed", "finished"]:
     if view.held:
         return "paused"
     if completed + failed < view.size:
@@ -172,11 +177,11 @@ def batch_status(view: BatchView, completed: int, failed: int) -> str:
     return "finished" if failed else "completed"
 
 
-def usage(name: str, days: Sequence[DayView], today: date) -> wire.Usage:
+def usage(name: str, days: Sequence[DayView], today: date) -> shown.Usage:
     first = today.replace(day=1)
     following = (first + timedelta(days=32)).replace(day=1)
     used = _gib(sum(day.bytes for day in days))
-    return wire.Usage(
+    return shown.Usage(
         client_name=name,
         usage_count=sum(day.submitted for day in days),
         storage_usage_gb=used,
@@ -188,9 +193,9 @@ def usage(name: str, days: Sequence[DayView], today: date) -> wire.Usage:
     )
 
 
-def stats(counted: Mapping[str, int], days: Sequence[DayView]) -> wire.Stats:
+def stats(counted: Mapping[str, int], days: Sequence[DayView]) -> shown.Stats:
     completed = sum(day.completed for day in days)
-    return wire.Stats(
+    return shown.Stats(
         total_jobs=sum(counted.values()),
         pending_jobs=_counted(counted, "pending"),
         processing_jobs=_counted(counted, "processing"),
@@ -201,24 +206,24 @@ def stats(counted: Mapping[str, int], days: Sequence[DayView]) -> wire.Stats:
     )
 
 
-def row(view: JobView) -> wire.Row:
-    shown = job(view, Links())
-    return wire.Row(
-        id=shown.id,
-        url=shown.url,
-        status=shown.status,
-        error=shown.error,
-        s3_key=shown.s3_key,
-        created_at=shown.created_at,
+def row(view: JobView) -> shown.Row:
+    whole = job(view, Links())
+    return shown.Row(
+        id=whole.id,
+        url=whole.url,
+        status=whole.status,
+        error=whole.error,
+        s3_key=whole.s3_key,
+        created_at=whole.created_at,
     )
 
 
-def daily(days: Sequence[DayView], today: date) -> list[wire.Day]:
+def daily(days: Sequence[DayView], today: date) -> list[shown.Day]:
     """The last seven days, oldest first, also those on which nothing happened."""
     known = {day.day: day for day in days}
     week = [today - timedelta(days=back) for back in range(6, -1, -1)]
     return [
-        wire.Day(
+        shown.Day(
             date=day.isoformat(),
             completed=known[day].completed if day in known else 0,
             failed=known[day].failed if day in known else 0,
@@ -227,8 +232,8 @@ def daily(days: Sequence[DayView], today: date) -> list[wire.Day]:
     ]
 
 
-def cluster(counted: Mapping[str, int]) -> wire.Cluster:
-    return wire.Cluster(
+def cluster(counted: Mapping[str, int]) -> shown.Cluster:
+    return shown.Cluster(
         total_downloading=counted.get("resolving", 0) + counted.get("downloading", 0),
         total_muxing=counted.get("processing", 0),
         total_uploading=counted.get("storing", 0),
@@ -243,19 +248,19 @@ def _gib(size: int) -> float:
     return round(size / 2**30, 6)
 
 
-def target(info: TargetInfo) -> dict[str, object]:
-    return {
-        "configured": True,
-        "provider": info.provider,
-        "container_or_bucket": info.bucket,
-        "endpoint": info.endpoint,
-        "region": info.region,
-        "folder_prefix": info.folder_prefix,
-        "base_folder": info.base_folder,
-        "access_key_masked": info.masked,
-        "last_modified": info.configured_at.isoformat(timespec="seconds").replace("+00:00", "Z"),
-        "source": "user",
-    }
+def target(info: TargetInfo) -> shown.TargetShown:
+    return shown.TargetShown(
+        configured=True,
+        provider=info.provider,
+        container_or_bucket=info.bucket,
+        endpoint=info.endpoint,
+        region=info.region,
+        folder_prefix=info.folder_prefix,
+        base_folder=info.base_folder,
+        access_key_masked=info.masked,
+        last_modified=info.configured_at.isoformat(timespec="seconds").replace("+00:00", "Z"),
+        source="user",
+    )
 
 
 def target_refused(refused: Refusal) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from litestar import Response
+from msgspec import UNSET
 
 from libs.message import Refused, new_id
 from proto.auth import KeyHolder
 from proto.job import BatchNotHeld, Renamed, StartBatch
 from services.gateway.dialects import reply
-from services.gateway.dialects.jobs import answers, translate, wire
+from services.gateway.dialects.jobs import answers, shown, translate, wire
 from services.gateway.dialects.jobs.desk import AnyRequest, Desk, Table, actor, path_id
 from services.gateway.dialects.jobs.translate import Invalid
 from services.gateway.domain import BatchView
@@ -31,10 +32,8 @@ def table(desk: Desk) -> Table:
         command = translate.bulk(key.owner, body, batch_id, target_id)
         submitted = await ask.submit(command, actor=actor(key), command_id=command_id)
         ids = [str(job_id) for job_id in submitted.job_ids]
-        answer: dict[str, object] = {"batch_id": str(batch_id), "total_jobs": len(ids), "job_ids": ids}
-        if submitted.replayed:
-            answer["cached"] = True
-        return reply(answer, 201)
+        cached = submitted.replayed or UNSET
+        return reply(shown.BulkCreated(batch_id=str(batch_id), total_jobs=len(ids), job_ids=ids, cached=cached), 201)
 
     async def show(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
         return reply(answers.batch(await mine(request, key)))
@@ -49,7 +48,7 @@ def table(desk: Desk) -> Table:
             if isinstance(refused.refusal, BatchNotHeld):
                 raise Invalid("Batch is not paused. Only paused batches can be renamed.") from refused
             raise
-        return reply({"updated": renamed.updated, "errors": [*errors, *renamed.errors]})
+        return reply(shown.Renamed(updated=renamed.updated, errors=[*errors, *renamed.errors]))
 
     async def start(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
         view = await mine(request, key)
@@ -61,7 +60,7 @@ def table(desk: Desk) -> Table:
             if isinstance(refused.refusal, BatchNotHeld):
                 raise Invalid(f"Batch is not paused (current status: {answers.batch(view).status})") from refused
             raise
-        return reply({"batch_id": str(view.batch_id), "started_jobs": started, "status": "processing"})
+        return reply(shown.Started(batch_id=str(view.batch_id), started_jobs=started, status="processing"))
 
     return (
         ("POST", "/jobs/bulk", bulk),

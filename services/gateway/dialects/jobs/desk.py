@@ -19,7 +19,7 @@ from proto.job import StoredItem
 from proto.storage import ConfigureTarget, LinkFile, TargetInfo
 from proto.worker import Entry, LinkInfo, Uninspected
 from services.gateway.dialects import Edge, bearer, reply
-from services.gateway.dialects.jobs import translate
+from services.gateway.dialects.jobs import credentials, shown, translate
 from services.gateway.dialects.jobs.answers import Links
 from services.gateway.dialects.jobs.translate import Invalid
 from services.gateway.domain import JobView
@@ -34,7 +34,7 @@ Table = tuple[tuple[Literal["GET", "POST", "PATCH", "DELETE"], str, Handler], ..
 
 
 def problem(_: AnyRequest, status: int, text: str) -> Response[bytes]:
-    return reply({"error": text}, status)
+    return reply(shown.Problem(error=text), status)
 
 
 class Desk:
@@ -61,7 +61,9 @@ class Desk:
 
     def check(self, *links: str | None) -> None:
         """Raises Invalid for the first that must not be asked for anything."""
-        for link in filter(None, links):
+        for link in links:
+            if link is None:
+                continue
             try:
                 check_link(link, self.edge.policy)
             except BadLink as bad:
@@ -109,12 +111,14 @@ class Desk:
         except Refused:
             return None  # its credentials were removed, or make no links
 
-    async def target(self, storage: dict[str, object] | None, key: KeyHolder, command_id: UUID | None) -> UUID | None:
+    async def target(self, storage: credentials.Inline | None, key: KeyHolder, command_id: UUID | None) -> UUID | None:
         """For a storage that was told with a job and is used for that alone. Raises Refused when it does not work."""
         if storage is None:
             return None
         target_id = uuid5(command_id, "target") if command_id is not None else new_id()
-        command = ConfigureTarget(owner=key.owner, target_id=target_id, credentials=storage, standing=False)
+        command = ConfigureTarget(
+            owner=key.owner, target_id=target_id, credentials=credentials.told(storage), standing=False
+        )
         await self.ask.other(command, TargetInfo, actor=actor(key), timeout=VERIFY_SECONDS)
         return target_id
 

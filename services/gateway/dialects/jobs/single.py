@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from litestar import Response
+from msgspec import UNSET
 
 from libs.message import Refused, new_id
 from proto.auth import KeyHolder
@@ -12,7 +13,7 @@ from proto.job import CancelJob, DeleteJobFiles, WrongState
 from proto.notifier import ReadDeliveries
 from proto.worker import Entry
 from services.gateway.dialects import reply
-from services.gateway.dialects.jobs import answers, translate, wire
+from services.gateway.dialects.jobs import answers, shown, translate, wire
 from services.gateway.dialects.jobs.answers import Links
 from services.gateway.dialects.jobs.desk import AnyRequest, Desk, Table, actor
 from services.gateway.dialects.jobs.translate import Invalid
@@ -51,25 +52,21 @@ def table(desk: Desk) -> Table:
             return reply(translate.collected(many, entries), 201)
         command = translate.command(key.owner, body, job_id, target_id)
         submitted = await ask.submit(command, actor=actor(key), command_id=command_id)
-        answer: dict[str, object] = {"job_id": str(submitted.job_ids[0])}
-        if submitted.replayed:
-            answer["cached"] = True
-        return reply(answer, 201)
+        return reply(shown.Created(job_id=str(submitted.job_ids[0]), cached=submitted.replayed or UNSET), 201)
 
     async def listing(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
         limit, offset, states = translate.listing(*(request.query_params.get(n) for n in ("limit", "offset", "status")))
         views, total = await ask.jobs.page(key.owner, states, limit, offset)
-        return reply(
-            {"jobs": [answers.job(view, Links()) for view in views], "total": total, "limit": limit, "offset": offset}
-        )
+        jobs = [answers.job(view, Links()) for view in views]
+        return reply(shown.Listing(jobs=jobs, total=total, limit=limit, offset=offset))
 
     async def show(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
         view = await desk.job(request, key)
-        shown = answers.job(view, await desk.links(view))
+        job = answers.job(view, await desk.links(view))
         if view.options.webhook_url is None or view.finished_at is None:
-            return reply(shown)
+            return reply(job)
         attempts = await ask.other(ReadDeliveries(owner=key.owner, job_id=view.job_id), list[dict[str, Any]])
-        return reply(answers.told(shown, attempts))
+        return reply(answers.told(job, attempts))
 
     async def cancel(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
         view = await desk.job(request, key)
@@ -79,7 +76,7 @@ def table(desk: Desk) -> Table:
             if isinstance(refused.refusal, WrongState):
                 raise Invalid(translate.NO_CANCEL) from refused
             raise
-        return reply({"message": "Job cancelled successfully", "job_id": str(view.job_id)})
+        return reply(shown.Cancelled(message="Job cancelled successfully", job_id=str(view.job_id)))
 
     async def retry(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
         view = await desk.job(request, key)
@@ -87,9 +84,10 @@ def table(desk: Desk) -> Table:
             raise Invalid(translate.NO_RETRY)
         job_id = new_id()
         await ask.submit(translate.again(view, key.owner, job_id), actor=actor(key))
-        return reply(
-            {"job_id": str(job_id), "original_job_id": str(view.job_id), "message": "Job re-queued successfully"}, 201
+        answer = shown.Retried(
+            job_id=str(job_id), original_job_id=str(view.job_id), message="Job re-queued successfully"
         )
+        return reply(answer, 201)
 
     async def delete_file(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
         view = await desk.job(request, key)
@@ -98,11 +96,11 @@ def table(desk: Desk) -> Table:
         item = view.main or view.items[0]
         await ask.job(DeleteJobFiles(owner=key.owner, job_id=view.job_id), actor=actor(key))
         return reply(
-            {
-                "message": "File deleted successfully",
-                "job_id": str(view.job_id),
-                "deleted_key": item.object_key or item.name,
-            }
+            shown.FileDeleted(
+                message="File deleted successfully",
+                job_id=str(view.job_id),
+                deleted_key=item.object_key or item.name,
+            )
         )
 
     return (

@@ -13,10 +13,11 @@ import msgspec
 from libs.message import Refusal, tag
 from proto.job import Options, Rename, RenameJobs, Request, SubmitJobs
 from proto.worker import Entry
-from services.gateway.dialects.jobs import wire
+from services.gateway.dialects.jobs import shown, wire
 from services.gateway.domain import JobView
 
 DAY_SECONDS = 24 * 3600
+CLIP_SECONDS = 10 * DAY_SECONDS
 LINK_SECONDS = DAY_SECONDS
 LIST_DEFAULT, LIST_MOST = 20, 100
 MISSING_KEY = "Missing x-api-key header"
@@ -65,7 +66,7 @@ class Invalid(ValueError):
         self.status = status
 
 
-T = TypeVar("T", wire.Create, wire.Bulk, wire.Renames, wire.Look)
+T = TypeVar("T")
 
 
 def decode(body: bytes, kind: type[T]) -> T:
@@ -73,7 +74,7 @@ def decode(body: bytes, kind: type[T]) -> T:
         return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
         raise Invalid(str(error), 422) from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Invalid("Request body is not valid JSON") from error
 
 
@@ -134,7 +135,9 @@ def _clock(name: str, text: str | None) -> float | None:
     if match is None:
         raise Invalid(f"{name} must be HH:MM:SS, MM:SS or seconds")
     hours, minutes, seconds = (float(part or 0) for part in match.groups())
-    return hours * 3600 + minutes * 60 + seconds
+    if (total := hours * 3600 + minutes * 60 + seconds) > CLIP_SECONDS:
+        raise Invalid(f"{name} must be within ten days")
+    return total
 
 
 def _filename(name: str | None) -> str | None:
@@ -213,20 +216,19 @@ def collection(
     )
 
 
-def collected(command: SubmitJobs, entries: Sequence[Entry]) -> dict[str, object]:
-    """The keys of shows and those of playlists: either reader finds its own."""
+def collected(command: SubmitJobs, entries: Sequence[Entry]) -> shown.Collected:
     ids = [str(request.job_id) for request in command.requests]
-    return {
-        "batch_id": str(command.batch_id),
-        "total_videos": len(ids),
-        "video_jobs": ids,
-        "total_episodes": len(ids),
-        "paused": all(request.held for request in command.requests),
-        "episodes": [
-            {"job_id": job_id, "url": one.url, "title": one.title} for job_id, one in zip(ids, entries, strict=True)
+    return shown.Collected(
+        batch_id=str(command.batch_id),
+        total_videos=len(ids),
+        video_jobs=ids,
+        total_episodes=len(ids),
+        paused=all(request.held for request in command.requests),
+        episodes=[
+            shown.Episode(job_id=job_id, url=one.url, title=one.title) for job_id, one in zip(ids, entries, strict=True)
         ],
-        "episode_jobs": ids,
-    }
+        episode_jobs=ids,
+    )
 
 
 def renames(owner: UUID, batch_id: UUID, body: wire.Renames) -> tuple[RenameJobs, list[str]]:

@@ -1,49 +1,60 @@
-"""Their spelling."""
+"""Their spelling of what they ask."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Literal
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType, field
+
+from services.gateway.dialects.jobs.credentials import Inline
+
+Link = Annotated[str, Meta(extra_json_schema={"format": "uri"})]
+Id = Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
+Clock = Annotated[str, Meta(description="HH:MM:SS, MM:SS or seconds")]
+
+
+def _among(*values: str) -> Meta:
+    """For the document: another value is refused by name, after what is not of the right type."""
+    return Meta(extra_json_schema={"enum": list(values)})
 
 
 class Shared(Struct, frozen=True, kw_only=True):
     """What one link and many have in common."""
 
-    format: str | None = None
+    format: Annotated[str, _among("mp4", "mkv", "webm", "mov", "m4a", "mp3", "ogg", "opus")] | None = None
     audio_only: bool = False
-    max_resolution: str | None = None
+    max_resolution: Annotated[str, _among("best", "2160", "1440", "1080", "720", "480", "360")] | None = None
     folder: str | None = None
-    webhook_url: str | None = None
-    video_codec: str | None = None
-    audio_codec: str | None = None
-    audio_bitrate: str | None = None
+    webhook_url: Link | None = None
+    video_codec: Annotated[str, _among("copy", "h264", "h265", "vp9")] | None = None
+    audio_codec: Annotated[str, _among("copy", "aac", "opus", "mp3")] | None = None
+    audio_bitrate: Annotated[str, _among("64k", "128k", "192k", "256k", "320k")] | None = None
     video_quality: Annotated[int, Meta(ge=0, le=255)] | None = None
-    quality_preset: str | None = None
+    quality_preset: Annotated[str, _among("highest", "high", "medium", "low", "lowest")] | None = None
     download_subtitles: bool = False
     download_thumbnail: bool = False
-    clip_start: str | None = None
-    clip_end: str | None = None
+    clip_start: Clock | None = None
+    clip_end: Clock | None = None
     live_recording: bool = False
     live_from_start: bool = False
     wait_for_video: bool = False
     max_duration: int | None = None
     enable_progress_webhook: bool = False
-    storage: dict[str, Any] | None = None
+    storage: Inline | None = None
     paused: bool = False
 
 
 class Create(Shared, frozen=True, kw_only=True):
-    url: str
+    url: Link
     filename: str | None = None
 
 
 class Look(Struct, frozen=True, kw_only=True):
-    url: str
+    url: Link
 
 
 class BulkItem(Struct, frozen=True, kw_only=True):
-    url: str
+    url: Link
     filename: str | None = None
 
 
@@ -60,109 +71,35 @@ class Renames(Struct, frozen=True, kw_only=True):
     renames: list[Rename]
 
 
-class Job(Struct, frozen=True, kw_only=True):
-    """Always-present fields first; the others are null when unknown."""
+class Page(Struct, frozen=True, kw_only=True):
+    """In the query. What is no number and what is no status is as if it were not there."""
 
-    id: str
-    url: str
-    status: str
-    step: str
-    s3_url: str | None = None
-    subtitle_url: str | None = None
-    error: str | None = None
-    error_type: str | None = None
-    title: str | None = None
-    folder: str | None = None
-    filename: str | None = None
-    batch_id: str | None = None
-    file_size: int | None = None
-    s3_key: str | None = None
-    storage_provider: str | None = None
-    queue_wait_ms: int | None = None
-    extract_duration_ms: int | None = None
-    download_duration_ms: int | None = None
-    mux_duration_ms: int | None = None
-    upload_duration_ms: int | None = None
-    total_duration_ms: int | None = None
-    download_retries: int | None = None
-    audio_only: bool | None = None
-    created_at: int | None = None
-    """Epoch milliseconds."""
-    finished_at: int | None = None
-    s3_bucket: str | UnsetType = UNSET
-    thumbnail_url: str | UnsetType = UNSET
-    waiting_for: str | UnsetType = UNSET
-    """Ours: why it is not begun, and until when at the least (epoch milliseconds)."""
-    waiting_until: int | UnsetType = UNSET
-    # What was asked for; absent when it was not.
-    format: str | UnsetType = UNSET
-    video_codec: str | UnsetType = UNSET
-    audio_codec: str | UnsetType = UNSET
-    audio_bitrate: str | UnsetType = UNSET
-    video_quality: int | UnsetType = UNSET
-    max_resolution: str | UnsetType = UNSET
-    download_subtitles: bool | UnsetType = UNSET
-    download_thumbnail: bool | UnsetType = UNSET
-    clip_start: str | UnsetType = UNSET
-    clip_end: str | UnsetType = UNSET
-    webhook_url: str | UnsetType = UNSET
-    # How telling the webhook went; absent while nothing was told.
-    webhook_status: str | UnsetType = UNSET
-    webhook_attempts: int | UnsetType = UNSET
-    webhook_last_error: str | UnsetType | None = UNSET
-    webhook_response_time_ms: int | UnsetType = UNSET
+    limit: Annotated[int, Meta(ge=1, le=100)] = 20
+    offset: Annotated[int, Meta(ge=0)] = 0
+    status: Literal["pending", "processing", "completed", "failed", "cancelled", "warning", "skipped"] | UnsetType = (
+        UNSET
+    )
 
 
-class Batch(Struct, frozen=True, kw_only=True):
-    id: str
-    show_url: str
-    status: str
-    folder: str | None
-    total_episodes: int
-    completed_episodes: int
-    failed_episodes: int
-    skipped_episodes: int
-    episode_jobs: list[str]
+class Latest(Struct, frozen=True, kw_only=True):
+    """In the query."""
+
+    limit: Annotated[int, Meta(ge=1, le=100)] = 50
 
 
-class Usage(Struct, frozen=True, kw_only=True):
-    client_name: str
-    usage_count: int
-    storage_usage_gb: float
-    """Of 2^30 bytes; what was ever stored, deleted or not."""
-    storage_reserved_gb: float
-    storage_effective_usage_gb: float
-    billing_period_start: str
-    billing_period_end: str
-    current_period_usage_gb: float
+class LatestPage(Page, frozen=True, kw_only=True):
+    limit: Annotated[int, Meta(ge=1, le=100)] = 50
 
 
-class Stats(Struct, frozen=True, kw_only=True):
-    total_jobs: int
-    pending_jobs: int
-    processing_jobs: int
-    completed_jobs: int
-    failed_jobs: int
-    storage_used_gb: float
-    avg_processing_time_seconds: float
+class Repeatable(Struct, frozen=True, kw_only=True):
+    """In the headers. A request that is repeated with its key is answered as the first was, for 24 hours."""
+
+    key: Annotated[str, Meta(min_length=1, max_length=255)] | UnsetType = field(name="x-idempotency-key", default=UNSET)
 
 
-class Row(Struct, frozen=True, kw_only=True):
-    id: str
-    url: str
-    status: str
-    error: str | None
-    s3_key: str | None
-    created_at: int | None
+class OneJob(Struct, frozen=True, kw_only=True):
+    job_id: Id
 
 
-class Day(Struct, frozen=True, kw_only=True):
-    date: str
-    completed: int
-    failed: int
-
-
-class Cluster(Struct, frozen=True, kw_only=True):
-    total_downloading: int
-    total_muxing: int
-    total_uploading: int
+class OneBatch(Struct, frozen=True, kw_only=True):
+    batch_id: Id
