@@ -240,6 +240,17 @@ class Claimed(Struct, frozen=True, kw_only=True):
     url: Link
     options: Options
     done_items: tuple[StoredItem, ...] = ()
+    reserve: bool = False
+    """The owner's storage is limited: nothing is stored that was not reserved."""
+
+
+class ReserveStorage(Command, tag="job.reserve", kw_only=True, frozen=True):
+    """Room for what this attempt is going to store and has not reported yet. Asked before the bytes are fetched, or as
+    soon as their number is known; a refusal ends the attempt. What was reserved is kept until the job ends."""
+
+    job_id: UUID
+    attempt: Attempt
+    bytes: Bytes
 
 
 class ReportStage(Command, tag="job.report_stage", kw_only=True, frozen=True):
@@ -354,6 +365,9 @@ class ReadUsage(Query, tag="job.usage", kw_only=True, frozen=True):
 
 class Usage(Struct, frozen=True, kw_only=True):
     limits: Limits
+    kept: Bytes
+    """Stored by jobs and not given up since."""
+    reserved: Bytes
 
 
 class ListArchived(Query, tag="job.archived", kw_only=True, frozen=True):
@@ -500,6 +514,16 @@ class JobStageEntered(Event, tag="job.stage_entered", kw_only=True, frozen=True)
     items_total: int | None = None
 
 
+class JobStorageReserved(Event, tag="job.storage_reserved", kw_only=True, frozen=True):
+    """From now on the job has room for so many bytes beyond what it has stored."""
+
+    job_id: UUID
+    owner: UUID
+    attempt: Attempt
+    bytes: Bytes
+    at: Instant
+
+
 class JobItemCompleted(Event, tag="job.item_completed", kw_only=True, frozen=True):
     job_id: UUID
     owner: UUID
@@ -641,6 +665,14 @@ class StaleAttempt(Refusal, tag="job.stale_attempt", kw_only=True, frozen=True):
     job_id: UUID
     attempt: int
     current: int
+
+
+class QuotaExceeded(Refusal, tag="job.quota_exceeded", kw_only=True, frozen=True):
+    """The owner's storage has no room for it."""
+
+    limit: Bytes
+    used: Bytes
+    """Kept and reserved, by all the owner's jobs."""
 
 
 class BadRequest(Refusal, tag="job.bad_request", kw_only=True, frozen=True):

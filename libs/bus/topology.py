@@ -117,6 +117,7 @@ CONSUMERS: tuple[ConsumerSpec, ...] = tuple(
 
 REPORTS = (
     "claim",
+    "reserve",
     "report_stage",
     "report_item",
     "report_completed",

@@ -20,7 +20,7 @@ import structlog
 
 from libs.bus import BusError
 from libs.calls import Caller, ServiceFailed
-from libs.message import Command, Query, Refused
+from libs.message import Command, Refused
 from proto.job import (
     EXTRA,
     ArchivePage,
@@ -46,13 +46,13 @@ from proto.storage import NOT_KEPT, FileRejected, StillStoring, StoredFile, Stor
 from proto.unrestrict_proxy import Cookie, ReadCookies
 from services.job import cookies
 from services.job.engines import Engine, EngineFailed, Fetch, FetchedFile, known
+from services.job.reporting import Reporter
+from services.job.room import Room
 
 log = structlog.get_logger()
 
 PROGRESS_SECONDS = 0.25
 QUICK_SECONDS = 0.2
-REPORT_SECONDS = 600.0
-"""How long a report is tried while the job service is away. The worker's heartbeats keep the attempt its own."""
 STORE_SECONDS = 120.0
 COOKIES_SECONDS = 30.0
 """How long cookies are asked for while their owner is away; without them a site may say what is not so."""
@@ -84,32 +84,6 @@ class NotKept(Exception):
         self.failure = Failure(kind="content", code=NOT_KEPT, message=message)
 
 
-class Reporter:
-    """Sends reports until they are accepted. A lost answer is asked for again under the same command id."""
-
-    def __init__(self, caller: Caller, worker_id: UUID) -> None:
-        self._caller = caller
-        self.worker_id = worker_id
-
-    async def send(
-        self, command: Command | Query, result: Any = None, timeout: float = 5.0, patience: float = REPORT_SECONDS
-    ) -> Any:
-        """Raises Refused at once, TimeoutError when the owner stayed away for `patience` seconds."""
-        delay = 0.05
-        async with asyncio.timeout(patience):
-            while True:
-                try:
-                    value, _ = await self._caller.command(
-                        command, result=result, actor=f"worker:{self.worker_id}", timeout=timeout
-                    )
-                except (BusError, ServiceFailed) as error:
-                    await log.awarning("report.delayed", reason=str(error))
-                    await asyncio.sleep(delay)  # back-off while the owner is away
-                    delay = min(delay * 2, 2.0)
-                else:
-                    return value
-
-
 class Attempt:
     """An engine's observer for one claimed attempt."""
 
@@ -134,10 +108,16 @@ class Attempt:
         """Items that the user has from earlier jobs."""
         self._skips_told = self._began
         self._not_kept: Failure | None = None
+        self._room = Room(claimed, reporter)
 
     def stop(self, wanted: Wanted) -> None:
         if not self._stop.done():
             self._stop.set_result(wanted)
+
+    def _fail(self, error: EngineFailed) -> None:
+        if not self._stop.done():
+            self._stop.set_exception(error)
+            self._stop.exception()  # seen: whoever has finished meanwhile need not look
 
     async def run(self, engines: Mapping[EngineName, Engine], route: Route, proxy: str) -> None:
         """Raises EngineFailed, Stopped, Refused."""
@@ -271,6 +251,7 @@ class Attempt:
     async def resolved(self, *, title: str | None, total: int | None, items_total: int | None) -> None:
         self.title = title or self.title
         self._several = items_total != 1
+        await self._room.reserve(total or 0)
         await self._enter(
             StageNote(
                 stage="downloading",
@@ -325,6 +306,7 @@ class Attempt:
         sha256 = file.sha256 if file.sha256 is not None else await asyncio.to_thread(_sha256, file.path)
         if not self._several:
             await self._enter(StageNote(stage="storing", at=datetime.now(UTC)))
+        await self._room.reserve(file.size, more=True)
         try:
             item = await self._store(file, sha256)
         except NotKept as not_kept:
@@ -332,9 +314,11 @@ class Attempt:
             await asyncio.to_thread(file.path.unlink, missing_ok=True)
             await self.item_failed(file.key, not_kept.failure)
             return
+        self._room.stored(item.size)
         self.items.append(item)
         if self._several:
             await self._reporter.send(ReportItem(job_id=self.claimed.job_id, attempt=self.claimed.attempt, item=item))
+            self._room.settled()
 
     async def skipped(self, key: str) -> None:
         if key in self._own:
@@ -397,6 +381,19 @@ class Attempt:
             else:
                 return done
 
+    async def _has_room(self, latest: ReportProgress) -> bool:
+        """For what is known of the size now; what comes item by item is reserved so."""
+        try:
+            await self._room.reserve(max(latest.done_bytes, latest.total_bytes or 0))
+        except EngineFailed as failed:
+            self._fail(failed)
+            return False
+        except (Refused, TimeoutError) as error:
+            await log.ainfo("room.unasked", reason=str(error))
+            self.stop("stale")
+            return False
+        return True
+
     async def _watch(self) -> None:
         """Progress at 4 Hz at most; the reply says what is wanted, which covers a control signal that was lost."""
         while True:
@@ -404,6 +401,8 @@ class Attempt:
             self._news.clear()
             started = time.monotonic()
             if self._latest is not None:
+                if not self._several and not await self._has_room(self._latest):
+                    return
                 try:
                     reply, _ = await self._caller.command(self._latest, result=ProgressReply, timeout=2.0)
                 except (BusError, ServiceFailed, Refused):

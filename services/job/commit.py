@@ -20,6 +20,7 @@ from libs.eventstore import EventStore, Exact, NoStream, Write, WrongVersion
 from libs.message import Event, Meta, Position, Refusal, Refused
 from services.job import domain, views
 from services.job.domain import Archived, Decision, Job
+from services.job.views import Taken
 
 GROUP_EVENTS = 2000
 """Events in one transaction at the most; it must end far below the cluster's limit for open writers."""
@@ -100,8 +101,7 @@ class Ledger:
         Raises Refused, also for a job that does not exist. On a conflict the decision is made again, never the events
         appended under another version.
         """
-        lock = self._locks.setdefault(job_id, asyncio.Lock())
-        async with lock:
+        async with self._lock(job_id):
             for attempt in range(TRIES):
                 cached = job_id in self._cache
                 known = await self._load(job_id)
@@ -114,9 +114,7 @@ class Ledger:
                 if not decision:
                     return job, None
                 after = _fold(job, decision)
-                write = Write(
-                    stream_id=job_id, kind="job", expected=Exact(version), events=decision, meta=meta, tenant=job.owner
-                )
+                write = _write(known, decision, meta)
                 built = Built((write,), (after,), archived=domain.archived(job, decision))
                 try:
                     position = await self.submit(0, lambda _, b=built: b)  # type: ignore[misc]  # the default binds the loop's value
@@ -128,6 +126,38 @@ class Ledger:
                 self._keep(_Known(after, version + len(decision), known.origin))
                 return after, position
         raise AssertionError("unreachable")
+
+    async def change_among(
+        self, job_id: UUID, decide: Callable[[Job, Taken], Decision], meta: Meta
+    ) -> tuple[Job, Position | None]:
+        """As `change`, for a decision about what the owner's jobs take together: while it is made and committed nobody
+        else decides so for the same owner, in whatever process."""
+        owner = (await self.read(job_id)).owner
+        async with self._lock(job_id), self._lock(owner):
+            for attempt in range(TRIES):
+                known = await self._load(job_id)
+                try:
+                    async with asyncio.timeout(10), self._store.transaction() as tx:
+                        taken = await views.taken(tx.conn, owner, job_id)
+                        decision = decide(known.job, taken)
+                        if isinstance(decision, Refusal):
+                            raise Refused(decision)
+                        if not decision:
+                            return known.job, None
+                        after = _fold(known.job, decision)
+                        places = await tx.append([_write(known, decision, meta)])
+                        await views.save(tx.conn, [after], self.clock())
+                except WrongVersion:
+                    self._cache.pop(job_id, None)
+                    if attempt == TRIES - 1:
+                        raise
+                    continue
+                self._keep(_Known(after, known.version + len(decision), known.origin))
+                return after, places[-1]
+        raise AssertionError("unreachable")
+
+    def _lock(self, one: UUID) -> asyncio.Lock:
+        return self._locks.setdefault(one, asyncio.Lock())
 
     async def _outdated(self, job_id: UUID, version: int) -> bool:
         """Whether the store has more than `version`; then the cache forgets the job."""
@@ -240,6 +270,13 @@ def opened(events: Sequence[Event], meta: Meta) -> tuple[Write, Job]:
     job = domain.evolve(None, events[0])
     write = Write(stream_id=job.job_id, kind="job", expected=NoStream(), events=events, meta=meta, tenant=job.owner)
     return write, _fold(job, events[1:])
+
+
+def _write(known: _Known, events: Sequence[Event], meta: Meta) -> Write:
+    job = known.job
+    return Write(
+        stream_id=job.job_id, kind="job", expected=Exact(known.version), events=events, meta=meta, tenant=job.owner
+    )
 
 
 def _fold(job: Job, events: Sequence[Event]) -> Job:

@@ -38,6 +38,7 @@ from proto.job import (
     JobRetried,
     JobStageEntered,
     JobStarted,
+    JobStorageReserved,
     JobSubmitted,
     JobWebhookRequested,
     NoFiles,
@@ -91,6 +92,13 @@ class Job(Struct, frozen=True, kw_only=True):
     skipped: int = 0
     failed_items: frozenset[str] = frozenset()
     title: str | None = None
+    reserved: int = 0
+    """Bytes that may still be stored, from its first reservation until its end."""
+
+    @property
+    def kept(self) -> int:
+        """Bytes."""
+        return sum(item.size for item in self.items)
 
     @property
     def host(self) -> str:
@@ -167,7 +175,7 @@ def claim(job: Job, command: ClaimAttempt, at: datetime, *, held: bool) -> Decis
 
 
 def report_stage(job: Job, command: ReportStage, at: datetime) -> Decision:
-    if refusal := _not_mine(job, command.attempt):
+    if refusal := not_mine(job, command.attempt):
         return refusal
     if job.state == command.stage and command.title is None and command.items_total is None:
         return []
@@ -189,7 +197,7 @@ def report_stage(job: Job, command: ReportStage, at: datetime) -> Decision:
 def report_item(job: Job, command: ReportItem, at: datetime) -> Decision:
     """Idempotent by the item's key. Still taken from a paused job: its bytes are stored, forgetting them would fetch
     them again."""
-    if refusal := _not_mine(job, command.attempt, also="paused"):
+    if refusal := not_mine(job, command.attempt, also="paused"):
         return refusal
     about = {"job_id": job.job_id, "owner": job.owner, "attempt": job.attempt, "at": at}
     if command.item is not None:
@@ -205,7 +213,7 @@ def report_completed(job: Job, command: ReportCompleted, at: datetime) -> Decisi
     """Taken from a paused job too: the work was done before the pause reached the worker."""
     if job.state == "completed" and command.attempt == job.attempt:
         return []
-    if refusal := _not_mine(job, command.attempt, also="paused"):
+    if refusal := not_mine(job, command.attempt, also="paused"):
         return refusal
     passed: list[Event] = [
         JobStageEntered(
@@ -245,7 +253,7 @@ def report_completed(job: Job, command: ReportCompleted, at: datetime) -> Decisi
 
 def report_failed(job: Job, command: ReportFailed, at: datetime, jitter: float) -> Decision:
     """`jitter` in [0, 1) spreads retries, so that jobs that failed together do not come back together."""
-    if refusal := _not_mine(job, command.attempt):
+    if refusal := not_mine(job, command.attempt):
         return refusal
     failure = command.failure
     if job.failures + 1 < MAX_FAILURES.get(failure.kind, 0):
@@ -274,7 +282,7 @@ def retry_at(failures: int, failure: Failure, at: datetime, jitter: float) -> da
 
 
 def report_interrupted(job: Job, command: ReportInterrupted, at: datetime) -> Decision:
-    if refusal := _not_mine(job, command.attempt):
+    if refusal := not_mine(job, command.attempt):
         return refusal
     return [JobInterrupted(job_id=job.job_id, owner=job.owner, attempt=job.attempt, reason="drained", at=at)]
 
@@ -376,13 +384,13 @@ def evolve(job: Job | None, event: Event) -> Job:
         case JobStageEntered():
             return replace(job, state=event.stage, title=event.title or job.title)
         case JobItemCompleted():
-            return replace(job, items=(*job.items, event.item))
+            return replace(job, items=(*job.items, event.item), reserved=max(0, job.reserved - event.item.size))
         case JobItemsSkipped():
             return replace(job, skipped=event.count)
         case JobItemFailed():
             return replace(job, failed_items=job.failed_items | {event.key})
         case JobCompleted():
-            return replace(job, state="completed", worker_id=None, title=event.title)
+            return replace(job, state="completed", worker_id=None, title=event.title, reserved=0)
         case JobAttemptFailed():
             return replace(
                 job,
@@ -394,11 +402,15 @@ def evolve(job: Job | None, event: Event) -> Job:
                 failed_items=frozenset(),
             )
         case JobFailed():
-            return replace(job, state="failed", failures=job.failures + 1, worker_id=None)
+            return replace(job, state="failed", failures=job.failures + 1, worker_id=None, reserved=0)
         case JobInterrupted() | JobResumed():
             return replace(job, state="queued", worker_id=None)
-        case JobPaused() | JobCancelled():
-            return replace(job, state="paused" if isinstance(event, JobPaused) else "cancelled", worker_id=None)
+        case JobPaused():
+            return replace(job, state="paused", worker_id=None)
+        case JobCancelled():
+            return replace(job, state="cancelled", worker_id=None, reserved=0)
+        case JobStorageReserved():
+            return replace(job, reserved=event.bytes)
         case JobRetried():
             return replace(job, state="queued", failures=0, not_before=None, waiting=None, failed_items=frozenset())
         case JobPrioritised():
@@ -429,7 +441,7 @@ def _stale(job: Job, attempt: int) -> StaleAttempt:
     return StaleAttempt(message="another attempt is current", job_id=job.job_id, attempt=attempt, current=job.attempt)
 
 
-def _not_mine(job: Job, attempt: int, also: State | None = None) -> Refusal | None:
+def not_mine(job: Job, attempt: int, also: State | None = None) -> Refusal | None:
     if attempt != job.attempt or (job.state not in RUNNING and job.state != also):
         return _stale(job, attempt)
     return None

@@ -49,6 +49,7 @@ from proto.job import (
     ReportProgress,
     ReportStage,
     Request,
+    ReserveStorage,
     ResumeJob,
     RetryJob,
     StartBatch,
@@ -57,10 +58,12 @@ from proto.job import (
     Usage,
     Wanted,
 )
-from services.job import batches, domain, views
+from services.job import batches, domain, quota, views
+from services.job.allowances import Allowances
 from services.job.commit import Built, Ledger, Remembered, opened
 from services.job.engines.options import conflict
 from services.job.leases import Leases
+from services.job.views import Taken
 
 AT_ONCE = 500
 """Jobs of a batch that are let go together: they share commits."""
@@ -71,7 +74,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 async def submit_jobs(
-    command: SubmitJobs, call: Call, ledger: Ledger, store: EventStore, policy: EgressPolicy
+    command: SubmitJobs, call: Call, ledger: Ledger, store: EventStore, policy: EgressPolicy, allowances: Allowances
 ) -> Answer:
     for index, request in enumerate(command.requests):
         _check(index, request, policy)
@@ -80,6 +83,8 @@ async def submit_jobs(
         earlier = await store.recall(call.command_id)
         if earlier is not None:
             return _repeat(earlier.request_hash, earlier.outcome, request_hash)
+    if (exceeded := await allowances.full(command.owner)) is not None:
+        raise Refused(exceeded)
     at = ledger.clock()
     outcome: list[Submitted] = []
 
@@ -227,7 +232,17 @@ async def _held_batch(command: StartBatch | RenameJobs, store: EventStore) -> tu
     return found, recorded[-1].version
 
 
-async def claim_attempt(command: ClaimAttempt, call: Call, ledger: Ledger, leases: Leases) -> Answer:
+async def reserve_storage(command: ReserveStorage, call: Call, ledger: Ledger) -> Answer:
+    def decide(job: domain.Job, taken: Taken) -> domain.Decision:
+        return quota.reserve(job, command, taken.limit, taken.kept + taken.reserved, ledger.clock())
+
+    _, position = await ledger.change_among(command.job_id, decide, call.meta)
+    return Answer(position=position)
+
+
+async def claim_attempt(
+    command: ClaimAttempt, call: Call, ledger: Ledger, leases: Leases, allowances: Allowances
+) -> Answer:
     leases.seen(command.worker_id)
 
     def decide(job: domain.Job) -> domain.Decision:
@@ -235,8 +250,15 @@ async def claim_attempt(command: ClaimAttempt, call: Call, ledger: Ledger, lease
 
     job, position = await ledger.change(command.job_id, decide, call.meta)
     leases.claimed(command.worker_id, command.job_id)
+    limits = await allowances.of(job.owner)
     claimed = Claimed(
-        job_id=job.job_id, owner=job.owner, attempt=job.attempt, url=job.url, options=job.options, done_items=job.items
+        job_id=job.job_id,
+        owner=job.owner,
+        attempt=job.attempt,
+        url=job.url,
+        options=job.options,
+        done_items=job.items,
+        reserve=limits.storage is not None,
     )
     return Answer(claimed, position)
 
@@ -336,7 +358,8 @@ async def read_history(query: ReadHistory, store: EventStore, ledger: Ledger) ->
 
 async def read_usage(query: ReadUsage, pool: asyncpg.Pool) -> Answer:
     async with pool.acquire() as conn:
-        return Answer(Usage(limits=await views.limits(conn, query.owner)))
+        limits, taken = await views.limits(conn, query.owner), await views.take(conn, query.owner)
+    return Answer(Usage(limits=limits, kept=taken.kept, reserved=taken.reserved))
 
 
 LIMITS = frozenset({"auth.limits_set"})
@@ -373,6 +396,7 @@ HANDLERS = (
     start_batch,
     rename_jobs,
     claim_attempt,
+    reserve_storage,
     report_stage,
     report_item,
     report_completed,

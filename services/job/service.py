@@ -11,6 +11,7 @@ from libs.egress.policy import EgressPolicy
 from libs.eventstore.projection import Follower
 from libs.runtime import Resources, Service, ServiceSettings
 from proto import REGISTRY
+from services.job.allowances import Allowances
 from services.job.commit import Ledger
 from services.job.dispatch import Dispatcher
 from services.job.handlers import HANDLERS, LIMITS, keep_limits
@@ -27,6 +28,7 @@ async def start(settings: JobSettings, resources: Resources) -> AsyncIterator[No
     pool, bus, store = await resources.event_source(settings, "job", REGISTRY)
     ledger = Ledger(pool, store)
     leases = Leases(ledger.changed.set)
+    allowances = Allowances(pool)
     resources.spawn(ledger.run(), "ledger")
     await serve(
         bus,
@@ -38,6 +40,7 @@ async def start(settings: JobSettings, resources: Resources) -> AsyncIterator[No
             "bus": bus,
             "pool": pool,
             "leases": leases,
+            "allowances": allowances,
             "policy": EgressPolicy.parse(settings.egress_allow),
         },
     )
@@ -47,6 +50,11 @@ async def start(settings: JobSettings, resources: Resources) -> AsyncIterator[No
         ledger.changed.set()
 
     await bus.listen("wake.job", woken)
+
+    def limited(_: object) -> None:
+        allowances.forget()
+        ledger.changed.set()
+
     follower = Follower(
         "job.limits",
         pool,
@@ -55,7 +63,7 @@ async def start(settings: JobSettings, resources: Resources) -> AsyncIterator[No
         REGISTRY,
         LIMITS,
         keep_limits,
-        committed=lambda _: ledger.changed.set(),
+        committed=limited,
     )
     resources.spawn(follower.run(), "limits")
     resources.spawn(Dispatcher(pool, store, ledger, bus, leases, settings.host_limit).run(), "dispatcher")

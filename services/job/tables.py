@@ -21,6 +21,8 @@ jobs = sa.Table(
     sa.Column("attempt", sa.Integer, nullable=False),
     sa.Column("worker_id", UUID(as_uuid=True)),
     sa.Column("waiting", sa.Text),
+    sa.Column("kept", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("reserved", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("changed_at", TIMESTAMP(timezone=True), nullable=False),
     postgresql_with={"fillfactor": 80},
 )
@@ -52,6 +54,12 @@ sa.Index(
     postgresql_where=jobs.c.state.in_(["admitted", "resolving", "downloading", "processing", "storing"]),
 )
 sa.Index("jobs_shut_out", jobs.c.not_before, postgresql_where=(jobs.c.state == "queued") & (jobs.c.waiting == "window"))
+sa.Index(
+    "jobs_taking",
+    jobs.c.owner,
+    postgresql_include=["kept", "reserved", "job_id"],
+    postgresql_where=jobs.c.kept + jobs.c.reserved > 0,
+)
 
 limits = sa.Table(
     "limits",

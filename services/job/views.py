@@ -22,18 +22,20 @@ _TAKE_NUMBERS = "select nextval('job.job_numbers') from generate_series(1, $1)"
 
 _SAVE = """
 insert into job.jobs
-  (job_id, number, owner, batch_id, state, priority, host, not_before, attempt, worker_id, waiting, changed_at)
-select u.*, {12}::timestamptz from {from_appended}unnest({1}::uuid[], {2}::bigint[], {3}::uuid[], {4}::uuid[],
-  {5}::text[], {6}::smallint[], {7}::text[], {8}::timestamptz[], {9}::int[], {10}::uuid[], {11}::text[]) u
+  (job_id, number, owner, batch_id, state, priority, host, not_before, attempt, worker_id, waiting, kept, reserved,
+   changed_at)
+select u.*, {14}::timestamptz from {from_appended}unnest({1}::uuid[], {2}::bigint[], {3}::uuid[], {4}::uuid[],
+  {5}::text[], {6}::smallint[], {7}::text[], {8}::timestamptz[], {9}::int[], {10}::uuid[], {11}::text[],
+  {12}::bigint[], {13}::bigint[]) u
 on conflict (job_id) do update set
   state = excluded.state, priority = excluded.priority, not_before = excluded.not_before,
   attempt = excluded.attempt, worker_id = excluded.worker_id, waiting = excluded.waiting,
-  changed_at = excluded.changed_at
+  kept = excluded.kept, reserved = excluded.reserved, changed_at = excluded.changed_at
 """
 
-SAVE_BESIDE = _SAVE.format(*(f"${n + 11}" for n in range(13)), from_appended="appended, ")
+SAVE_BESIDE = _SAVE.format(*(f"${n + 11}" for n in range(15)), from_appended="appended, ")
 """For `EventStore.append_and`, with the values of `row_values`."""
-_SAVE_ALONE = _SAVE.format(*(f"${n}" for n in range(13)), from_appended="")
+_SAVE_ALONE = _SAVE.format(*(f"${n}" for n in range(15)), from_appended="")
 
 _LOAD = """
 select (select count(*) from job.jobs where state = any($1)) as active,
@@ -41,6 +43,12 @@ select (select count(*) from job.jobs where state = any($1)) as active,
 """
 
 _WINDOWS = "select owner, windows from job.limits where windows is not null"
+
+_TAKEN = """
+select coalesce(sum(kept), 0)::bigint as kept, coalesce(sum(reserved), 0)::bigint as reserved,
+  (select storage from job.limits where owner = $1) as limit
+from job.jobs where owner = $1 and kept + reserved > 0 and job_id is distinct from $2
+"""
 
 _SHUT_OUT = """
 select job_id, owner from job.jobs
@@ -147,6 +155,8 @@ def row_values(jobs: Sequence[Job], at: datetime) -> tuple[object, ...]:
         [j.attempt for j in last],
         [j.worker_id for j in last],
         [j.waiting for j in last],
+        [j.kept for j in last],
+        [j.reserved for j in last],
         at,
     )
 
@@ -185,6 +195,25 @@ async def limits(conn: Connection, owner: UUID) -> Limits:
         return Limits()
     hours = _decode_windows(row["windows"]) if row["windows"] is not None else ()
     return Limits(concurrent=row["concurrent"], bandwidth=row["bandwidth"], storage=row["storage"], windows=hours)
+
+
+class Taken(Struct, frozen=True, kw_only=True):
+    """Bytes that jobs of one owner take of its storage, and what the owner may take."""
+
+    kept: int
+    reserved: int
+    limit: int | None
+
+
+async def taken(conn: Connection, owner: UUID, besides: UUID) -> Taken:
+    """By all the owner's jobs but one, and nobody else is told so before this transaction ends."""
+    await conn.execute("select pg_advisory_xact_lock(hashtextextended($1::text, 1))", str(owner))
+    return await take(conn, owner, besides)
+
+
+async def take(conn: Connection, owner: UUID, besides: UUID | None = None) -> Taken:
+    row = await conn.fetchrow(_TAKEN, owner, besides)
+    return Taken(**row)
 
 
 async def candidates(conn: Connection, now: datetime, window: int, host_limit: int, shut: Iterable[UUID]) -> list[UUID]:

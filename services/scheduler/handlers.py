@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import asyncpg
+import structlog
 from msgspec.structs import replace
 
 from libs.calls import Answer, Call, Caller
@@ -29,6 +30,8 @@ from proto.scheduler import (
 from services.scheduler import domain, views
 from services.scheduler.ticker import Ticker
 from services.scheduler.views import Schedule
+
+log = structlog.get_logger()
 
 
 async def create_schedule(
@@ -169,20 +172,20 @@ async def keep_alarms(conn: Connection, events: Sequence[Event]) -> None:
 
 
 async def submit_run(event: ScheduleFired, pool: asyncpg.Pool, caller: Caller) -> None:
-    """At least once: the job's id is the command's idempotency key."""
+    """At least once: the job's id is the command's idempotency key. What is refused is refused for good."""
     async with pool.acquire() as conn:
         one = await views.schedule(conn, event.schedule_id)
     if one is None:
         return
-    await caller.command(
-        SubmitJobs(
-            owner=one.owner,
-            dialect="scheduler",
-            requests=(Request(job_id=event.job_id, url=one.url, options=one.options, priority=one.priority),),
-        ),
-        actor=f"schedule:{one.schedule_id}",
-        command_id=event.job_id,
+    command = SubmitJobs(
+        owner=one.owner,
+        dialect="scheduler",
+        requests=(Request(job_id=event.job_id, url=one.url, options=one.options, priority=one.priority),),
     )
+    try:
+        await caller.command(command, actor=f"schedule:{one.schedule_id}", command_id=event.job_id)
+    except Refused as refused:
+        await log.awarning("schedule.refused", schedule=str(one.schedule_id), reason=refused.refusal.message)
 
 
 HANDLERS = (create_schedule, change_schedule, delete_schedule, run_schedule)

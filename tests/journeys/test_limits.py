@@ -93,3 +93,67 @@ async def test_a_job_outside_its_owners_hours_waits_with_the_reason_and_the_time
     assert timedelta(hours=1, minutes=58) < opens - datetime.now(UTC) < timedelta(hours=2)
     assert told["data"]["jobs"][0]["waitingFor"] == "window"
     assert ended["status"] == "Completed"
+
+
+MEGABYTE = 2**20
+
+
+async def test_fifty_jobs_at_once_never_store_more_than_the_limit_and_the_rest_says_why(user, site):
+    await heard(user, "--storage", "1M")
+    links = [site.file(100_000, f"{uuid4().hex}.bin") for _ in range(50)]
+    async with user.http() as http:
+        _, made = await http.jobs("POST", "/jobs/bulk", {"jobs": [{"url": link} for link in links]})
+        jobs = [await http.ended(one) for one in made["job_ids"]]
+        _, usage = await http.jobs("GET", "/usage")
+
+    assert [job["status"] for job in jobs].count("Completed") == 10
+    assert {job["error"] for job in jobs if job["status"] == "Failed"} == {"Storage quota exceeded"}
+    assert (usage["storage_limit_bytes"], usage["storage_reserved_gb"]) == (MEGABYTE, 0)
+    assert usage["storage_effective_usage_gb"] == round(1_000_000 / 2**30, 6)
+    assert usage["storage_remaining_gb"] == round((MEGABYTE - 1_000_000) / 2**30, 6)
+
+
+async def test_a_file_whose_size_is_only_known_at_its_end_is_not_stored_over_the_limit(user, site):
+    await heard(user, "--storage", "50K")
+    async with user.http() as http:
+        job = await http.ended(await http.submit(site.file(100_000, f"{uuid4().hex}.bin", length="none")))
+        _, usage = await http.jobs("GET", "/usage")
+
+    assert (job["status"], job["error"]) == ("Failed", "Storage quota exceeded")
+    assert usage["storage_effective_usage_gb"] == 0
+
+
+async def test_what_is_reserved_is_shown_while_a_job_runs_and_deleted_files_make_room(user, site):
+    gate = uuid4().hex
+    await heard(user, "--storage", "300K")
+    async with user.http() as http:
+        first = await http.submit(site.file(300_000, f"{gate}.bin", gate=gate, gate_at=100_000))
+        await site.reached(gate)
+        _, during = await http.jobs("GET", "/usage")
+        await site.release(gate)
+        await http.ended(first)
+        second = await http.ended(await http.submit(site.file(10_000, f"{uuid4().hex}.bin")))
+        await http.jobs("DELETE", f"/jobs/{first}/file")
+        third = await http.ended(await http.submit(site.file(10_000, f"{uuid4().hex}.bin")))
+
+    assert during["storage_reserved_gb"] == round(300_000 / 2**30, 6)
+    assert (second["error"], third["status"]) == ("Storage quota exceeded", "Completed")
+
+
+async def test_who_has_no_room_left_is_refused_in_the_words_of_each_dialect(user, site):
+    await heard(user, "--storage", "0")
+    async with user.http() as http:
+        refused = await http.jobs("POST", "/jobs", {"url": site.file(1000, "a.bin")})
+        status, told = await http.gdluxx("POST", "/external", {"urls": [site.file(1000, "a.bin")]})
+
+    assert refused == (
+        403,
+        {
+            "error": "Storage quota exceeded",
+            "limit_gb": "0.00",
+            "used_gb": "0.00",
+            "message": "0.00 GB of 0.00 GB are used or reserved; delete files or ask for a higher limit",
+        },
+    )
+    assert (status, told["data"]["overallSuccess"]) == (200, False)
+    assert told["data"]["results"][0]["error"] == "Storage quota exceeded"

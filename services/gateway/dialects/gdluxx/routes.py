@@ -12,6 +12,7 @@ from litestar.handlers import HTTPRouteHandler
 from libs.egress.links import BadLink, check_link
 from libs.message import Refused, new_id
 from proto.auth import KeyHolder
+from proto.job import QuotaExceeded
 from proto.unrestrict_proxy import CookieDomain, ListCookieDomains, RemoveCookies
 from services.gateway.blobs import Blob
 from services.gateway.dialects import BODY_LIMIT, Edge, bearer, reply
@@ -83,8 +84,14 @@ def routes(edge: Edge) -> list[HTTPRouteHandler]:
         ids = {}
         if good:
             command = translate.command(key.owner, [links[index] for index in good], chosen, make_id)
-            submitted = await edge.ask.submit(command, actor=f"key:{key.key_id}", command_id=command_id)
-            ids = dict(zip(good, submitted.job_ids, strict=True))
+            try:
+                submitted = await edge.ask.submit(command, actor=f"key:{key.key_id}", command_id=command_id)
+            except Refused as refused:
+                if not isinstance(refused.refusal, QuotaExceeded):
+                    raise
+                errors |= dict.fromkeys(good, refused.refusal.message)
+            else:
+                ids = dict(zip(good, submitted.job_ids, strict=True))
         return success(request, translate.accepted(links, ids, errors))
 
     async def ping(request: AnyRequest, key: KeyHolder) -> Response[bytes]:

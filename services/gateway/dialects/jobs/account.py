@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime
 from litestar import Response
 
 from proto.auth import KeyHolder
+from proto.job import ReadUsage, Usage
 from proto.notifier import ReadWebhookSecret, RotateWebhookSecret
 from services.gateway.dialects import reply
 from services.gateway.dialects.jobs import answers, shown, translate
@@ -19,8 +20,8 @@ def table(desk: Desk) -> Table:
     ask = desk.ask
 
     async def usage(_: AnyRequest, key: KeyHolder) -> Response[bytes]:
-        days = await ask.jobs.days(key.owner, EVER)
-        return reply(answers.usage(key.key_name or key.username, days, _today()))
+        days, taken = await ask.jobs.days(key.owner, EVER), await ask.other(ReadUsage(owner=key.owner), Usage)
+        return reply(answers.usage(key.key_name or key.username, days, taken, _today()))
 
     async def stats(_: AnyRequest, key: KeyHolder) -> Response[bytes]:
         return reply(answers.stats(await ask.jobs.counted(key.owner), await ask.jobs.days(key.owner, EVER)))

@@ -10,7 +10,7 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from libs.message import Refusal
-from proto.job import Options
+from proto.job import Options, QuotaExceeded, Usage
 from proto.storage import TargetInfo, TargetRejected
 from proto.worker import LinkInfo
 from services.gateway.dialects.jobs import shown
@@ -177,19 +177,33 @@ def batch_status(
     return "finished" if failed else "completed"
 
 
-def usage(name: str, days: Sequence[DayView], today: date) -> shown.Usage:
+def usage(name: str, days: Sequence[DayView], taken: Usage, today: date) -> shown.Usage:
     first = today.replace(day=1)
     following = (first + timedelta(days=32)).replace(day=1)
-    used = _gib(sum(day.bytes for day in days))
+    limit, effective = taken.limits.storage, taken.kept + taken.reserved
     return shown.Usage(
         client_name=name,
         usage_count=sum(day.submitted for day in days),
-        storage_usage_gb=used,
-        storage_reserved_gb=0.0,
-        storage_effective_usage_gb=used,
+        storage_usage_gb=_gib(sum(day.bytes for day in days)),
+        storage_reserved_gb=_gib(taken.reserved),
+        storage_effective_usage_gb=_gib(effective),
         billing_period_start=first.isoformat(),
         billing_period_end=following.isoformat(),
         current_period_usage_gb=_gib(sum(day.bytes for day in days if day.day >= first)),
+        storage_limit_gb=UNSET if limit is None else _gib(limit),
+        storage_limit_bytes=UNSET if limit is None else limit,
+        storage_remaining_gb=UNSET if limit is None else _gib(max(0, limit - effective)),
+    )
+
+
+def quota(refused: QuotaExceeded) -> shown.Quota:
+    """Numbers as strings, as they have them."""
+    limit, used = (f"{size / 2**30:.2f}" for size in (refused.limit, refused.used))
+    return shown.Quota(
+        error="Storage quota exceeded",
+        limit_gb=limit,
+        used_gb=used,
+        message=f"{used} GB of {limit} GB are used or reserved; delete files or ask for a higher limit",
     )
 
 

@@ -15,11 +15,11 @@ from libs.bus import TimedOut
 from libs.egress.links import BadLink, check_link
 from libs.message import Refused, new_id
 from proto.auth import KeyHolder
-from proto.job import StoredItem
+from proto.job import QuotaExceeded, StoredItem
 from proto.storage import ConfigureTarget, LinkFile, TargetInfo
 from proto.worker import Entry, LinkInfo, Uninspected
 from services.gateway.dialects import Edge, bearer, reply
-from services.gateway.dialects.jobs import credentials, shown, translate
+from services.gateway.dialects.jobs import answers, credentials, shown, translate
 from services.gateway.dialects.jobs.answers import Links
 from services.gateway.dialects.jobs.translate import Invalid
 from services.gateway.domain import JobView
@@ -55,6 +55,8 @@ class Desk:
             except Invalid as error:
                 return problem(request, error.status, str(error))
             except Refused as refused:
+                if isinstance(refused.refusal, QuotaExceeded):
+                    return reply(answers.quota(refused.refusal), 403)
                 return problem(request, *translate.refusal(refused.refusal))
 
         return answered

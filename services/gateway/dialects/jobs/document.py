@@ -16,7 +16,7 @@ PATH = "/api/jobs/openapi.json"
 
 DESCRIPTION = """\
 Errors are `{"error": text}`. 400: a value that can not be used, or a state in which the call makes no sense. 401: no
-key, or a wrong one. 404: nothing of yours has this id. 422: JSON of the wrong shape. 503: a service is restarting.
+key, or a wrong one. 403: the storage quota is used up. 404: nothing of yours has this id. 422: JSON of the wrong shape. 503: a service is restarting.
 """
 
 _PROBLEM = (Problem,)
@@ -25,6 +25,7 @@ _READ = {400: _PROBLEM, 413: _PROBLEM, 422: _PROBLEM}
 """Of calls that bring a body."""
 _ONE = {400: _PROBLEM, 404: _PROBLEM}
 """Of calls about one thing."""
+_FULL = (shown.Quota,)
 _SLOW = {504: _PROBLEM}
 """Of calls that wait for a site."""
 
@@ -34,8 +35,8 @@ def _call(summary: str, answers: dict[int, tuple[Any, ...]], **more: Any) -> Cal
     return Call(summary=summary, answers={**answers, **_ALWAYS, **read}, **more)
 
 
-def _job(summary: str, kind: type[Struct], status: int = 200) -> Call:
-    return _call(summary, {status: (kind,), **_ONE}, path=wire.OneJob)
+def _job(summary: str, kind: type[Struct]) -> Call:
+    return _call(summary, {200: (kind,), **_ONE}, path=wire.OneJob)
 
 
 def calls() -> dict[str, Call]:
@@ -44,18 +45,22 @@ def calls() -> dict[str, Call]:
     return {
         "POST /jobs": _call(
             "Download what is behind a link; a playlist, a channel, a show or a feed becomes a batch",
-            {201: (shown.Created, shown.Collected), 409: _PROBLEM, **_SLOW},
+            {201: (shown.Created, shown.Collected), 403: _FULL, 409: _PROBLEM, **_SLOW},
             body=wire.Create,
             **repeatable,
         ),
         "GET /jobs": _call("All jobs, newest first", {200: (shown.Listing,)}, query=wire.Page),
         "GET /jobs/{job_id}": _job("One job, with links to its files that are good for a day", shown.Job),
         "DELETE /jobs/{job_id}": _job("Cancel a job that has not ended", shown.Cancelled),
-        "POST /jobs/{job_id}/retry": _job("Try a failed job again, as a new one", shown.Retried, 201),
+        "POST /jobs/{job_id}/retry": _call(
+            "Try a failed job again, as a new one",
+            {201: (shown.Retried,), 403: _FULL, **_ONE},
+            path=wire.OneJob,
+        ),
         "DELETE /jobs/{job_id}/file": _job("Delete what a job has stored", shown.FileDeleted),
         "POST /jobs/bulk": _call(
             "Up to a hundred links at once",
-            {201: (shown.BulkCreated,), 409: _PROBLEM},
+            {201: (shown.BulkCreated,), 403: _FULL, 409: _PROBLEM},
             body=wire.Bulk,
             **repeatable,
         ),

@@ -15,6 +15,15 @@ class Problem(Struct, frozen=True, kw_only=True):
     error: str
 
 
+class Quota(Problem, frozen=True, kw_only=True):
+    """There is no room in the user's storage."""
+
+    limit_gb: str
+    used_gb: str
+    """Kept and reserved."""
+    message: str
+
+
 class Created(Struct, frozen=True, kw_only=True):
     job_id: Id
     cached: bool | UnsetType = UNSET
@@ -180,10 +189,16 @@ class Usage(Struct, frozen=True, kw_only=True):
     storage_usage_gb: float
     """Of 2^30 bytes; what was ever stored, deleted or not."""
     storage_reserved_gb: float
+    """For jobs that are under way."""
     storage_effective_usage_gb: float
+    """What counts against the limit: what is kept now, and what is reserved."""
     billing_period_start: str
     billing_period_end: str
     current_period_usage_gb: float
+    # Absent where there is no limit.
+    storage_limit_gb: float | UnsetType = UNSET
+    storage_limit_bytes: int | UnsetType = UNSET
+    storage_remaining_gb: float | UnsetType = UNSET
 
 
 class Stats(Struct, frozen=True, kw_only=True):

@@ -290,6 +290,7 @@ STATUS_OF_REFUSAL: dict[str, int] = {
     "storage.target_rejected": 400,
     "storage.target_unavailable": 400,
     "job.idempotency_mismatch": 409,
+    "job.quota_exceeded": 403,
     "auth.locked_out": 429,
 }
 """HTTP status of our refusals; any other is 400."""

@@ -66,6 +66,7 @@ STATUS_OF_REFUSAL: dict[str, int] = {
     "job.stale_attempt": 409,
     "job.bad_request": 422,
     "job.idempotency_mismatch": 409,
+    "job.quota_exceeded": 403,
     "storage.file_not_found": 404,
     "scheduler.not_found": 404,
     "scheduler.bad_cron": 422,

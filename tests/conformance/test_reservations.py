@@ -1,0 +1,108 @@
+"""Two job services at once, on a real server: what one owner's jobs take together never exceeds the limit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from uuid import UUID
+
+from libs.message import Meta, Refused, new_id
+from proto.auth import Limits
+from proto.job import (
+    CancelJob,
+    ClaimAttempt,
+    QuotaExceeded,
+    Request,
+    ReserveStorage,
+    SubmitJobs,
+)
+from services.job import domain, quota, views
+from services.job.commit import Built, Ledger, opened
+
+META = Meta(correlation=UUID(int=1))
+
+
+@asynccontextmanager
+async def ledgers(installation, count: int) -> AsyncIterator[list[Ledger]]:
+    made = []
+    for _ in range(count):
+        store = await installation.store("job")
+        made.append(Ledger(store._pool, store))
+    tasks = [asyncio.create_task(one.run()) for one in made]
+    try:
+        yield made
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+
+async def running(ledger: Ledger, owner: UUID, count: int) -> list[UUID]:
+    """Jobs whose first attempt is under way."""
+    requests = tuple(Request(job_id=new_id(), url="https://files.test/a.bin") for _ in range(count))
+    command = SubmitJobs(owner=owner, dialect="jobs", requests=requests)
+
+    def build(numbers: tuple[int, ...]) -> Built:
+        streams = [opened(events, META) for events in domain.submit(command, numbers, datetime.now(UTC))]
+        return Built([write for write, _ in streams], [job for _, job in streams])
+
+    await ledger.submit(count, build)
+    for request in requests:
+        claim = ClaimAttempt(job_id=request.job_id, attempt=1, worker_id=new_id())
+        await ledger.change(request.job_id, lambda job: domain.admit(job, ledger.clock()), META)
+        await ledger.change(
+            request.job_id,
+            lambda job, claim=claim: domain.claim(job, claim, ledger.clock(), held=False),
+            META,
+        )
+    return [request.job_id for request in requests]
+
+
+async def reserves(ledger: Ledger, job_id: UUID, size: int) -> bool:
+    command = ReserveStorage(job_id=job_id, attempt=1, bytes=size)
+    try:
+        await ledger.change_among(
+            job_id,
+            lambda job, taken: quota.reserve(job, command, taken.limit, taken.kept + taken.reserved, ledger.clock()),
+            META,
+        )
+    except Refused as refused:
+        assert isinstance(refused.refusal, QuotaExceeded)
+        return False
+    return True
+
+
+async def test_fifty_jobs_that_reserve_at_once_over_two_processes_never_go_over(installation):
+    owner, other = new_id(), new_id()
+    async with ledgers(installation, 2) as (one, two):
+        pool = await installation.pool("job")
+        async with pool.acquire() as conn:
+            await views.set_limits(conn, owner, Limits(storage=1000))
+        jobs, theirs = await running(one, owner, 50), await running(one, other, 5)
+        async with asyncio.timeout(60):
+            got = await asyncio.gather(
+                *(reserves((one, two)[n % 2], job_id, 90) for n, job_id in enumerate(jobs)),
+                *(reserves(two, job_id, 10_000) for job_id in theirs),
+            )
+        async with pool.acquire() as conn:
+            taken = await views.take(conn, owner)
+
+    assert (got[:50].count(True), got[50:]) == (11, [True] * 5)
+    assert (taken.reserved, taken.limit) == (990, 1000)
+
+
+async def test_what_a_cancelled_job_had_reserved_is_there_for_another(installation):
+    owner = new_id()
+    async with ledgers(installation, 1) as (ledger,):
+        pool = await installation.pool("job")
+        async with pool.acquire() as conn:
+            await views.set_limits(conn, owner, Limits(storage=1000))
+        first, second = await running(ledger, owner, 2)
+        before = [await reserves(ledger, one, 600) for one in (first, second)]
+        cancelling = CancelJob(owner=owner, job_id=first)
+        await ledger.change(first, lambda job: domain.cancel(job, cancelling, ledger.clock()), META)
+
+        assert before == [True, False]
+        assert await reserves(ledger, second, 600)
