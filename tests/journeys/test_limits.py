@@ -128,8 +128,9 @@ async def test_what_is_reserved_is_shown_while_a_job_runs_and_deleted_files_make
     await heard(user, "--storage", "300K")
     async with user.http() as http:
         first = await http.submit(site.file(300_000, f"{gate}.bin", gate=gate, gate_at=100_000))
-        await site.reached(gate)
-        _, during = await http.jobs("GET", "/usage")
+        async with asyncio.timeout(30):
+            while not (during := (await http.jobs("GET", "/usage"))[1])["storage_reserved_gb"]:
+                await asyncio.sleep(0.02)  # the interval of a polling client
         await site.release(gate)
         await http.ended(first)
         second = await http.ended(await http.submit(site.file(10_000, f"{uuid4().hex}.bin")))

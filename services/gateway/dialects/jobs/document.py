@@ -16,7 +16,8 @@ PATH = "/api/jobs/openapi.json"
 
 DESCRIPTION = """\
 Errors are `{"error": text}`. 400: a value that can not be used, or a state in which the call makes no sense. 401: no
-key, or a wrong one. 403: the storage quota is used up. 404: nothing of yours has this id. 422: JSON of the wrong shape. 503: a service is restarting.
+key, or a wrong one. 403: the storage quota is used up. 404: nothing of yours has this id. 422: JSON of the wrong
+shape. 503: a service is restarting.
 """
 
 _PROBLEM = (Problem,)
