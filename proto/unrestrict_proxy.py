@@ -164,7 +164,8 @@ class HostLink(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Percent; None unless it is downloading and the size is known."""
     eta: int | None = None
     """Seconds."""
-    expires_at: Instant | None = None
+    status: int | None = None
+    """Why it is `error`: a number of the `external` dialect's table."""
 
 
 class Unrestricted(Struct, frozen=True, kw_only=True):
@@ -398,7 +399,8 @@ class BreakerClosed(Event, tag="unrestrict_proxy.breaker_closed", kw_only=True, 
 
 
 class LinkRequested(Event, tag="unrestrict_proxy.link_requested", kw_only=True, frozen=True):
-    """The job it is fetched by is submitted by who hears this; `url` is as it was given."""
+    """`url` is as it was given. The job that fetches it is submitted by who hears this, unless `has_job`: then a job of
+    another dialect came upon the link."""
 
     link_id: LinkId
     owner: UUID
@@ -413,18 +415,19 @@ class LinkRequested(Event, tag="unrestrict_proxy.link_requested", kw_only=True, 
     resumable: bool
     dialect: str
     at: Instant
+    has_job: bool = False
 
 
 class LinkStored(Event, tag="unrestrict_proxy.link_stored", kw_only=True, frozen=True):
-    """The whole file is kept here, until `expires_at`."""
+    """The whole file is kept here."""
 
     link_id: LinkId
     owner: UUID
+    job_id: UUID
     file_id: UUID
     name: str
     size: Bytes
     sha256: str
-    expires_at: Instant
     at: Instant
 
 

@@ -1,4 +1,4 @@
-"""Schema `unrestrict_proxy` beside its event store. Credentials, sessions, links and cookies are sealed."""
+"""Schema `unrestrict_proxy` beside its event store. Credentials, sessions, host links, cookies and passwords are sealed."""
 
 from __future__ import annotations
 
@@ -96,4 +96,60 @@ cookies = sa.Table(
     sa.Column("synced_by", sa.Text),
     sa.Column("updated_at", TIMESTAMP(timezone=True), nullable=False),
     comment="a user's of one domain, sealed together; scopes are the domains they say, expiries has null for none",
+)
+
+links = sa.Table(
+    "links",
+    metadata,
+    sa.Column("link_id", sa.Text, primary_key=True),
+    sa.Column("owner", UUID(as_uuid=True), nullable=False),
+    sa.Column("job_id", UUID(as_uuid=True), nullable=False, index=True),
+    sa.Column("platform", sa.Text, nullable=False),
+    sa.Column("file_ref", sa.Text, nullable=False),
+    sa.Column("host", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("size", sa.BigInteger),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("max_chunks", sa.Integer, nullable=False),
+    sa.Column("resumable", sa.Boolean, nullable=False),
+    sa.Column("sealed_password", BYTEA),
+    sa.Column("file_id", UUID(as_uuid=True), index=True),
+    sa.Column("sha256", sa.Text),
+    sa.Column("status", sa.Integer),
+    sa.Column("requested_at", TIMESTAMP(timezone=True), nullable=False),
+    sa.Index("links_of_file", "owner", "platform", "file_ref"),
+)
+
+reads = sa.Table(
+    "reads",
+    metadata,
+    sa.Column("lease_id", UUID(as_uuid=True), primary_key=True),
+    sa.Column("job_id", UUID(as_uuid=True), nullable=False, index=True),
+    sa.Column("bytes", sa.BigInteger, nullable=False),
+    sa.Column("speed", sa.BigInteger, nullable=False),
+    sa.Column("at", TIMESTAMP(timezone=True), nullable=False),
+    comment="bytes that came from upstream under a lease; they go when the link is settled",
+)
+
+ledgers = sa.Table(
+    "ledgers",
+    metadata,
+    sa.Column("owner", UUID(as_uuid=True), primary_key=True),
+    sa.Column("body", BYTEA, nullable=False),
+    comment="the fold of a user's traffic events as JSON; it can be deleted, and is folded anew then",
+)
+
+traffic = sa.Table(
+    "traffic",
+    metadata,
+    sa.Column("number", sa.BigInteger, primary_key=True),
+    sa.Column("owner", UUID(as_uuid=True), nullable=False),
+    sa.Column("at", TIMESTAMP(timezone=True), nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("bytes", sa.BigInteger, nullable=False),
+    sa.Column("link_id", sa.Text),
+    sa.Column("platform", sa.Text),
+    sa.Column("name", sa.Text),
+    sa.Index("traffic_of_owner", "owner", "number"),
+    comment="what a user's traffic went to, for people; number is the event's place in the store",
 )
