@@ -42,7 +42,7 @@ FailureKind = Literal["transient", "rate_limited", "host_down", "content", "perm
 Waiting = Literal["asked", "window", "retry"]
 """Why a queued job is not admitted before a time: it was asked to, its owner may not download now, or it failed."""
 Wanted = Literal["run", "pause", "cancel", "stale"]
-EngineName = Literal["http", "ytdlp", "gallerydl"]
+EngineName = Literal["http", "ytdlp", "gallerydl", "unrestrict"]
 Container = Literal["mp4", "mkv", "webm", "mov", "m4a", "mp3", "ogg", "opus"]
 VideoCodec = Literal["copy", "h264", "h265", "vp9"]
 AudioCodec = Literal["copy", "aac", "opus", "mp3"]

@@ -191,7 +191,7 @@ class OpenLink(Command, tag="unrestrict_proxy.open", kw_only=True, frozen=True):
     dialect: str = ""
 
 
-class Opened(Struct, frozen=True, kw_only=True):
+class Opened(Struct, frozen=True, kw_only=True, tag="opened"):
     """A right to fetch, on one slot of one account, for as long as it is kept. `headers` and `url` are secret."""
 
     lease_id: UUID
@@ -208,7 +208,7 @@ class Opened(Struct, frozen=True, kw_only=True):
         return f"Opened(lease_id={self.lease_id!r}, name={self.name!r}, size={self.size!r})"
 
 
-class NotYet(Struct, frozen=True, kw_only=True):
+class NotYet(Struct, frozen=True, kw_only=True, tag="not_yet"):
     after: float
     """Seconds until it is worth asking again."""
     fraction: float | None = None

@@ -133,6 +133,10 @@ OPENED = "q.unrestrict_proxy.cookies"
 """Cookies with their values: for the worker that needs them, and for nobody who asks on behalf of people."""
 
 
+LEASES = tuple(f"cmd.unrestrict_proxy.{verb}" for verb in ("open", "keep_lease", "close_lease"))
+"""Open a file host's link, which is the right to its bytes: for the worker that fetches them, and for nobody else."""
+
+
 def _reads(*streams: str) -> tuple[str, ...]:
     """What it takes to follow a stream from a mark of one's own."""
     return tuple(
@@ -176,7 +180,7 @@ USERS: tuple[UserSpec, ...] = (
     _service(
         "gateway",
         hear=("progress.*.*",),
-        never=(*NO_ATTEMPTS, OPENED),
+        never=(*NO_ATTEMPTS, *LEASES, OPENED),
         publish=(
             *_asks("auth", "job", "scheduler", "unrestrict_proxy", "storage", "notifier"),
             "q.worker.inspect",
@@ -196,7 +200,10 @@ USERS: tuple[UserSpec, ...] = (
         ),
     ),
     _service("scheduler", publish=("wake.job", "cmd.job.submit", *_reads("EV_SCHEDULER", "EV_JOB"))),
-    _service("unrestrict_proxy"),
+    _service(
+        "unrestrict_proxy",
+        publish=("cmd.job.submit", *_reads("EV_UNRESTRICT_PROXY", "EV_JOB", "EV_STORAGE")),
+    ),
     _service("storage", publish=_reads("EV_JOB")),
     _service("notifier", publish=_reads("EV_NOTIFIER", "EV_JOB")),
     UserSpec(
@@ -205,7 +212,8 @@ USERS: tuple[UserSpec, ...] = (
         publish=(
             *(f"cmd.job.{verb}" for verb in REPORTS),
             "cmd.storage.store",
-            "q.unrestrict_proxy.classify",
+            "q.unrestrict_proxy.hosts",
+            *LEASES,
             OPENED,
             "q.job.archived",
             *(f"$JS.API.CONSUMER.MSG.NEXT.WORK.{queue}" for queue in QUEUES),
@@ -216,7 +224,7 @@ USERS: tuple[UserSpec, ...] = (
     UserSpec(
         name="cli",
         hear=("progress.*.*",),
-        never=(*(f"cmd.job.{verb}" for verb in REPORTS), OPENED),
+        never=(*(f"cmd.job.{verb}" for verb in REPORTS), *LEASES, OPENED),
         publish=(
             *_asks(*SERVICES),
             *_reads(*EVENTS),

@@ -160,6 +160,9 @@ class Attempt:
         claimed = self.claimed
         async with self._cookies(url, work) as jar:
             fetch = Fetch(
+                job_id=claimed.job_id,
+                owner=claimed.owner,
+                attempt=claimed.attempt,
                 url=url,
                 options=claimed.options,
                 work=work,

@@ -29,10 +29,12 @@ from libs.message import new_id
 from proto import REGISTRY
 from proto.job import Control, Ticket, WorkerHeartbeat
 from services.job import cookies, inspecting
-from services.job.attempt import Worker
+from services.job.attempt import Reporter, Worker
 from services.job.engines.gallerydl import GalleryDlEngine
+from services.job.engines.hosting import HostTable
 from services.job.engines.http import HttpEngine
 from services.job.engines.routing import Router
+from services.job.engines.unrestrict import UnrestrictEngine
 from services.job.engines.ytdlp import YtdlpEngine
 from services.job.inspecting import Inspector
 
@@ -93,16 +95,19 @@ async def _engines(settings: WorkerSettings, bus: Bus, stack: AsyncExitStack) ->
     http = await stack.enter_async_context(HttpEngine(policy))
     ytdlp = await stack.enter_async_context(YtdlpEngine(cache))
     gallerydl = await stack.enter_async_context(GalleryDlEngine(cache, settings.gallery_instances))
+    caller = Caller(bus, REGISTRY, "worker")
+    worker_id = settings.worker_id or new_id()
+    asker = Reporter(caller, worker_id)
     router = Router(ytdlp, gallerydl, cache)
     inspector = Inspector(ytdlp, policy, cache, proxy.grant, proxy.revoke)
     worker = Worker(
-        Caller(bus, REGISTRY, "worker"),
-        {"http": http, "ytdlp": ytdlp, "gallerydl": gallerydl},
-        router.route,
+        caller,
+        {"http": http, "ytdlp": ytdlp, "gallerydl": gallerydl, "unrestrict": UnrestrictEngine(asker, http)},
+        HostTable(asker, router.route).route,
         work_root,
         lambda job_id: proxy.grant(str(job_id)),
         lambda job_id: proxy.revoke(str(job_id)),
-        settings.worker_id or new_id(),
+        worker_id,
     )
     return worker, inspector
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Protocol
+from uuid import UUID
 
 from msgspec import Struct
 
@@ -25,6 +26,9 @@ class EngineFailed(Exception):
 class Fetch(Struct, frozen=True, kw_only=True):
     """One attempt. `work` is private to the job, survives a crash and is the only place an engine may write."""
 
+    job_id: UUID
+    owner: UUID
+    attempt: int
     url: str
     options: Options
     work: Path

@@ -13,6 +13,7 @@ from msgspec import Struct
 from libs.egress.rate import Rate
 from services.job.engines import EngineFailed, Fetch, Observer
 from services.job.engines.answers import LOST, classified, failed, identity, part, raise_for, same_version, unsatisfied
+from services.job.engines.manifest import Identity
 from services.job.engines.partial import BLOCK, Partial
 from services.job.engines.ranges import Range, Ranges
 
@@ -62,12 +63,26 @@ class _Changed(Exception):
 
 
 class Download:
-    def __init__(self, source: Source, fetch: Fetch, observer: Observer, partial: Partial, limits: Limits) -> None:
+    def __init__(
+        self,
+        source: Source,
+        fetch: Fetch,
+        observer: Observer,
+        partial: Partial,
+        limits: Limits,
+        *,
+        size: int | None = None,
+        by_size: bool = False,
+    ) -> None:
+        """`by_size`: the source vouches that all it opens is one file, whichever server it comes from now, so the
+        validators of one server say nothing of what another sends. `size` in bytes is what the file must then have."""
         self._source = source
         self._fetch = fetch
         self._observer = observer
         self._partial = partial
         self._limits = limits
+        self._size = size
+        self._by_size = by_size
         self._rate = Rate(fetch.rate) if fetch.rate else None
         self._told = False
         self._speed = _Speed(partial.done)
@@ -104,15 +119,23 @@ class Download:
 
     def _resumable(self) -> bool:
         known = self._partial.identity
-        return known is not None and known.validator is not None
+        return known is not None and (self._by_size or known.validator is not None)
+
+    def _from(self, known: Identity, first: int, last: int | None = None) -> dict[str, str]:
+        """Headers that ask for a part of the version we have."""
+        headers = {"Range": f"bytes={first}-{'' if last is None else last}"}
+        return headers if self._by_size else {**headers, "If-Range": known.validator or ""}
+
+    def _same(self, known: Identity, response: aiohttp.ClientResponse) -> bool:
+        return self._by_size or same_version(known, response)
 
     async def _connection(self, *, afresh: bool) -> None:
         """One answer and what it brings; helped by others when it is slow."""
         partial, headers = self._partial, {}
         start, stop = (0, None) if afresh else partial.gaps()[0]
         known = partial.identity
-        if start and known is not None and known.validator and not afresh:
-            headers = {"Range": f"bytes={start}-", "If-Range": known.validator}
+        if start and known is not None and not afresh and self._resumable():
+            headers = self._from(known, start)
         async with self._source.open(self._fetch.url, headers) as response:
             if response.status == 416 and headers:
                 if unsatisfied(response) != start or stop is not None:
@@ -124,7 +147,10 @@ class Download:
                 stop = await self._continued(response, start, stop, asked=bool(headers))
             else:
                 self._refuse_pages(response)
-                await partial.begin(identity(self._fetch.url, response))
+                found = identity(self._fetch.url, response)
+                if self._size is not None and found.size != self._size:
+                    raise failed("transient", "wrong_length", "the server's file has another size than was announced")
+                await partial.begin(found)
                 start, stop = 0, response.content_length
                 self._speed = _Speed(0)
             self._check_size(stop)
@@ -138,7 +164,7 @@ class Download:
         found, known = part(response), self._partial.identity
         if not asked or found is None or found.start != start or known is None:
             raise failed("transient", "wrong_range", "the server sent another part than was asked for")
-        if not same_version(known, response) or (known.size and found.total and known.size != found.total):
+        if not self._same(known, response) or (known.size and found.total and known.size != found.total):
             raise _Changed
         if known.size is None and found.total is not None:
             await self._partial.sized(found.total)
@@ -183,8 +209,7 @@ class Download:
             known is not None
             and known.size is not None
             and known.size >= self._limits.split_from
-            and known.etag is not None
-            and known.etag == known.validator
+            and (self._by_size or (known.etag is not None and known.etag == known.validator))
             and (response.status == 206 or response.headers.get("Accept-Ranges", "").lower() == "bytes")
         )
 
@@ -207,11 +232,11 @@ class Download:
         assert known is not None
         while (mine := ranges.take(self._partial.gaps())) is not None:
             mine.reach = mine.stop
-            headers = {"Range": f"bytes={mine.at}-{(mine.stop or 0) - 1}", "If-Range": known.validator or ""}
+            headers = self._from(known, mine.at, (mine.stop or 0) - 1)
             try:
                 async with self._source.open(self._fetch.url, headers) as response:
                     found = part(response) if response.status == 206 else None
-                    if found is None or found.start != mine.at or not same_version(known, response):
+                    if found is None or found.start != mine.at or not self._same(known, response):
                         return
                     await self._receive(response, mine)
             except EngineFailed:

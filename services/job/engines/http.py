@@ -11,6 +11,7 @@ from http.cookiejar import Cookie, LoadError, MozillaCookieJar
 from http.cookies import Morsel
 from pathlib import Path
 from typing import Self
+from urllib.parse import urlsplit
 
 import aiohttp
 from yarl import URL
@@ -34,6 +35,8 @@ KEY = "http"
 USER_AGENT = "Mozilla/5.0 (compatible; Longshore)"
 
 _HEADERS = {"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "identity"}
+_ANYWHERE = frozenset({"Range", "If-Range"})
+"""Headers that follow a redirect to another server; credentials are for the one that they were given for."""
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -62,38 +65,18 @@ class HttpEngine:
         if KEY in fetch.known:
             await observer.skipped(KEY)
             return
-        try:
-            leave = shapes_media(fetch.options) and fetch.options.engine is None
+        leave = shapes_media(fetch.options) and fetch.options.engine is None
+        async with writing(fetch.work / "http.part") as partial:
             jar = _jar(await asyncio.to_thread(_cookies, fetch.cookies))
-            async with self._session(jar, leave) as source, Partial(fetch.work / "http.part") as partial:
+            async with self.session(jar, leave_media=leave) as source:
                 await Download(source, fetch, observer, partial, self._limits).run()
-                assert partial.identity is not None
                 facts = await _facts(fetch, partial) if fetch.options.sidecars else None
-                await observer.finished(
-                    FetchedFile(
-                        key=KEY,
-                        path=partial.path,
-                        name=partial.identity.name,
-                        size=partial.done,
-                        sha256=await partial.digest(),
-                        media_type=partial.identity.media_type,
-                    )
-                )
+                await observer.finished(await whole_file(KEY, partial))
                 if facts is not None:
                     await observer.finished(facts)
-        except LockedByAnother as error:
-            raise failed("transient", "still_running", "an earlier attempt still writes this file") from error
-        except NoRoom as error:
-            raise failed("transient", "disk_full", "there is no room for this file") from error
-        except OSError as error:
-            if error.errno in _FULL:
-                raise failed("transient", "disk_full", "there is no room for this file") from error
-            if error.errno is None:
-                raise  # a deadline of the observer's
-            raise failed("transient", "io_error", "the file can not be written") from error
 
     @asynccontextmanager
-    async def _session(self, jar: aiohttp.CookieJar, leave_media: bool) -> AsyncIterator[Source]:
+    async def session(self, jar: aiohttp.CookieJar, *, leave_media: bool = False) -> AsyncIterator[Source]:
         """Cookies of its own for each download: some hosts hand out the file only to who kept the first answer's."""
         assert self._connector is not None
         async with aiohttp.ClientSession(
@@ -106,6 +89,36 @@ class HttpEngine:
             cookie_jar=jar,
         ) as session:
             yield Source(session, self._policy, leave_media=leave_media)
+
+
+@asynccontextmanager
+async def writing(path: Path) -> AsyncIterator[Partial]:
+    """The partial file at `path`; what the disk refuses meanwhile becomes EngineFailed."""
+    try:
+        async with Partial(path) as partial:
+            yield partial
+    except LockedByAnother as error:
+        raise failed("transient", "still_running", "an earlier attempt still writes this file") from error
+    except NoRoom as error:
+        raise failed("transient", "disk_full", "there is no room for this file") from error
+    except OSError as error:
+        if error.errno in _FULL:
+            raise failed("transient", "disk_full", "there is no room for this file") from error
+        if error.errno is None:
+            raise  # a deadline of the observer's
+        raise failed("transient", "io_error", "the file can not be written") from error
+
+
+async def whole_file(key: str, partial: Partial) -> FetchedFile:
+    assert partial.identity is not None
+    return FetchedFile(
+        key=key,
+        path=partial.path,
+        name=partial.identity.name,
+        size=partial.done,
+        sha256=await partial.digest(),
+        media_type=partial.identity.media_type,
+    )
 
 
 def _cookies(file: Path | None) -> list[Cookie]:
@@ -161,6 +174,8 @@ class Source:
                         raise failed("content", NOT_MINE, "the link leads to a film or a sound")
                     yield response
                     return
+                if urlsplit(location)[:2] != urlsplit(url)[:2]:
+                    headers = {name: value for name, value in headers.items() if name in _ANYWHERE}
                 url = location
         raise failed("content", "too_many_redirects", "the link is redirected too often")
 
