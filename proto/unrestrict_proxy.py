@@ -10,6 +10,7 @@ from uuid import UUID
 from msgspec import Meta, Struct
 
 from libs.message import Command, Event, Query, Refusal
+from proto.job import Dialect
 
 Instant = Annotated[datetime, Meta(tz=True)]
 Platform = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[a-z0-9][a-z0-9_-]*$")]
@@ -141,7 +142,7 @@ class UnrestrictLink(Command, tag="unrestrict_proxy.unrestrict", kw_only=True, f
     url: Annotated[str, Meta(min_length=1, max_length=8192)]
     password: Annotated[str, Meta(max_length=255)] | None = None
     """Of the file. It is sealed where it is kept."""
-    dialect: Literal["gdluxx", "external", "jobs", "webgui", "myjd", "cli", "scheduler"] = "external"
+    dialect: Dialect = "external"
 
 
 class HostLink(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -188,7 +189,6 @@ class OpenLink(Command, tag="unrestrict_proxy.open", kw_only=True, frozen=True):
     job_id: UUID
     attempt: Annotated[int, Meta(ge=1)]
     url: Annotated[str, Meta(min_length=1, max_length=8192)]
-    dialect: str = ""
 
 
 class Opened(Struct, frozen=True, kw_only=True, tag="opened"):
@@ -399,8 +399,8 @@ class BreakerClosed(Event, tag="unrestrict_proxy.breaker_closed", kw_only=True, 
 
 
 class LinkRequested(Event, tag="unrestrict_proxy.link_requested", kw_only=True, frozen=True):
-    """`url` is as it was given. The job that fetches it is submitted by who hears this, unless `has_job`: then a job of
-    another dialect came upon the link."""
+    """`url` is as it was given. The job that fetches it is submitted by who hears this for a `dialect`; without one a
+    job came upon the link."""
 
     link_id: LinkId
     owner: UUID
@@ -413,9 +413,8 @@ class LinkRequested(Event, tag="unrestrict_proxy.link_requested", kw_only=True, 
     size: Bytes | None
     max_chunks: int
     resumable: bool
-    dialect: str
     at: Instant
-    has_job: bool = False
+    dialect: Dialect | None = None
 
 
 class LinkStored(Event, tag="unrestrict_proxy.link_stored", kw_only=True, frozen=True):

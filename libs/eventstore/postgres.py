@@ -195,9 +195,10 @@ class EventStore:
         txid = int(row["txid"])
         return [Position(txid, number) for number in row["positions"]]
 
-    async def load(self, stream_id: UUID, after: int = 0) -> list[Recorded]:
+    async def load(self, stream_id: UUID, after: int = 0, conn: Connection | None = None) -> list[Recorded]:
         """One stream's events in version order; empty when there is no such stream."""
-        return [self._recorded(row) for row in await self._pool.fetch(self._load, stream_id, after)]
+        source = conn if conn is not None else self._pool
+        return [self._recorded(row) for row in await source.fetch(self._load, stream_id, after)]
 
     async def read(self, after: Position = ORIGIN, limit: int = 500, conn: Connection | None = None) -> list[Recorded]:
         """The feed in its one order, behind the barrier that hides what a transaction still open may precede."""

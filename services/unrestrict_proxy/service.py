@@ -2,40 +2,84 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Annotated
 
-from libs.calls import serve
+from msgspec import Meta
+
+from libs.calls import Caller, serve
+from libs.database import Connection
 from libs.egress.policy import EgressPolicy
+from libs.eventstore.projection import Applied, Follower
 from libs.runtime import Resources, Service, ServiceSettings
 from libs.sealing import Sealer
 from proto import REGISTRY
 from services.unrestrict_proxy import adapters
 from services.unrestrict_proxy.handlers import HANDLERS
+from services.unrestrict_proxy.links import following
+from services.unrestrict_proxy.links import handlers as links
+from services.unrestrict_proxy.links.book import Book
 from services.unrestrict_proxy.pool import Pool
+
+TIB = 1 << 40
+
+
+class UnrestrictSettings(ServiceSettings, frozen=True, kw_only=True):
+    traffic_default: Annotated[int, Meta(ge=0)] = TIB
+    """Bytes that a user may fetch through host accounts to whom no quota was given; 0 lets nobody who has none."""
 
 
 @asynccontextmanager
-async def start(settings: ServiceSettings, resources: Resources) -> AsyncIterator[None]:
+async def start(settings: UnrestrictSettings, resources: Resources) -> AsyncIterator[None]:
     pool, bus, store = await resources.event_source(settings, "unrestrict_proxy", REGISTRY, kept=0)
     known = tuple(one for one in adapters.PLATFORMS if not isinstance(one, adapters.Platform))
     policy = EgressPolicy.parse(settings.egress_allow)
+    caller = Caller(bus, REGISTRY, "unrestrict_proxy")
+    book = Book(pool, store, settings.traffic_default)
+
+    async def requests(conn: Connection, batch: Sequence[Applied]) -> None:
+        await following.submit_jobs(conn, batch, caller, book)
+
+    async def ends(conn: Connection, batch: Sequence[Applied]) -> None:
+        await following.end_links(conn, batch, book)
+
+    async def losses(conn: Connection, batch: Sequence[Applied]) -> None:
+        await following.expire_links(conn, batch, book)
+
     async with Pool(pool, store, policy, settings.secret_key, known) as host_pool:
         resources.spawn(host_pool.run(), "pool")
+        for name, stream, wanted, act in (
+            ("requests", "EV_UNRESTRICT_PROXY", following.REQUESTS, requests),
+            ("ends", "EV_JOB", following.ENDS, ends),
+            ("losses", "EV_STORAGE", following.LOSSES, losses),
+        ):
+            follower = Follower(
+                f"unrestrict_proxy.{name}",
+                pool,
+                "unrestrict_proxy",
+                lambda after, stream=stream, wanted=wanted: bus.follow(stream, after, only=wanted),  # type: ignore[misc]  # defaults bind the loop's values
+                REGISTRY,
+                wanted,
+                act,
+            )
+            resources.spawn(follower.run(), name)
         await serve(
             bus,
             "unrestrict_proxy",
-            HANDLERS,
+            (*HANDLERS, *links.HANDLERS),
             {
                 "pool": pool,
                 "store": store,
+                "book": book,
                 "host_pool": host_pool,
                 "policy": policy,
                 "sealer": Sealer(settings.secret_key, "host-account"),
                 "cookie_sealer": Sealer(settings.secret_key, "cookies"),
+                "password_sealer": Sealer(settings.secret_key, "file-password"),
             },
         )
         yield
 
 
-SERVICE = Service("unrestrict_proxy", ServiceSettings, start)
+SERVICE = Service("unrestrict_proxy", UnrestrictSettings, start)

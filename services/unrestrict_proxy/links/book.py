@@ -18,6 +18,7 @@ from msgspec import Struct
 from libs.database import Connection
 from libs.eventstore import EventStore, Exact, Exists, NoStream, Write
 from libs.message import Event, Meta, Position, Refusal, Refused
+from proto.job import Dialect
 from proto.unrestrict_proxy import (
     LinkExpired,
     LinkFailed,
@@ -91,14 +92,14 @@ class Book:
         self._quota = quota
 
     async def make(
-        self, link: Link, url: str, dialect: str, meta: Meta, *, has_job: bool
+        self, link: Link, url: str, meta: Meta, dialect: Dialect | None = None
     ) -> tuple[Link, Position | None]:
-        """The link and the reservation of what it may cost, in one decision; or, for one that has no job yet, the
-        user's link to the same file, when another asker was first. Raises Refused."""
+        """The link and the reservation of what it may cost, in one decision; or, for one that a dialect asked for and
+        that has no job yet, the user's link to the same file, when another asker was first. Raises Refused."""
         at = self.clock()
         async with self._store.transaction() as tx:
             await views.lock(tx.conn, [link.owner])
-            if not has_job:
+            if dialect is not None:
                 known = await views.usable(tx.conn, link.owner, link.platform, link.file_ref)
                 if known is not None:
                     return known, None
@@ -119,7 +120,6 @@ class Book:
                 resumable=link.resumable,
                 dialect=dialect,
                 at=at,
-                has_job=has_job,
             )
             position = await _commit(tx.conn, tx.append, [change], [_of_link(link, requested, NoStream(), meta)], meta)
             await views.put_link(tx.conn, link)
@@ -205,7 +205,7 @@ class Book:
         if kept is not None:
             return kept
         ledger = Ledger(owner=owner)
-        for one in await self._store.load(traffic_stream(owner)):
+        for one in await self._store.load(traffic_stream(owner), conn=conn):
             ledger = ledgers.evolve(ledger, one.event)
         return ledger
 
