@@ -84,6 +84,18 @@ def parser() -> argparse.ArgumentParser:
     )
     _data(one)
 
+    one = users.add_parser(
+        "quota",
+        help="show or set what a user may fetch through host accounts",
+        description="Without an option the traffic is shown. Sizes may end in K, M, G or T.",
+    )
+    one.add_argument("name")
+    one.add_argument("--traffic", metavar="BYTES", help="all that is granted, what was used included")
+    one.add_argument("--daily", metavar="BYTES", help="of one host in 24 hours; 0 for no limit")
+    one.add_argument("--at-once", type=int, metavar="N", help="files of one host at the same time; 0 for no limit")
+    one.add_argument("--history", action="store_true", help="show what the traffic went to, newest first")
+    _data(one)
+
     keys = commands.add_parser("key", help="manage API keys").add_subparsers(dest="action", required=True)
     one = keys.add_parser("create", help="print a new key, once")
     one.add_argument("--dialect", choices=["gdluxx", "external", "jobs"], required=True)

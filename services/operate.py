@@ -40,6 +40,7 @@ from proto.auth import (
 from proto.gateway import JobRow, ListJobs, ReadJob
 from proto.job import HistoryEntry, ReadHistory, Request, SubmitJobs, Submitted
 from proto.job import Progress as ProgressSignal
+from proto.unrestrict_proxy import ReadTraffic, ReadTrafficHistory, SetTraffic, Traffic, TrafficEntry
 
 ENDED = ("completed", "failed", "cancelled")
 
@@ -83,6 +84,8 @@ async def operate(options: argparse.Namespace, environ: Mapping[str, str]) -> in
             match options.command:
                 case "user" if options.action == "limit":
                     return await _limit_user(options, caller)
+                case "user" if options.action == "quota":
+                    return await _quota(options, caller)
                 case "user":
                     return await _add_user(options, caller)
                 case "key":
@@ -131,6 +134,31 @@ async def _limit_user(options: argparse.Namespace, caller: Caller) -> int:
     }
     for name, value in shown.items():
         print(f"{name}: {'none' if value is None else value}")
+    return 0
+
+
+async def _quota(options: argparse.Namespace, caller: Caller) -> int:
+    owner = (await caller.query(ReadUser(username=options.name), result=User)).user_id
+    if options.history:
+        table = Table("time", "what", "bytes", "host", "file", box=None)
+        for one in await caller.query(ReadTrafficHistory(owner=owner), result=list[TrafficEntry]):
+            table.add_row(f"{one.at:%Y-%m-%d %H:%M:%S}", one.kind, str(one.bytes), one.platform or "", one.name or "")
+        _show(table)
+        return 0
+    quota, daily = (None if text is None else size(text) for text in (options.traffic, options.daily))
+    if (quota, daily, options.at_once) == (None, None, None):
+        traffic = await caller.query(ReadTraffic(owner=owner), result=Traffic)
+    else:
+        said = {"owner": owner, "quota": quota, "host_daily": daily, "concurrent": options.at_once}
+        try:
+            command = msgspec.convert(said, SetTraffic)
+        except msgspec.ValidationError as error:
+            raise BadWord(f"this can not be granted: {error}") from error
+        traffic, _ = await caller.command(command, result=Traffic, actor="operator")
+    print(f"traffic: {traffic.quota}\nleft: {traffic.left}\nreserved: {traffic.reserved}")
+    print(f"daily: {traffic.host_daily or 'none'}\nat once: {traffic.concurrent or 'none'}")
+    for platform, used in sorted(traffic.host_used.items()):
+        print(f"{platform} in 24 hours: {used}")
     return 0
 
 

@@ -8,7 +8,9 @@ import hashlib
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import UUID
 
+import msgspec
 import pytest
 
 from libs.egress.policy import EgressPolicy
@@ -70,7 +72,16 @@ async def engine_for(site: MediaSite, limits: Limits | None = None, stall: float
 
 
 def fetch(url: str, work: Path, **more) -> Fetch:
-    return Fetch(url=url, options=Options(engine="http"), work=work, proxy="", **more)
+    return Fetch(
+        job_id=UUID(int=1),
+        owner=UUID(int=2),
+        attempt=1,
+        url=url,
+        options=Options(engine="http"),
+        work=work,
+        proxy="",
+        **more,
+    )
 
 
 def on_disk(file: FetchedFile) -> str:
@@ -507,7 +518,7 @@ async def test_a_page_is_left_to_the_other_engines(tmp_path, declared) -> None:
             assert watcher.file.media_type == "text/html"
             return
         with pytest.raises(EngineFailed) as caught:
-            await engine.fetch(Fetch(url=link.url, options=Options(), work=tmp_path, proxy=""), watcher)
+            await engine.fetch(msgspec.structs.replace(fetch(link.url, tmp_path), options=Options()), watcher)
 
         assert caught.value.failure.code == "not_mine"
 

@@ -15,6 +15,7 @@ never disturb each other. All methods count. Anything misspelt is answered 400.
 | `etag=always` | another ETag for every request, same bytes |
 | `etag=weak`, `etag=none` | a weak ETag; no ETag and no Last-Modified |
 | `fail=S` or `status=S` | answers status S (an HTML page) the first `times` times; without `times`: always |
+| `then=S` | answers status S from the second request on |
 | `retry_after=N` | Retry-After (seconds) on those answers |
 | `rate=B` | at most B bytes per second |
 | `gate=NAME` | holds the response until NAME is released |
@@ -45,6 +46,7 @@ class Knobs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     fail: int | None = None
     status: int | None = None
     times: int | None = None
+    then: int | None = None
     retry_after: int | None = None
     rate: int | None = None
     gate: str | None = None

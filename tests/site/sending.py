@@ -76,7 +76,7 @@ def _refused(request: web.Request, knobs: Knobs, asked: int) -> web.Response | N
     status = knobs.fail or knobs.status
     if status and (knobs.times is None or asked <= knobs.times):
         return error_page(status, headers={} if knobs.retry_after is None else {"Retry-After": str(knobs.retry_after)})
-    return None
+    return error_page(knobs.then) if knobs.then and asked > 1 else None
 
 
 def _etag(tag: str, knobs: Knobs, asked: int) -> str | None:

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from aiohttp import web
@@ -90,6 +91,9 @@ class Ground:
             add(archive, had)
             options = {"archive": "stored", **options}
         return Fetch(
+            job_id=UUID(int=1),
+            owner=UUID(int=2),
+            attempt=1,
             url=url,
             options=Options(**options),
             work=folder,

@@ -43,29 +43,29 @@ UNKNOWN = FileInfo(online="unknown")
 
 
 async def unrestrict(
-    command: UnrestrictLink, call: Call, pool: asyncpg.Pool, book: Book, hosts: Pool, password_sealer: Sealer
+    command: UnrestrictLink, call: Call, pool: asyncpg.Pool, book: Book, host_pool: Pool, password_sealer: Sealer
 ) -> Answer:
-    file = await _matched(hosts, command.url)
+    file = await _matched(host_pool, command.url)
     async with pool.acquire() as conn:
         known = await views.usable(conn, command.owner, file.ref.platform, file.ref.file_ref)
         read = await views.read(conn, [known.job_id]) if known is not None else {}
     if known is not None:
         return Answer(Unrestricted(link=known.shown(*read.get(known.job_id, (0, 0))), reused=True))
-    asked = await _asked(hosts, file, command, new_id(), password_sealer, book)
+    asked = await _asked(host_pool, file, command, new_id(), password_sealer, book)
     link, position = await book.make(asked, command.url, call.meta, command.dialect)
     return Answer(Unrestricted(link=link.shown(), reused=position is None), position)
 
 
 async def open_link(
-    command: OpenLink, call: Call, pool: asyncpg.Pool, book: Book, hosts: Pool, password_sealer: Sealer
+    command: OpenLink, call: Call, pool: asyncpg.Pool, book: Book, host_pool: Pool, password_sealer: Sealer
 ) -> Answer:
-    file = await _matched(hosts, command.url)
+    file = await _matched(host_pool, command.url)
     async with pool.acquire() as conn:
         link = (await views.open_links(conn, [command.job_id])).get(command.job_id)
     if link is None:
-        asked = await _asked(hosts, file, command, command.job_id, password_sealer, book)
+        asked = await _asked(host_pool, file, command, command.job_id, password_sealer, book)
         link, _ = await book.make(asked, command.url, call.meta)
-    lease = await _leased(hosts, file, link, password_sealer)
+    lease = await _leased(host_pool, file, link, password_sealer)
     if isinstance(lease, NotYet):
         return Answer(lease)
     direct = lease.link
@@ -74,7 +74,7 @@ async def open_link(
         if link.size is None and size is not None:
             await book.sized(link, size, call.meta)
     except Refused:
-        await hosts.close(lease.lease_id, 0, None, "")
+        await host_pool.close(lease.lease_id, 0, None, "")
         raise
     chunks = direct.max_chunks or lease.caps.max_chunks
     async with pool.acquire() as conn:
@@ -94,14 +94,14 @@ async def open_link(
     )
 
 
-async def keep_lease(command: KeepLease, pool: asyncpg.Pool, book: Book, hosts: Pool) -> Answer:
+async def keep_lease(command: KeepLease, pool: asyncpg.Pool, book: Book, host_pool: Pool) -> Answer:
     await _read(pool, book, command.lease_id, command.read)
-    return Answer(await hosts.keep(command.lease_id, command.read))
+    return Answer(await host_pool.keep(command.lease_id, command.read))
 
 
-async def close_lease(command: CloseLease, pool: asyncpg.Pool, book: Book, hosts: Pool) -> Answer:
+async def close_lease(command: CloseLease, pool: asyncpg.Pool, book: Book, host_pool: Pool) -> Answer:
     await _read(pool, book, command.lease_id, command.read)
-    await hosts.close(command.lease_id, command.read, command.status, command.reason)
+    await host_pool.close(command.lease_id, command.read, command.status, command.reason)
     return Answer()
 
 
@@ -130,23 +130,23 @@ async def read_history(query: ReadTrafficHistory, pool: asyncpg.Pool) -> Answer:
         return Answer(await views.entries(conn, query.owner, query.before, query.limit))
 
 
-async def _matched(hosts: Pool, url: str) -> HostFile:
+async def _matched(host_pool: Pool, url: str) -> HostFile:
     """Raises Refused."""
-    file = await hosts.match(url)
+    file = await host_pool.match(url)
     if file is None:
         raise Refused(UnsupportedLink(message="this is no link to a file of a supported host"))
     return file
 
 
 async def _asked(
-    hosts: Pool, file: HostFile, command: UnrestrictLink | OpenLink, job_id: UUID, sealer: Sealer, book: Book
+    host_pool: Pool, file: HostFile, command: UnrestrictLink | OpenLink, job_id: UUID, sealer: Sealer, book: Book
 ) -> Link:
     """A new link with what its platform says of the file. Raises Refused."""
     password = command.password if isinstance(command, UnrestrictLink) else None
     parts = urlsplit(command.url)
     try:
         async with asyncio.timeout(CHECK_SECONDS):
-            info = await hosts.check(file, password)
+            info = await host_pool.check(file, password)
     except TimeoutError:
         info = UNKNOWN
     except (HostError, PoolShort) as error:
@@ -156,7 +156,7 @@ async def _asked(
     if info.password_needed and not password:
         raise Refused(HostRefused(message="the file needs a password", status=103))
     link_id = new_link_id()
-    caps = await hosts.caps(file)
+    host = next((one for one in await host_pool.hosts() if one.platform == file.ref.platform), None)
     return Link(
         link_id=link_id,
         owner=command.owner,
@@ -167,21 +167,21 @@ async def _asked(
         name=info.name or PurePosixPath(unquote(parts.path)).name or file.ref.file_ref,
         size=info.size,
         state="pending",
-        max_chunks=caps.max_chunks,
-        resumable=caps.resumable,
+        max_chunks=host.max_chunks if host is not None else 1,
+        resumable=host is not None and host.resumable,
         sealed_password=sealer.seal(password.encode(), link_id) if password else None,
         requested_at=book.clock(),
     )
 
 
-async def _leased(hosts: Pool, file: HostFile, link: Link, sealer: Sealer) -> Lease | NotYet:
+async def _leased(host_pool: Pool, file: HostFile, link: Link, sealer: Sealer) -> Lease | NotYet:
     """Raises Refused."""
     try:
         password = sealer.open(link.sealed_password, link.link_id).decode() if link.sealed_password else None
     except CannotOpen:
         password = None  # sealed by another installation's key: as if none had been given
     try:
-        return await hosts.open(link.job_id, file, password)
+        return await host_pool.open(link.job_id, file, password)
     except NoSlot as busy:
         return NotYet(after=min(busy.retry_after, SLOT_SECONDS))
     except (HostError, PoolShort) as error:

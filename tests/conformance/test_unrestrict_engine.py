@@ -1,0 +1,299 @@
+"""The engine of file hosts against upstreams that misbehave half way; who gives the leases speaks their protocol and
+keeps no accounts."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+import msgspec
+import pytest
+
+from libs.egress.policy import EgressPolicy
+from libs.message import Refused, new_id
+from proto.job import Options
+from proto.unrestrict_proxy import (
+    CloseLease,
+    HostCapReached,
+    HostInfo,
+    HostRefused,
+    KeepLease,
+    ListHosts,
+    NotYet,
+    Opened,
+    OpenLink,
+    TooManyAtOnce,
+    TrafficShort,
+    UnsupportedLink,
+)
+from services.job.engines import EngineFailed
+from services.job.engines.hosting import HostTable
+from services.job.engines.http import HttpEngine
+from services.job.engines.unrestrict import KEY, UnrestrictEngine
+from tests.conformance.test_http_engine import Watcher, fetch, on_disk
+from tests.site import MediaSite
+
+SIZE = 3_000_000
+BIG = 12_000_000
+"""Some blocks of it are on the disk before the last arrives."""
+LINK = "https://filehost.test/file/abc/film.mkv"
+
+
+class Desk:
+    """Gives out what it was given, in order: links, and refusals to raise. It keeps what it was told."""
+
+    def __init__(self, *answers, kept: bool = True) -> None:
+        self.answers = list(answers)
+        self.kept = kept
+        self.opens: list[OpenLink] = []
+        self.closes: list[CloseLease] = []
+        self.keeps: list[KeepLease] = []
+        self.was_kept = asyncio.Event()
+
+    async def send(self, command, *_, **__):
+        match command:
+            case OpenLink():
+                self.opens.append(command)
+                answer = self.answers.pop(0)
+                if isinstance(answer, Exception):
+                    raise answer
+                return answer
+            case KeepLease():
+                self.keeps.append(command)
+                if command.read:
+                    self.was_kept.set()
+                return self.kept
+            case CloseLease():
+                self.closes.append(command)
+                return None
+        raise AssertionError(command)
+
+
+def opened(url: str, size: int | None = SIZE, **more) -> Opened:
+    known = {
+        "lease_id": new_id(), "url": url, "headers": {}, "name": "film.mkv", "size": size, "max_chunks": 4,
+        "resumable": True, "keep_every": 60.0,
+    }  # fmt: skip
+    return Opened(**{**known, **more})
+
+
+@asynccontextmanager
+async def site_and_engine(stall: float = 60.0):
+    async with MediaSite.start() as site:
+        policy = EgressPolicy.parse(f"{site.egress_allow},127.0.0.1")
+        async with HttpEngine(policy, stall_seconds=stall) as http:
+            yield site, http
+
+
+async def test_a_file_comes_through_the_link_that_was_opened_and_the_lease_is_given_back_with_what_was_read(tmp_path):
+    async with site_and_engine() as (site, http):
+        desk = Desk(opened(site.file(SIZE, "film.mkv", "files.test")))
+        watcher = await run(http, desk, tmp_path)
+
+        assert (watcher.file.key, watcher.file.size, watcher.file.name) == (KEY, SIZE, "film.mkv")
+        assert watcher.file.sha256 == on_disk(watcher.file) == site.sha256(SIZE, "film.mkv")
+        [close] = desk.closes
+        assert (close.read, close.status) == (SIZE, None)
+
+
+async def run(http, desk: Desk, folder, url: str = LINK, **options) -> Watcher:
+    watcher = Watcher()
+    asked = msgspec.structs.replace(fetch(url, folder), options=Options(**options))
+    await UnrestrictEngine(desk, http).fetch(asked, watcher)
+    return watcher
+
+
+async def failure(http, desk: Desk, folder, **options):
+    with pytest.raises(EngineFailed) as caught:
+        await run(http, desk, folder, **options)
+    return caught.value.failure
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 410, 429, 503, 509])
+async def test_when_a_link_dies_half_way_the_next_goes_on_from_the_same_byte(tmp_path, status):
+    """Another account's link leads to another address with another validator, which proves nothing against it."""
+    async with site_and_engine() as (site, http):
+        dying = site.file(SIZE, "film.mkv", "files.test", cut=1_000_000, then=status)
+        other = site.file(SIZE, "film.mkv", "video.test", etag="always")
+        desk = Desk(opened(dying), opened(other))
+        watcher = await run(http, desk, tmp_path)
+
+        assert watcher.file.sha256 == on_disk(watcher.file) == site.sha256(SIZE, "film.mkv")
+        assert [(one.status, one.read) for one in desk.closes] == [(status, 1_000_000), (None, SIZE - 1_000_000)]
+        assert site.log[-1].range == "bytes=1000000-"
+
+
+async def test_a_link_whose_file_is_not_as_long_as_was_said_is_given_back_and_nothing_of_it_is_kept(tmp_path):
+    async with site_and_engine() as (site, http):
+        wrong = site.file(SIZE - 7, "film.mkv", "files.test")
+        desk = Desk(opened(wrong), opened(site.file(SIZE, "film.mkv", "video.test")))
+        watcher = await run(http, desk, tmp_path)
+
+        assert watcher.file.sha256 == site.sha256(SIZE, "film.mkv")
+        assert [(one.status, one.reason) for one in desk.closes] == [(0, "wrong_length"), (None, "")]
+
+
+async def test_a_page_instead_of_the_file_is_no_file(tmp_path):
+    async with site_and_engine() as (site, http):
+        page = site.url("/html/film.mkv", "files.test")
+        desk = Desk(opened(page, size=None), opened(site.file(SIZE, "film.mkv", "video.test")))
+        watcher = await run(http, desk, tmp_path)
+
+        assert watcher.file.sha256 == site.sha256(SIZE, "film.mkv")
+
+
+async def test_an_upstream_that_ignores_ranges_is_read_from_the_start_and_the_file_is_right(tmp_path):
+    async with site_and_engine() as (site, http):
+        dying = site.file(SIZE, "film.mkv", "files.test", cut=1_000_000, then=403)
+        desk = Desk(opened(dying), opened(site.file(SIZE, "film.mkv", "video.test", ranges=0)))
+        watcher = await run(http, desk, tmp_path)
+
+        assert watcher.file.sha256 == on_disk(watcher.file) == site.sha256(SIZE, "film.mkv")
+
+
+async def test_an_upstream_that_falls_silent_is_left_for_another_link(tmp_path):
+    async with site_and_engine(stall=0.5) as (site, http):
+        silent = site.file(SIZE, "film.mkv", "files.test", gate="never", gate_at="head")
+        desk = Desk(opened(silent), opened(site.file(SIZE, "film.mkv", "video.test")))
+        watcher = await run(http, desk, tmp_path)
+        site.release("never")
+
+        assert watcher.file.sha256 == site.sha256(SIZE, "film.mkv")
+        assert desk.closes[0].status == 0
+
+
+async def test_links_that_all_bring_nothing_are_left_to_the_jobs_next_attempt_which_goes_on_where_they_ended(tmp_path):
+    async with site_and_engine() as (site, http):
+        dying = site.file(SIZE, "film.mkv", "files.test", cut=1_000_000, then=403)
+        dead = site.url("/status/403", "files.test")
+        failed = await failure(http, Desk(opened(dying), *(opened(dead) for _ in range(20))), tmp_path)
+        again = Desk(opened(site.file(SIZE, "film.mkv", "video.test")))
+        watcher = await run(http, again, tmp_path)
+
+        assert (failed.kind, failed.code) == ("transient", "host_106")
+        assert watcher.file.sha256 == site.sha256(SIZE, "film.mkv")
+        assert again.closes[0].read == SIZE - 1_000_000
+
+
+async def test_a_slot_that_went_to_another_is_left_at_once_and_asked_for_anew(tmp_path):
+    async with site_and_engine() as (site, http):
+        slow = site.file(SIZE, "film.mkv", "files.test", gate="slow", gate_at=2_000_000)
+        desk = Desk(opened(slow, keep_every=0.05), opened(site.file(SIZE, "film.mkv", "video.test")), kept=False)
+        watcher = await run(http, desk, tmp_path)
+        site.release("slow")
+
+        assert watcher.file.sha256 == site.sha256(SIZE, "film.mkv")
+        assert [one.reason for one in desk.closes] == ["lease_lost", ""]
+
+
+async def test_a_lease_is_kept_with_what_was_read_so_far(tmp_path):
+    async with site_and_engine() as (site, http):
+        slow = site.file(BIG, "film.mkv", "files.test", gate="slow", gate_at=10_000_000)
+        desk = Desk(opened(slow, BIG, keep_every=0.05))
+        async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(run(http, desk, tmp_path))
+            await desk.was_kept.wait()
+            site.release("slow")
+            watcher = await running
+
+        assert watcher.file.size == BIG
+        assert desk.keeps[0].lease_id == desk.closes[0].lease_id
+
+
+async def test_a_job_that_is_stopped_gives_its_lease_back(tmp_path):
+    async with site_and_engine() as (site, http):
+        slow = site.file(BIG, "film.mkv", "files.test", gate="slow", gate_at=10_000_000)
+        desk = Desk(opened(slow, BIG, keep_every=0.05))
+        running = asyncio.create_task(run(http, desk, tmp_path))
+        async with asyncio.timeout(20):
+            await desk.was_kept.wait()
+        running.cancel()
+        await asyncio.wait([running])
+        site.release("slow")
+
+        assert [one.lease_id for one in desk.closes] == [desk.keeps[0].lease_id]
+
+
+async def test_a_platform_that_prepares_the_file_is_asked_again_until_it_is_ready(tmp_path):
+    async with site_and_engine() as (site, http):
+        desk = Desk(NotYet(after=0.01), NotYet(after=0.01), opened(site.file(SIZE, "film.mkv", "files.test")))
+        watcher = await run(http, desk, tmp_path)
+
+        assert (watcher.file.size, len(desk.opens)) == (SIZE, 3)
+
+
+async def test_credentials_go_to_the_server_they_are_for_and_not_where_it_redirects_to(tmp_path):
+    async with site_and_engine() as (site, http):
+        stays = site.file(SIZE, "film.mkv", "files.test", auth="me:secret")
+        elsewhere = site.file(SIZE, "film.mkv", "video.test", auth="me:secret")
+        away = site.url("/redirect", "files.test", to=elsewhere)
+        header = {"Authorization": "Basic " + base64.b64encode(b"me:secret").decode()}
+        (tmp_path / "a").mkdir()
+        (tmp_path / "b").mkdir()
+        watcher = await run(http, Desk(opened(stays, headers=header)), tmp_path / "a")
+        desk = Desk(*(opened(away, headers=header) for _ in range(10)))
+        await failure(http, desk, tmp_path / "b")
+
+        assert watcher.file.size == SIZE
+        assert {one.status for one in desk.closes} == {401}
+
+
+@pytest.mark.parametrize(
+    ("refusal", "kind", "code"),
+    [
+        (HostRefused(message="it is gone", status=104), "content", "host_104"),
+        (HostRefused(message="it is private", status=103), "content", "host_103"),
+        (HostRefused(message="maintenance", status=105, retry_after=60), "transient", "host_105"),
+        (HostRefused(message="no account", status=107, retry_after=60), "rate_limited", "host_107"),
+        (TrafficShort(message="too little", needed=2, left=1), "content", "host_52"),
+        (HostCapReached(message="the cap", platform="x", retry_after=60), "rate_limited", "host_54"),
+        (TooManyAtOnce(message="too many", platform="x", limit=1, retry_after=60), "rate_limited", "host_55"),
+        (UnsupportedLink(message="not ours"), "content", "not_mine"),
+    ],
+)
+async def test_what_the_host_or_the_users_traffic_refuses_is_a_failure_of_its_class(tmp_path, refusal, kind, code):
+    async with site_and_engine() as (_, http):
+        failed = await failure(http, Desk(Refused(refusal)), tmp_path)
+
+        assert (failed.kind, failed.code, failed.message) == (kind, code, refusal.message)
+        assert (failed.retry_at is None) == (getattr(refusal, "retry_after", None) is None)
+
+
+async def others(url: str, options: Options):
+    del url, options
+    return ["http"]
+
+
+HOSTS = [
+    HostInfo(
+        platform="filehost", name="FileHost", domains=("filehost.test", "fh.test"), max_chunks=4, max_downloads=3,
+        resumable=True, working=True, traffic_left=None, traffic_total=None,
+        updated_at=datetime(2026, 1, 1, tzinfo=UTC),
+    )
+]  # fmt: skip
+
+
+class Lister:
+    def __init__(self, *answers) -> None:
+        self.answers = list(answers)
+
+    async def send(self, command, *_, **__):
+        assert isinstance(command, ListHosts)
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+async def test_only_links_of_hosts_with_accounts_go_this_way_and_an_engine_that_was_named_goes_first():
+    table = HostTable(Lister(HOSTS), others)
+
+    assert await table.route("https://www.fh.test/file/1", Options()) == ["unrestrict", "http"]
+    assert await table.route("https://notfh.test/file/1", Options()) == ["http"]
+    assert await table.route("https://fh.test/file/1", Options(engine="ytdlp")) == ["http"]
+
+
+async def test_while_nobody_says_which_hosts_there_are_links_go_the_way_they_would_go_anyway():
+    assert await HostTable(Lister(TimeoutError()), others).route("https://fh.test/file/1", Options()) == ["http"]
