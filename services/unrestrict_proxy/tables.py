@@ -1,4 +1,4 @@
-"""Schema `unrestrict_proxy` beside its event store. Credentials, sessions, host links, cookies, passwords are sealed."""
+"""Schema `unrestrict_proxy` beside its event store. Secrets, sessions, host links, cookies and passwords are sealed."""
 
 from __future__ import annotations
 

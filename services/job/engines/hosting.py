@@ -31,8 +31,8 @@ from services.job.engines.answers import failed
 
 log = structlog.get_logger()
 
-LIST_SECONDS = 30.0
-"""How long a list of hosts is good; an account that was added is used for new links after it."""
+LIST_SECONDS = 2.0
+"""How long a list of hosts is good; an account that was added is used for links that come after it."""
 ASK_SECONDS = 30.0
 """A platform may be asked several things before a link is opened."""
 PATIENCE_SECONDS = 60.0

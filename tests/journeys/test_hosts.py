@@ -1,0 +1,172 @@
+"""From a file host's link to a kept file: through an account of the pool, charged to the user who asked."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+
+import pytest
+
+from libs.message import Refused
+from proto.auth import ReadUser
+from proto.auth import User as Known
+from proto.unrestrict_proxy import (
+    HostLink,
+    HostRefused,
+    LinkNotFound,
+    ReadLink,
+    ReadTraffic,
+    SetTraffic,
+    Traffic,
+    TrafficShort,
+    Unrestricted,
+    UnrestrictLink,
+    UnsupportedLink,
+)
+from tests.support.accounts import pooled
+from tests.support.system import PATIENCE, stored
+
+SIZE = 300_000
+
+
+class Asking:
+    """One user's view of the links, over the bus."""
+
+    def __init__(self, caller, owner) -> None:
+        self.caller = caller
+        self.owner = owner
+
+    async def unrestrict(self, url: str, password: str | None = None) -> Unrestricted:
+        command = UnrestrictLink(owner=self.owner, url=url, password=password)
+        answer, _ = await self.caller.command(command, result=Unrestricted, timeout=20.0)
+        return answer
+
+    async def link(self, link_id: str) -> HostLink:
+        return await self.caller.query(ReadLink(owner=self.owner, link_id=link_id), result=HostLink)
+
+    async def until(self, link: HostLink, *states: str) -> HostLink:
+        async with asyncio.timeout(PATIENCE):
+            while (now := await self.link(link.link_id)).state not in states:
+                await asyncio.sleep(0.05)  # the interval of a polling client
+        return now
+
+    async def traffic(self) -> Traffic:
+        return await self.caller.query(ReadTraffic(owner=self.owner), result=Traffic)
+
+
+@pytest.fixture
+def gator(hosts):
+    return hosts.host("rapidgator")
+
+
+@asynccontextmanager
+async def asking(system, user):
+    async with system.operator() as (_, caller):
+        owner = (await caller.query(ReadUser(username=user.name), result=Known)).user_id
+        yield Asking(caller, owner)
+
+
+async def test_a_link_becomes_a_kept_file_and_costs_its_size_once(system, user, gator):
+    file = gator.add_file("film.mkv", SIZE)
+    async with asking(system, user) as one, pooled(one.caller, gator):
+        before = await one.traffic()
+        first = await one.unrestrict(file.url)
+        done = await one.until(first.link, "done", "error")
+        again = await one.unrestrict(file.url)
+        after = await one.traffic()
+    kept = [path for path in stored(system).values() if path.name == "film.mkv" and path.stat().st_size == SIZE]
+
+    assert (first.reused, first.link.name, first.link.size, first.link.platform) == (
+        False,
+        "film.mkv",
+        SIZE,
+        "rapidgator",
+    )
+    assert (done.state, done.sha256) == ("done", file.sha256)
+    assert (again.reused, again.link.link_id) == (True, first.link.link_id)
+    assert (before.left - after.left, after.reserved) == (SIZE, 0)
+    assert kept
+
+
+async def test_what_another_user_asked_for_is_absent(system, user, other, gator):
+    file = gator.add_file("film.mkv", SIZE)
+    async with asking(system, user) as one, asking(system, other) as two, pooled(one.caller, gator):
+        mine = await one.unrestrict(file.url)
+        with pytest.raises(Refused) as caught:
+            await two.link(mine.link.link_id)
+        await one.until(mine.link, "done")
+
+    assert isinstance(caught.value.refusal, LinkNotFound)
+
+
+async def test_a_link_that_no_account_serves_is_refused(system, user, gator):
+    async with asking(system, user) as one, pooled(one.caller, gator):
+        with pytest.raises(Refused) as caught:
+            await one.unrestrict("https://example.com/file/1")
+
+    assert isinstance(caught.value.refusal, UnsupportedLink)
+
+
+async def test_a_dead_file_is_refused_and_nothing_is_charged(system, user, gator):
+    file = gator.add_file("film.mkv", SIZE)
+    gator.script("offline", times=None)
+    async with asking(system, user) as one, pooled(one.caller, gator):
+        with pytest.raises(Refused) as caught:
+            await one.unrestrict(file.url)
+        traffic = await one.traffic()
+
+    assert isinstance(caught.value.refusal, HostRefused)
+    assert caught.value.refusal.status == 104
+    assert traffic.left == traffic.quota
+
+
+async def test_more_than_the_user_has_left_is_refused_before_the_host_is_asked_for_the_file(system, user, gator):
+    file = gator.add_file("film.mkv", SIZE)
+    async with asking(system, user) as one, pooled(one.caller, gator):
+        await one.caller.command(SetTraffic(owner=one.owner, quota=SIZE - 1))
+        with pytest.raises(Refused) as caught:
+            await one.unrestrict(file.url)
+
+    assert isinstance(caught.value.refusal, TrafficShort)
+    assert gator.count("download") == 0
+
+
+async def test_the_next_account_goes_on_when_one_is_used_up_half_way(system, user, gator):
+    spent = gator.add_account(traffic_left=50 << 30, knobs={"cut": 100_000, "then": 403})
+    fresh = gator.add_account(traffic_left=10 << 30)
+    file = gator.add_file("film.mkv", SIZE)
+    async with asking(system, user) as one, pooled(one.caller, gator, spent, fresh):
+        link = (await one.unrestrict(file.url)).link
+        done = await one.until(link, "done", "error")
+
+    assert (done.state, done.sha256) == ("done", file.sha256)
+    assert spent.served + fresh.served == SIZE
+    assert min(spent.served, fresh.served) > 0
+
+
+async def test_a_job_of_another_dialect_with_such_a_link_goes_through_the_pool_and_is_charged(system, user, gator):
+    file = gator.add_file("film.mkv", SIZE)
+    async with asking(system, user) as one, pooled(one.caller, gator), user.http() as http:
+        await asyncio.sleep(2.5)  # a worker believes a list of hosts for two seconds
+        job = await http.ended(await http.submit(file.url))
+        traffic = await one.traffic()
+
+    assert (job["status"], job["file_size"]) == ("Completed", SIZE)
+    assert traffic.quota - traffic.left == SIZE
+
+
+async def test_who_cancels_pays_for_what_was_read_and_the_account_is_free_again(system, user, gator):
+    file = gator.add_file("film.mkv", 12_000_000, knobs={"rate": 2_000_000})
+    async with asking(system, user) as one, pooled(one.caller, gator), user.http() as http:
+        link = (await one.unrestrict(file.url)).link
+        await one.until(link, "downloading")
+        await http.jobs("DELETE", f"/jobs/{link.job_id}")
+        ended = await one.until(link, "error")
+        traffic = await one.traffic()
+        again = await one.unrestrict(file.url)
+        await http.jobs("DELETE", f"/jobs/{again.link.job_id}")
+
+    assert ended.status == 106
+    assert traffic.reserved == 0
+    assert again.link.link_id != link.link_id
+
