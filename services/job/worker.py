@@ -69,9 +69,10 @@ async def work(settings: WorkerSettings, stop: asyncio.Event) -> None:
     async with AsyncExitStack() as stack:
         bus = await buses.open(settings.nats_url, user="worker", seed=settings.nats_seed)
         stack.push_async_callback(bus.close)
-        worker, inspector = await _engines(settings, bus, stack)
+        worker, inspector, hosts = await _engines(settings, bus, stack)
         await serve(bus, "worker", inspecting.HANDLERS, {"inspector": inspector}, concurrency=inspecting.AT_ONCE)
         await bus.listen("ctl.job.*", lambda message: _controlled(worker, message))
+        await bus.listen("ctl.hosts", lambda _: _rehosted(hosts))
         broker = JetStreamBroker(loop, lambda queue: bus.work_queue("WORK", queue), _decode, settings.worker_slots)
         _declare(broker, worker, loop)
         async with asyncio.TaskGroup() as tasks:
@@ -86,7 +87,7 @@ async def work(settings: WorkerSettings, stop: asyncio.Event) -> None:
             beating.cancel()
 
 
-async def _engines(settings: WorkerSettings, bus: Bus, stack: AsyncExitStack) -> tuple[Worker, Inspector]:
+async def _engines(settings: WorkerSettings, bus: Bus, stack: AsyncExitStack) -> tuple[Worker, Inspector, HostTable]:
     policy = EgressPolicy.parse(settings.egress_allow)
     proxy = await stack.enter_async_context(EgressProxy(policy))
     work_root = settings.data_dir / "work"
@@ -98,18 +99,22 @@ async def _engines(settings: WorkerSettings, bus: Bus, stack: AsyncExitStack) ->
     caller = Caller(bus, REGISTRY, "worker")
     worker_id = settings.worker_id or new_id()
     asker = Reporter(caller, worker_id)
-    router = Router(ytdlp, gallerydl, cache)
+    hosts = HostTable(asker, Router(ytdlp, gallerydl, cache).route)
     inspector = Inspector(ytdlp, policy, cache, proxy.grant, proxy.revoke)
     worker = Worker(
         caller,
         {"http": http, "ytdlp": ytdlp, "gallerydl": gallerydl, "unrestrict": UnrestrictEngine(asker, http)},
-        HostTable(asker, router.route).route,
+        hosts.route,
         work_root,
         lambda job_id: proxy.grant(str(job_id)),
         lambda job_id: proxy.revoke(str(job_id)),
         worker_id,
     )
-    return worker, inspector
+    return worker, inspector, hosts
+
+
+async def _rehosted(hosts: HostTable) -> None:
+    hosts.forget()
 
 
 async def _controlled(worker: Worker, message: Message) -> None:

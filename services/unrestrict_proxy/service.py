@@ -40,6 +40,8 @@ async def start(settings: UnrestrictSettings, resources: Resources) -> AsyncIter
 
     async def requests(conn: Connection, batch: Sequence[Applied]) -> None:
         await following.submit_jobs(conn, batch, caller, book)
+        if any(one.at.event_type in following.CHANGES for one in batch):
+            await bus.signal("ctl.hosts", b"")
 
     async def ends(conn: Connection, batch: Sequence[Applied]) -> None:
         await following.end_links(conn, batch, book)
@@ -50,7 +52,7 @@ async def start(settings: UnrestrictSettings, resources: Resources) -> AsyncIter
     async with Pool(pool, store, policy, settings.secret_key, known) as host_pool:
         resources.spawn(host_pool.run(), "pool")
         for name, stream, wanted, act in (
-            ("requests", "EV_UNRESTRICT_PROXY", following.REQUESTS, requests),
+            ("requests", "EV_UNRESTRICT_PROXY", following.REQUESTS | following.CHANGES, requests),
             ("ends", "EV_JOB", following.ENDS, ends),
             ("losses", "EV_STORAGE", following.LOSSES, losses),
         ):

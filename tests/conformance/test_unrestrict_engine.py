@@ -295,5 +295,14 @@ async def test_only_links_of_hosts_with_accounts_go_this_way_and_an_engine_that_
     assert await table.route("https://fh.test/file/1", Options(engine="ytdlp")) == ["http"]
 
 
+async def test_hosts_that_changed_are_asked_for_anew():
+    table = HostTable(Lister([], HOSTS), others)
+    before = await table.route("https://fh.test/file/1", Options())
+    table.forget()
+
+    assert before == ["http"]
+    assert await table.route("https://fh.test/file/1", Options()) == ["unrestrict", "http"]
+
+
 async def test_while_nobody_says_which_hosts_there_are_links_go_the_way_they_would_go_anyway():
     assert await HostTable(Lister(TimeoutError()), others).route("https://fh.test/file/1", Options()) == ["http"]

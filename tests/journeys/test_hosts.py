@@ -140,14 +140,13 @@ async def test_the_next_account_goes_on_when_one_is_used_up_half_way(system, use
         done = await one.until(link, "done", "error")
 
     assert (done.state, done.sha256) == ("done", file.sha256)
-    assert spent.served + fresh.served == SIZE
+    assert spent.served + fresh.served >= SIZE  # what a reset lost on its way was sent twice
     assert min(spent.served, fresh.served) > 0
 
 
 async def test_a_job_of_another_dialect_with_such_a_link_goes_through_the_pool_and_is_charged(system, user, gator):
     file = gator.add_file("film.mkv", SIZE)
     async with asking(system, user) as one, pooled(one.caller, gator), user.http() as http:
-        await asyncio.sleep(2.5)  # a worker believes a list of hosts for two seconds
         job = await http.ended(await http.submit(file.url))
         traffic = await one.traffic()
 
@@ -169,4 +168,3 @@ async def test_who_cancels_pays_for_what_was_read_and_the_account_is_free_again(
     assert ended.status == 106
     assert traffic.reserved == 0
     assert again.link.link_id != link.link_id
-

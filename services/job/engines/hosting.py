@@ -31,8 +31,8 @@ from services.job.engines.answers import failed
 
 log = structlog.get_logger()
 
-LIST_SECONDS = 2.0
-"""How long a list of hosts is good; an account that was added is used for links that come after it."""
+LIST_SECONDS = 30.0
+"""How long a list of hosts is good when nobody says that it changed."""
 ASK_SECONDS = 30.0
 """A platform may be asked several things before a link is opened."""
 PATIENCE_SECONDS = 60.0
@@ -65,6 +65,10 @@ class HostTable:
         if options.engine is None and _within(urlsplit(url).hostname or "", await self._known()):
             return ["unrestrict", *await self._others(url, options)]
         return await self._others(url, options)
+
+    def forget(self) -> None:
+        """The next link asks anew."""
+        self._until = 0.0
 
     async def _known(self) -> frozenset[str]:
         async with self._turn:

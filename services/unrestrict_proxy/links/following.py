@@ -21,6 +21,10 @@ from services.unrestrict_proxy.links.views import Link
 log = structlog.get_logger()
 
 REQUESTS = frozenset({"unrestrict_proxy.link_requested"})
+CHANGES = frozenset(
+    {"unrestrict_proxy.account_added", "unrestrict_proxy.account_removed", "unrestrict_proxy.account_read"}
+)
+"""After these other hosts may have accounts than before."""
 ENDS = frozenset({"job.item_completed", "job.failed", "job.cancelled"})
 LOSSES = frozenset({"storage.file_deleted"})
 
