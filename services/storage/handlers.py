@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
 
 import asyncpg
-import structlog
 
 from libs.calls import Answer, Call
 from libs.database import Connection
@@ -21,14 +19,12 @@ from proto.storage import (
     NOT_KEPT,
     ConfigureTarget,
     DeleteFile,
-    FileDeleted,
     FileNotFound,
     FileRejected,
     LinkFile,
     ReadFile,
     ReadTarget,
     RemoveTarget,
-    StorageFull,
     StoredFile,
     StoreFile,
     TargetConfigured,
@@ -37,149 +33,54 @@ from proto.storage import (
     TargetRemoved,
 )
 from services.storage import domain, views
-from services.storage.remote import Remote, read, refusal, stored
+from services.storage.eraser import Eraser
+from services.storage.keeping import Keeper
+from services.storage.remote import Remote, read, refusal
 from services.storage.targets.credentials import described
 from services.storage.targets.failures import TargetAway, TargetRefused
-from services.storage.targets.local import Full, LocalTarget, NotAFile, Taken
 from services.storage.views import Target
-
-log = structlog.get_logger()
-
-ERASE_SECONDS = 5.0
-NAMES_TRIED = 50
-"""Numbered names that may be taken by files unknown to us before a name from the file's id is used."""
 
 
 async def store_file(
     command: StoreFile,
     call: Call,
     pool: asyncpg.Pool,
-    store: EventStore,
-    target: LocalTarget,
+    keeper: Keeper,
     remote: Remote,
     allowed: frozenset[str] | None,
 ) -> Answer:
-    """Bytes first, event second, and only then does the work folder let go: a crash anywhere between is repaired by the
-    same command coming again. `allowed`: endings, None for all; a file without one is taken."""
+    """`allowed`: endings, None for all; a file without one is taken."""
     found = domain.ending(command.name)
     if found and allowed is not None and found not in allowed:
         raise Refused(FileRejected(message=f"files that end in .{found} are not kept here", code=NOT_KEPT))
     async with pool.acquire() as conn:
         known = await views.by_item(conn, command.job_id, command.key)
-        if known is not None:
-            return Answer(known)
-        twins = await views.twins(conn, domain.placed(command.owner, command.directory, command.name))
+    if known is not None:
+        return Answer(known)
     elsewhere = await remote.wanted(command.owner, command.target_id)
     if elsewhere is not None:
-        source = await asyncio.to_thread(_source, command, target)
+        source = await asyncio.to_thread(keeper.source, command)
         return Answer(await remote.put(command, source, elsewhere, call.meta))
-    source, location = await asyncio.to_thread(_place, command, target, twins)
-    file = StoredFile(
-        file_id=new_id(),
-        owner=command.owner,
-        job_id=command.job_id,
-        key=command.key,
-        name=location.name,
-        location=str(location),
-        size=command.size,
-        sha256=command.sha256,
-        media_type=command.media_type,
-        stored_at=datetime.now(UTC),
-    )
-    try:
-        async with pool.acquire() as conn:
-            places = await store.append_and(
-                conn,
-                [stored(file, call.meta)],
-                views.ADD_BESIDE,
-                *views.row_values(file),
-            )
-    except asyncpg.UniqueViolationError:
-        # Somebody stored the same item a moment before: theirs stands, our copy goes.
-        await asyncio.to_thread(target.delete, file.location)
-        async with pool.acquire() as conn:
-            known = await views.by_item(conn, command.job_id, command.key)
-        if known is None:
-            raise
-        return Answer(known)
-    await asyncio.to_thread(target.release, source)
-    return Answer(file, places[-1])
-
-
-def _source(command: StoreFile, target: LocalTarget) -> Path:
-    try:
-        source = target.source(command.path, str(command.job_id))
-    except NotAFile as error:
-        raise Refused(FileRejected(message="there is no such finished file", code="no_such_file")) from error
-    if source.stat().st_size != command.size:
-        raise Refused(FileRejected(message="the file is not as long as announced", code="wrong_size"))
-    return source
-
-
-def _place(command: StoreFile, target: LocalTarget, twins: int) -> tuple[Path, PurePosixPath]:
-    source = _source(command, target)
-    for twin in range(twins, twins + NAMES_TRIED):
-        location = domain.placed(command.owner, command.directory, command.name, twin)
-        try:
-            target.take(source, location)
-        except Taken:
-            continue
-        except Full as error:
-            raise Refused(StorageFull(message="the disk is full")) from error
-        return source, location
-    unique = domain.placed(command.owner, (*command.directory, str(command.job_id)), command.name)
-    target.take(source, unique)
-    return source, unique
+    return Answer(*await keeper.keep(command, call.meta))
 
 
 async def delete_file(
-    command: DeleteFile, call: Call, pool: asyncpg.Pool, store: EventStore, target: LocalTarget, remote: Remote
+    command: DeleteFile, call: Call, pool: asyncpg.Pool, store: EventStore, keeper: Keeper, eraser: Eraser
 ) -> Answer:
     file = await _visible(command, pool)
     async with store.transaction() as tx:
-        places = await tx.append([_deleted(file, call.meta, datetime.now(UTC))])
-        await views.remove(tx.conn, file.file_id)
-    await _erase(file, target, remote)
-    return Answer(position=places[-1])
-
-
-async def _erase(file: StoredFile, target: LocalTarget, remote: Remote) -> None:
-    """What can not be deleted in a storage of the owner's own stays there: it is theirs, and they can."""
-    if file.target_id is None:
-        await asyncio.to_thread(target.delete, file.location)
-        return
-    try:
-        async with asyncio.timeout(ERASE_SECONDS):
-            there = await remote.of_file(file)
-            if there is not None:
-                await there.delete(file.location)
-    except (TargetRefused, TargetAway, Refused, TimeoutError) as error:
-        await log.awarning("storage.not_erased", file=str(file.file_id), reason=str(error))
+        places = await keeper.give_up(tx.conn, [file.file_id], call.meta)
+    eraser.woken.set()
+    return Answer(position=places[-1] if places else None)
 
 
 DELETIONS = frozenset({"job.files_deleted"})
 
 
-async def delete_files(
-    conn: Connection, batch: Sequence[Applied], store: EventStore, target: LocalTarget, remote: Remote, at: datetime
-) -> None:
-    """What the owner of a job gave up. The bytes first: a crash then leaves a record, which comes here again."""
+async def delete_files(conn: Connection, batch: Sequence[Applied], keeper: Keeper) -> None:
+    """What the owner of a job gave up."""
     wanted = [file_id for one in batch if isinstance(one.event, JobFilesDeleted) for file_id in one.event.file_ids]
-    files = await views.some(conn, wanted)
-    # Together, and within the time that a transaction has.
-    await asyncio.gather(*(_erase(file, target, remote) for file in files))
-    if files:
-        meta = Meta(correlation=new_id(), actor="service:storage")
-        await store.append(conn, [_deleted(file, meta, at) for file in files])
-        for file in files:
-            await views.remove(conn, file.file_id)
-
-
-def _deleted(file: StoredFile, meta: Meta, at: datetime) -> Write:
-    event = FileDeleted(file_id=file.file_id, owner=file.owner, job_id=file.job_id, at=at)
-    return Write(
-        stream_id=file.file_id, kind="file", expected=AnyVersion(), events=[event], meta=meta, tenant=file.owner
-    )
+    await keeper.give_up(conn, wanted, Meta(correlation=new_id(), actor="service:storage"))
 
 
 async def read_file(query: ReadFile, pool: asyncpg.Pool) -> Answer:

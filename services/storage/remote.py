@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 from typing import Any
 from uuid import UUID
@@ -13,11 +13,10 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
-from libs.eventstore import EventStore, NoStream, Write
+from libs.eventstore import EventStore
 from libs.message import Meta, Refused, new_id
 from libs.sealing import CannotOpen, Sealer
 from proto.storage import (
-    FileStored,
     StillStoring,
     StoredFile,
     StoreFile,
@@ -26,6 +25,7 @@ from proto.storage import (
     TargetUnavailable,
 )
 from services.storage import domain, views
+from services.storage.keeping import stored
 from services.storage.targets.credentials import Credentials
 from services.storage.targets.failures import TargetAway, TargetRefused
 from services.storage.targets.local import LocalTarget
@@ -37,6 +37,11 @@ ANSWER_SECONDS = 3.0
 """How long an asker waits for an upload; then it is told to ask again."""
 UNWANTED_SECONDS = 60.0
 """An upload that nobody asks for any more is given up: its job was cancelled, or its worker died."""
+LEASE = timedelta(seconds=60)
+"""How long a process that says nothing more is believed to carry a file; then another one does."""
+RENEW_SECONDS = 15.0
+ELSEWHERE_SECONDS = 1.0
+"""Between two looks at what another process carries."""
 NAMES_TRIED = 50
 
 
@@ -53,6 +58,10 @@ def refusal(error: TargetRefused | TargetAway) -> Refused:
     return Refused(kind(message=str(error), code=error.code))
 
 
+Key = tuple[UUID, str]
+"""Job and item."""
+
+
 class Remote:
     """Everything that is done with object storage."""
 
@@ -62,7 +71,8 @@ class Remote:
         self._local = local
         self._mover = mover
         self._sealer = sealer
-        self._uploads: dict[tuple[UUID, str], _Upload] = {}
+        self._uploads: dict[Key, _Upload] = {}
+        self._me = new_id()
 
     def at(self, credentials: Credentials) -> ObjectTarget:
         return ObjectTarget(credentials, self._mover)
@@ -91,8 +101,11 @@ class Remote:
     async def of_file(self, file: StoredFile) -> ObjectTarget | None:
         """None when its credentials are gone."""
         assert file.target_id is not None
+        return await self.target_of(file.target_id)
+
+    async def target_of(self, target_id: UUID) -> ObjectTarget | None:
         async with self._pool.acquire() as conn:
-            target = await views.target(conn, file.target_id)
+            target = await views.target(conn, target_id)
         return self.open(target) if target is not None else None
 
     async def put(self, command: StoreFile, source: Path, target: Target, meta: Meta) -> StoredFile:
@@ -100,13 +113,46 @@ class Remote:
         key = (command.job_id, command.key)
         upload = self._uploads.get(key)
         if upload is None:
+            if (known := await self._mine_to_carry(key)) is not None:
+                return known
+            upload = self._uploads.get(key)  # another asker may have begun meanwhile
+        if upload is None:
             upload = self._uploads[key] = _Upload(
-                lambda: self._put(command, source, target, meta), lambda: self._uploads.pop(key, None)
+                lambda: self._put(command, source, target, meta),
+                lambda: self._claim(key),
+                lambda: self._let_go(key),
+                lambda over: self._forget(key, over),
             )
         if not await upload.asked():
             raise Refused(StillStoring(message="the file is on its way"))
         self._uploads.pop(key, None)  # two askers may have waited for it
         return upload.outcome()
+
+    async def _mine_to_carry(self, key: Key) -> StoredFile | None:
+        """None when it is; else what another process has stored meanwhile. Raises Refused while it has not."""
+        async with self._pool.acquire() as conn:
+            mine = await views.claim_upload(conn, *key, self._me, LEASE)
+        if not mine:
+            await asyncio.sleep(ELSEWHERE_SECONDS)  # the pace of the asker
+        async with self._pool.acquire() as conn:
+            known = await views.by_item(conn, *key)
+            if known is not None and mine:
+                await views.uploaded(conn, *key, self._me)
+        if known is None and not mine:
+            raise Refused(StillStoring(message="the file is on its way"))
+        return known
+
+    async def _claim(self, key: Key) -> timedelta | None:
+        async with self._pool.acquire() as conn:
+            return await views.go_on_uploading(conn, *key, self._me, LEASE)
+
+    def _forget(self, key: Key, over: _Upload) -> None:
+        if self._uploads.get(key) is over:
+            del self._uploads[key]
+
+    async def _let_go(self, key: Key) -> None:
+        async with self._pool.acquire() as conn:
+            await views.uploaded(conn, *key, self._me)
 
     async def _put(self, command: StoreFile, source: Path, target: Target, meta: Meta) -> StoredFile:
         remote = self.open(target)
@@ -130,8 +176,18 @@ class Remote:
             provider=target.info.provider,
             bucket=target.info.bucket,
         )
-        async with self._pool.acquire() as conn:
-            await self._store.append_and(conn, [stored(file, meta)], views.ADD_BESIDE, *views.row_values(file))
+        try:
+            async with self._pool.acquire() as conn:
+                await self._store.append_and(conn, [stored(file, meta)], views.ADD_BESIDE, *views.row_values(file))
+        except asyncpg.UniqueViolationError:
+            # Another process took this one for dead and was quicker: theirs stands, ours goes from there again.
+            async with self._pool.acquire() as conn:
+                known = await views.by_item(conn, command.job_id, command.key)
+                if known is None:
+                    raise
+                if known.location != file.location:
+                    await views.to_erase(conn, [file], file.stored_at)
+            return known
         await asyncio.to_thread(self._local.release, source)
         return file
 
@@ -141,19 +197,56 @@ class Remote:
 
 
 class _Upload:
-    """`forget` is called when it was given up: whoever comes after that begins anew."""
+    """`claim` says that it goes on, and is told how long ago anybody asked for it, in whichever process; None when it
+    is another's. `let_go` is called at its end. `forget` is called when it was given up, or when nobody asked how it
+    went: whoever comes after that begins anew."""
 
-    def __init__(self, work: Callable[[], Any], forget: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        work: Callable[[], Awaitable[StoredFile]],
+        claim: Callable[[], Awaitable[timedelta | None]],
+        let_go: Callable[[], Awaitable[None]],
+        forget: Callable[[_Upload], object],
+    ) -> None:
         self._patience: asyncio.Timeout | None = None
+        self._claim = claim
+        self._let_go = let_go
+        self._forget = forget
         self._task: asyncio.Task[StoredFile] = asyncio.create_task(self._run(work))
-        self._task.add_done_callback(
-            lambda task: forget() if not task.cancelled() and isinstance(task.exception(), TimeoutError) else None
-        )
+        self._task.add_done_callback(self._ended)
 
-    async def _run(self, work: Callable[[], Any]) -> StoredFile:
-        async with asyncio.timeout(UNWANTED_SECONDS) as self._patience:
-            done: StoredFile = await work()
-        return done
+    def _ended(self, task: asyncio.Task[StoredFile]) -> None:
+        if task.cancelled() or isinstance(task.exception(), TimeoutError):
+            self._forget(self)
+        else:
+            asyncio.get_running_loop().call_later(UNWANTED_SECONDS, self._forget, self)
+
+    async def _run(self, work: Callable[[], Awaitable[StoredFile]]) -> StoredFile:
+        working = asyncio.ensure_future(work())
+        keeping = asyncio.create_task(self._keep(working))
+        try:
+            async with asyncio.timeout(UNWANTED_SECONDS) as self._patience:
+                return await working
+        finally:
+            working.cancel()
+            keeping.cancel()
+            await asyncio.wait({working, keeping})
+            with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+                await self._let_go()  # else the claim runs out
+
+    async def _keep(self, working: asyncio.Future[StoredFile]) -> None:
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)  # the pace of the claim
+            try:
+                ago = await self._claim()
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+                continue
+            if ago is None:
+                working.cancel()
+                return
+            if self._patience is not None:
+                left = UNWANTED_SECONDS - ago.total_seconds()
+                self._patience.reschedule(asyncio.get_running_loop().time() + max(left, 0.0))
 
     async def asked(self) -> bool:
         """Whether it is over, after waiting for a while."""
@@ -166,6 +259,8 @@ class _Upload:
         """Raises what went wrong."""
         try:
             return self._task.result()
+        except asyncio.CancelledError as error:
+            raise Refused(StillStoring(message="another process carries the file now")) from error
         except TimeoutError as error:
             unavailable = TargetUnavailable(message="the storage service took too long", code="timed_out")
             raise Refused(unavailable) from error
@@ -184,22 +279,3 @@ async def _free_key(remote: ObjectTarget, command: StoreFile) -> str:
         if found is None:
             return key
     return remote.key((*command.directory, str(command.job_id)), command.name)
-
-
-def stored(file: StoredFile, meta: Meta) -> Write:
-    event = FileStored(
-        file_id=file.file_id,
-        owner=file.owner,
-        job_id=file.job_id,
-        key=file.key,
-        name=file.name,
-        location=file.location,
-        size=file.size,
-        sha256=file.sha256,
-        media_type=file.media_type,
-        at=file.stored_at,
-        target_id=file.target_id,
-        provider=file.provider,
-        bucket=file.bucket,
-    )
-    return Write(stream_id=file.file_id, kind="file", expected=NoStream(), events=[event], meta=meta, tenant=file.owner)

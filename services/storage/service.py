@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from typing import Annotated
 
 from msgspec import Meta
@@ -18,7 +17,9 @@ from libs.sealing import LinkSigner, Sealer
 from proto import REGISTRY
 from services.storage.app import FileServer
 from services.storage.domain import DEFAULT, EXTENSIONS, extensions
+from services.storage.eraser import Eraser
 from services.storage.handlers import DELETIONS, HANDLERS, delete_files
+from services.storage.keeping import Keeper
 from services.storage.remote import Remote
 from services.storage.targets.local import LocalTarget
 from services.storage.targets.mover import Mover
@@ -35,9 +36,10 @@ async def start(settings: StorageSettings, resources: Resources) -> AsyncIterato
     target = LocalTarget(settings.data_dir / "files", settings.data_dir / "work")
     async with Mover(EgressPolicy.parse(settings.egress_allow)) as mover:
         remote = Remote(pool, store, target, mover, Sealer(settings.secret_key, "storage-target"))
+        keeper, eraser = Keeper(pool, store, target), Eraser(pool, remote)
 
         async def delete(conn: Connection, batch: Sequence[Applied]) -> None:
-            await delete_files(conn, batch, store, target, remote, datetime.now(UTC))
+            await delete_files(conn, batch, keeper)
 
         follower = Follower(
             "storage.deletions",
@@ -47,8 +49,10 @@ async def start(settings: StorageSettings, resources: Resources) -> AsyncIterato
             REGISTRY,
             DELETIONS,
             delete,
+            committed=lambda _: eraser.woken.set(),
         )
         resources.spawn(follower.run(), "deletions")
+        resources.spawn(eraser.run(), "eraser")
         await serve(
             bus,
             "storage",
@@ -56,8 +60,9 @@ async def start(settings: StorageSettings, resources: Resources) -> AsyncIterato
             {
                 "pool": pool,
                 "store": store,
-                "target": target,
+                "keeper": keeper,
                 "remote": remote,
+                "eraser": eraser,
                 "allowed": extensions(settings.extensions),
             },
         )

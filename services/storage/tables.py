@@ -25,7 +25,30 @@ files = sa.Table(
     sa.Column("bucket", sa.Text),
     sa.UniqueConstraint("job_id", "key"),
 )
+sa.Index("files_with_bytes", files.c.owner, files.c.sha256, postgresql_where=files.c.target_id.is_(None))
 sa.Index("files_on_disk", files.c.location, unique=True, postgresql_where=files.c.target_id.is_(None))
+
+erasures = sa.Table(
+    "erasures",
+    metadata,
+    sa.Column("file_id", UUID(as_uuid=True), primary_key=True),
+    sa.Column("target_id", UUID(as_uuid=True), nullable=False),
+    sa.Column("location", sa.Text, nullable=False),
+    sa.Column("tries", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("due", TIMESTAMP(timezone=True), nullable=False, index=True),
+    comment="what object storage is still to lose",
+)
+
+uploads = sa.Table(
+    "uploads",
+    metadata,
+    sa.Column("job_id", UUID(as_uuid=True), primary_key=True),
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("holder", UUID(as_uuid=True), nullable=False),
+    sa.Column("until", TIMESTAMP(timezone=True), nullable=False),
+    sa.Column("asked_at", TIMESTAMP(timezone=True), nullable=False),
+    comment="which process carries a file to object storage, until when that counts, and when it was last asked for",
+)
 
 targets = sa.Table(
     "targets",

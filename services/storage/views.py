@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime, timedelta
 from pathlib import PurePosixPath
 from uuid import UUID
 
@@ -20,11 +21,13 @@ _TARGET = (
 )
 
 
-ADD_BESIDE = f"""
+_ADD = f"""
 insert into storage.files ({_COLUMNS})
-select $12::uuid, $13::uuid, $14::uuid, $15, $16, $17, $18::bigint, $19, $20, $21::timestamptz,
-  $22::uuid, $23, $24 from appended
+select {{0}}::uuid, {{1}}::uuid, {{2}}::uuid, {{3}}, {{4}}, {{5}}, {{6}}::bigint, {{7}}, {{8}}, {{9}}::timestamptz,
+  {{10}}::uuid, {{11}}, {{12}}
 """
+_ADD_ALONE = _ADD.format(*(f"${n + 1}" for n in range(13)))
+ADD_BESIDE = _ADD.format(*(f"${n + 12}" for n in range(13))) + "from appended"
 """For `EventStore.append_and`, with the values of `row_values`. A second file of a job's item violates a key."""
 
 
@@ -46,8 +49,114 @@ def row_values(file: StoredFile) -> tuple[object, ...]:
     )
 
 
-async def remove(conn: Connection, file_id: UUID) -> None:
-    await conn.execute("delete from storage.files where file_id = $1", file_id)
+async def add(conn: Connection, file: StoredFile) -> None:
+    await conn.execute(_ADD_ALONE, *row_values(file))
+
+
+async def remove(conn: Connection, file_ids: Sequence[UUID]) -> None:
+    await conn.execute("delete from storage.files where file_id = any($1)", list(file_ids))
+
+
+async def lock_names(conn: Connection, owner: UUID) -> None:
+    """Until the transaction ends, nobody else shares or removes names of this owner's."""
+    await conn.execute("select pg_advisory_xact_lock(hashtextextended($1, 0))", f"storage.names {owner}")
+
+
+async def same(conn: Connection, owner: UUID, sha256: str, size: int) -> StoredFile | None:
+    """A file on our disk that was stored with these bytes."""
+    row = await conn.fetchrow(
+        f"select {_COLUMNS} from storage.files where owner = $1 and sha256 = $2 and size = $3 and target_id is null"
+        " limit 1",
+        owner,
+        sha256,
+        size,
+    )
+    return StoredFile(**row) if row else None
+
+
+async def taken(conn: Connection, locations: Sequence[str]) -> frozenset[str]:
+    """Those that a file on our disk has."""
+    rows = await conn.fetch(
+        "select location from storage.files where location = any($1) and target_id is null", list(locations)
+    )
+    return frozenset(row["location"] for row in rows)
+
+
+class Erasure(Struct, frozen=True, kw_only=True):
+    """`tries` have failed."""
+
+    file_id: UUID
+    target_id: UUID
+    location: str
+    tries: int
+
+
+async def to_erase(conn: Connection, files: Sequence[StoredFile], at: datetime) -> None:
+    if files:
+        await conn.executemany(
+            "insert into storage.erasures (file_id, target_id, location, due) values ($1, $2, $3, $4)"
+            " on conflict do nothing",
+            [(file.file_id, file.target_id, file.location, at) for file in files],
+        )
+
+
+async def claim_erasures(conn: Connection, lease: timedelta, limit: int) -> list[Erasure]:
+    """What is due, and is due again for somebody else after `lease`."""
+    rows = await conn.fetch(
+        "update storage.erasures set due = now() + $1 where file_id in (select file_id from storage.erasures"
+        " where due <= now() order by due limit $2 for update skip locked)"
+        " returning file_id, target_id, location, tries",
+        lease,
+        limit,
+    )
+    return [Erasure(**row) for row in rows]
+
+
+async def claim_upload(conn: Connection, job_id: UUID, key: str, holder: UUID, lease: timedelta) -> bool:
+    """Whether `holder` is to carry this file, for `lease` from now. Asking for it keeps whoever does at it."""
+    row = await conn.fetchrow(
+        "insert into storage.uploads as u (job_id, key, holder, until, asked_at) values ($1, $2, $3, now() + $4, now())"
+        " on conflict (job_id, key) do update set asked_at = now(),"
+        " holder = case when u.until < now() then excluded.holder else u.holder end,"
+        " until = case when u.until < now() or u.holder = excluded.holder then excluded.until else u.until end"
+        " returning holder",
+        job_id,
+        key,
+        holder,
+        lease,
+    )
+    assert row is not None
+    return bool(row["holder"] == holder)
+
+
+async def go_on_uploading(conn: Connection, job_id: UUID, key: str, holder: UUID, lease: timedelta) -> timedelta | None:
+    """How long ago the file was asked for; None when another process carries it now."""
+    ago: timedelta | None = await conn.fetchval(
+        "update storage.uploads set until = now() + $4 where job_id = $1 and key = $2 and holder = $3"
+        " returning now() - asked_at",
+        job_id,
+        key,
+        holder,
+        lease,
+    )
+    return ago
+
+
+async def uploaded(conn: Connection, job_id: UUID, key: str, holder: UUID) -> None:
+    """Or failed: the next one may begin."""
+    await conn.execute(
+        "delete from storage.uploads where job_id = $1 and key = $2 and holder = $3", job_id, key, holder
+    )
+
+
+async def erase_later(conn: Connection, file_id: UUID, delay: timedelta) -> None:
+    await conn.execute(
+        "update storage.erasures set tries = tries + 1, due = now() + $2 where file_id = $1", file_id, delay
+    )
+
+
+async def erased(conn: Connection, file_id: UUID) -> None:
+    await conn.execute("delete from storage.erasures where file_id = $1", file_id)
 
 
 async def by_item(conn: Connection, job_id: UUID, key: str) -> StoredFile | None:

@@ -38,6 +38,25 @@ async def test_a_file_that_is_given_up_leaves_the_disk_and_its_link_while_the_jo
     assert history[-1] == "job.files_deleted"
 
 
+async def test_what_two_jobs_fetched_is_on_the_disk_once_and_belongs_to_both(user, system, site):
+    """One gives its file up, the other keeps it."""
+    name = f"{uuid4().hex}.bin"
+    async with user.http() as http:
+        first = await http.ended(await http.submit(site.file(1000, name)))
+        second = await http.ended(await http.submit(site.file(1000, name), filename="other"))
+        paths = [stored(system)[name], stored(system)["other.bin"]]
+        once = paths[0].samefile(paths[1])
+        await http.jobs("DELETE", f"/jobs/{first['id']}/file")
+        async with asyncio.timeout(20):
+            while paths[0].exists():
+                await asyncio.sleep(0.02)  # storage hears of it a moment later
+        async with http.session.get((await http.show(second["id"]))["s3_url"]) as answer:
+            status, size = answer.status, len(await answer.read())
+
+    assert once
+    assert (status, size) == (200, 1000)
+
+
 async def test_a_file_of_a_kind_that_is_not_kept_fails_its_job_with_a_reason(user, system, site):
     name = f"{uuid4().hex}.exe"
     async with user.http() as http:

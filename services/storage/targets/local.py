@@ -8,11 +8,17 @@ import shutil
 import stat
 from pathlib import Path, PurePosixPath
 
+COMPARED = 1 << 20
+"""Bytes at a time."""
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class Taken(Exception):
     """Another file has this name."""
+
+
+class NotShared(Exception):
+    """The bytes that are there can not have another name."""
 
 
 class NotAFile(Exception):
@@ -59,6 +65,31 @@ class LocalTarget:
             if error.errno in FULL:
                 raise Full(str(error)) from error
             raise
+
+    def has_bytes_of(self, location: str, source: Path) -> bool:
+        try:
+            with (self._root / location).open("rb") as ours, source.open("rb") as theirs:
+                while mine := ours.read(COMPARED):
+                    if mine != theirs.read(COMPARED):
+                        return False
+                return not theirs.read(1)
+        except FileNotFoundError:
+            return False
+
+    def share(self, original: str, source: Path, location: PurePosixPath) -> None:
+        """Give the bytes at `original`, which are those of `source`, a second name, durably. A name that already is of
+        one of the two is what a crash left. Raises Taken, NotShared."""
+        first, final = self._root / original, self._root / location
+        try:
+            final.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+            os.link(first, final, follow_symlinks=False)
+            _sync(final.parent)
+        except FileExistsError as error:
+            if not (final.samefile(first) or final.samefile(source)):
+                raise Taken(str(location)) from error
+        except OSError as error:
+            # The bytes went, they have all the names they can have, or this file system knows one name alone.
+            raise NotShared(str(error)) from error
 
     def _link(self, source: Path, final: Path) -> None:
         # link(2) refuses an existing name, which rename(2) would silently replace.
