@@ -29,7 +29,7 @@ from libs.message import new_id
 from proto import REGISTRY
 from proto.job import Control, Ticket, WorkerHeartbeat
 from services.job import cookies, inspecting
-from services.job.attempt import Reporter, Worker
+from services.job.attempt import Worker
 from services.job.engines.gallerydl import GalleryDlEngine
 from services.job.engines.hosting import HostTable
 from services.job.engines.http import HttpEngine
@@ -37,6 +37,7 @@ from services.job.engines.routing import Router
 from services.job.engines.unrestrict import UnrestrictEngine
 from services.job.engines.ytdlp import YtdlpEngine
 from services.job.inspecting import Inspector
+from services.job.reporting import Reporter
 
 log = structlog.get_logger()
 
