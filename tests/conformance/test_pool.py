@@ -3,10 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
-from libs.message import new_id
-from services.unrestrict_proxy.pool import Lease, NoSlot
-from tests.support.hosts import GIB, Host, Pools
+import pytest
+
+from libs.calls import Call
+from libs.message import Meta, new_id
+from proto.unrestrict_proxy import NotYet, RemoveHostAccount
+from services.unrestrict_proxy.adapters.contract import AccountState, DirectLink, FileInfo, HostError, Pending
+from services.unrestrict_proxy.pool import Lease, NoSlot, PoolShort
+from services.unrestrict_proxy.pool.handlers import remove_account
+from tests.support.hosts import GIB, Host, Pools, refusal
+
+CALL = Call(meta=Meta(correlation=new_id()), command_id=None, actor="", deadline=0.0, body=b"")
+
+
+async def refused(work) -> HostError:
+    with pytest.raises(HostError) as caught:
+        await work
+    return caught.value
+
+
+# ---- slots -----------------------------------------------------------------------------------------------------
 
 
 async def test_a_lease_is_of_the_account_with_most_traffic_left_and_the_same_for_the_same_holder(installation):
@@ -44,3 +62,578 @@ async def test_fifty_takers_over_two_pools_never_have_more_than_all_slots(instal
     rows = await pools.rows("select account_id, slot from unrestrict_proxy.slots where holder is not null")
     assert len({tuple(row) for row in rows}) == 15
     assert all(row["slot"] <= 3 for row in rows)
+
+
+async def test_one_holder_that_asks_twice_at_once_has_one_slot(installation):
+    host = Host("filehost", "file.test", slots=3)
+    pools = Pools(installation, host)
+    await pools.add("filehost", "a")
+    holder = new_id()
+    async with pools.pool() as one, pools.pool() as two:
+        first, second = await asyncio.gather(
+            one.open(holder, host.file("abc"), None), two.open(holder, host.file("abc"), None)
+        )
+
+    assert first.lease_id == second.lease_id
+    assert len(await pools.rows("select from unrestrict_proxy.slots where holder is not null")) == 1
+
+
+async def test_a_lease_that_nobody_keeps_goes_to_the_next_and_is_lost_to_its_holder(installation):
+    host = Host("filehost", "file.test", slots=1)
+    pools = Pools(installation, host)
+    await pools.add("filehost", "a")
+    async with pools.pool() as one, pools.pool() as two:
+        first = await one.open(new_id(), host.file("abc"), None)
+        pools.clock.pass_(29)
+        kept = await one.keep(first.lease_id, 1000)
+        pools.clock.pass_(29)
+        with pytest.raises(NoSlot) as full:
+            await two.open(new_id(), host.file("abc"), None)
+        pools.clock.pass_(2)
+        second = await two.open(new_id(), host.file("abc"), None)
+        lost = await one.keep(first.lease_id, 2000)
+        await one.close(first.lease_id, 2000, None, "")
+        still = await two.keep(second.lease_id, 0)
+
+    assert (kept, lost, still) == (True, False, True)
+    assert full.value.retry_after == 1.0
+
+
+async def test_a_lease_that_ran_out_and_that_nobody_took_goes_on(installation):
+    host = Host("filehost", "file.test", slots=1)
+    pools = Pools(installation, host)
+    await pools.add("filehost", "a")
+    async with pools.pool() as pool:
+        lease = await pool.open(new_id(), host.file("abc"), None)
+        pools.clock.pass_(300)
+
+        assert await pool.keep(lease.lease_id, 0)
+
+
+async def test_the_slots_of_an_account_that_is_removed_are_nobodys(installation):
+    host = Host("filehost", "file.test")
+    pools = Pools(installation, host)
+    account_id = await pools.add("filehost", "a")
+    store = await installation.store("unrestrict_proxy", 1)
+    async with pools.pool() as pool:
+        file = await pool.match("https://file.test/file/abc")
+        lease = await pool.open(new_id(), file, None)
+        await remove_account(RemoveHostAccount(account_id=account_id), CALL, store, pool)
+        kept = await pool.keep(lease.lease_id, 0)
+        await pool.close(lease.lease_id, 0, None, "")
+        with pytest.raises(PoolShort):
+            await pool.open(new_id(), file, None)
+        gone = await pool.match("https://file.test/file/abc")
+
+    assert (kept, gone) == (False, None)
+
+
+# ---- sessions --------------------------------------------------------------------------------------------------
+
+
+async def test_many_who_need_a_session_over_two_pools_log_in_once(installation):
+    host = Host("filehost", "file.test", slots=20)
+    pools = Pools(installation, host)
+    await pools.add("filehost", "a")
+    gate = host.hold("login")
+    async with pools.pool() as one, pools.pool() as two, asyncio.TaskGroup() as tasks:
+        for number in range(12):
+            tasks.create_task((one, two)[number % 2].open(new_id(), host.file(str(number)), None))
+        async with asyncio.timeout(20):
+            while host.asked["login"] == 0:
+                await asyncio.sleep(0)  # until somebody asked; the others wait for the lock or come later
+        gate.set()
+
+    assert host.asked["login"] == 1
+    assert host.asked["resolve"] == 12
+
+
+async def test_a_session_that_is_over_is_renewed_once_and_the_call_made_again(installation):
+    host = Host("filehost", "file.test")
+    pools = Pools(installation, host)
+    await pools.add("filehost", "a")
+    async with pools.pool() as pool:
+        await pool.open(new_id(), host.file("abc"), None)
+        host.sessions.clear()
+        lease = await pool.open(new_id(), host.file("def"), None)
+
+    assert isinstance(lease, Lease)
+    assert host.asked["login"] == 2
+    assert await pools.events("account_cooled") == []
+
+
+async def test_a_session_that_is_over_at_once_again_cools_the_account(installation):
+    host = Host("filehost", "file.test")
+    pools = Pools(installation, host)
+    await pools.add("filehost", "a")
+    over = refusal(code="session_over", renew=True)
+    async with pools.pool() as pool:
+        host.script("resolve", over, over)
+        with pytest.raises(PoolShort) as short:
+            await pool.open(new_id(), host.file("abc"), None)
+
+    assert short.value.retry_after == 120
+    assert host.asked["login"] == 2
+
+
+async def test_a_login_that_is_wrong_is_not_tried_again_until_its_operator_asks(installation):
+    host = Host("filehost", "file.test")
+    pools = Pools(installation, host)
+    account_id = await pools.add("filehost", "a")
+    host.script("login", refusal(code="wrong_login"))
+    async with pools.pool() as one, pools.pool() as two:
+        for pool in (one, two, one):
+            with pytest.raises(PoolShort):
+                await pool.open(new_id(), host.file("abc"), None)
+            pools.clock.pass_(90_000)
+        asked = host.asked["login"]
+        account = await one.read(account_id)
+        lease = await two.open(new_id(), host.file("abc"), None)
+
+    assert asked == 1
+    assert account.standing.summary(pools.clock())[0] == "usable"
+    assert isinstance(lease, Lease)
+    assert [one.code for one in await pools.events("account_broken")] == ["wrong_login"]
+    assert len(await pools.events("account_usable")) == 1
+
+
+# ---- accounts that fail ----------------------------------------------------------------------------------------
+
+
+async def test_an_account_that_fails_is_left_alone_and_the_next_is_asked(installation):
+    host = Host("filehost", "file.test")
+    host.left = {"a": 9 * GIB, "b": GIB}
+    pools = Pools(installation, host)
+    first, second = await pools.add("filehost", "a"), await pools.add("filehost", "b")
+    async with pools.pool() as pool:
+        host.script("resolve", refusal(code="flood", retry_after=600), user="a")
+        lease = await pool.open(new_id(), host.file("abc"), None)
+        again = await pool.open(new_id(), host.file("def"), None)
+        pools.clock.pass_(601)
+        later = await pool.open(new_id(), host.file("ghi"), None)
+
+    assert [one.account_id for one in (lease, again, later)] == [second, second, first]
+    [cooled] = await pools.events("account_cooled")
+    assert (cooled.account_id, cooled.code, cooled.until - cooled.at) == (first, "flood", timedelta(seconds=600))
+    assert [one.account_id for one in await pools.events("account_usable")] == [first]
+
+
+async def test_only_an_empty_pool_is_short_and_says_when_the_first_account_is_back(installation):
+    host = Host("filehost", "file.test")
+    pools = Pools(installation, host)
+    for name in "ab":
+        await pools.add("filehost", name)
+    host.script("resolve", refusal(code="flood", retry_after=600), user="a")
+    host.script("resolve", refusal(code="flood", retry_after=60), user="b")
+    async with pools.pool() as pool:
+        with pytest.raises(PoolShort) as short:
+            await pool.open(new_id(), host.file("abc"), None)
+        with pytest.raises(PoolShort):
+            await pool.check(host.file("abc"))
+
+    assert short.value.retry_after == 60
+    assert len(await pools.rows("select from unrestrict_proxy.slots where holder is not null")) == 0
+
+
+async def test_an_exhausted_account_waits_for_its_reset_which_its_state_says(installation):
+    host = Host("filehost", "file.test")
+    pools = Pools(installation, host)
+    await pools.add("filehost", "a")
+    async with pools.pool() as pool:
+        await pool.open(new_id(), host.file("abc"), None)
+        reset = pools.clock() + timedelta(hours=7)
+        host.states["a"] = AccountState(usable=True, traffic_left=0, reset_at=reset)
+        host.script("resolve", refusal(code="traffic", exhausted=True))
+        with pytest.raises(PoolShort):
+            await pool.open(new_id(), host.file("def"), None)
+        async with asyncio.TaskGroup() as tasks:
+            keeping = tasks.create_task(pool.run())
+            async with asyncio.timeout(20):
+                while host.asked["account"] < 2:
+                    await asyncio.sleep(0.01)  # it was told to look; there is no signal out of it
+                while (await pools.events("account_cooled"))[-1].until != reset:
+                    await asyncio.sleep(0.01)
+            keeping.cancel()
+        with pytest.raises(PoolShort) as short:
+            await pool.open(new_id(), host.file("def"), None)
+
+    assert short.value.retry_after == 7 * 3600
+
+
+async def test_what_is_wrong_with_the_file_is_said_at_once_and_no_other_account_is_asked(installation):
+    host = Host("filehost", "file.test")
+    pools = Pools(installation, host)
+    for name in "ab":
+        await pools.add("filehost", name)
+    async with pools.pool() as pool:
+        host.script("resolve", refusal("file", 104, "gone"))
+        error = await refused(pool.open(new_id(), host.file("abc"), None))
+        host.script("check", FileInfo(online="offline"), FileInfo(online="online", password_needed=True))
+        offline = await refused(pool.check(host.file("abc")))
+        locked = await refused(pool.check(host.file("abc")))
+
+    assert (error.scope, error.status, offline.status, locked.status) == ("file", 104, 104, 103)
+    assert (host.asked["resolve"], host.asked["check"]) == (1, 2)
+    assert await pools.events("account_cooled") == []
+    assert len(await pools.rows("select from unrestrict_proxy.slots where holder is not null")) == 0
+
+
+async def test_what_is_known_of_a_file_is_asked_with_any_account_and_takes_no_slot(installation):
+    host = Host("filehost", "file.test", slots=1)
+    pools = Pools(installation, host)
+    await pools.add("filehost", "a")
+    async with pools.pool() as pool:
+        await pool.open(new_id(), host.file("abc"), None)
+        info = await pool.check(host.file("def"))
+
+    assert (info.name, info.size) == ("a.bin", 1000)
+
+
+# ---- platforms that fail ---------------------------------------------------------------------------------------
+
+
+async def test_a_platform_that_fails_in_a_row_is_left_alone_until_one_has_tried_it(installation):
+    host = Host("filehost", "file.test", slots=9)
+    pools = Pools(installation, host)
+    await pools.add("filehost", "a")
+    async with pools.pool() as one, pools.pool() as two:
+        await one.open(new_id(), host.file("0"), None)
+        host.script("resolve", *(TimeoutError() for _ in range(3)))
+        failures = [await refused(pool.open(new_id(), host.file("abc"), None)) for pool in (one, two, one)]
+        asked = host.asked["resolve"]
+        open_ = await refused(two.open(new_id(), host.file("abc"), None))
+        shown = [(await two.hosts())[0].working]
+        pools.clock.pass_(open_.retry_after)
+        shown.append((await two.hosts())[0].working)
+
+        gate = host.hold("resolve")
+        probe = asyncio.create_task(one.open(new_id(), host.file("abc"), None))
+        async with asyncio.timeout(20):
+            while host.asked["resolve"] == asked:
+                await asyncio.sleep(0.01)  # until the probe is under way
+        meanwhile = await refused(two.open(new_id(), host.file("def"), None))
+        gate.set()
+        lease = await probe
+        after = await two.open(new_id(), host.file("def"), None)
+
+    assert [error.code for error in failures] == ["unreachable"] * 3
+    assert (open_.code, open_.status, meanwhile.code) == ("breaker_open", 105, "breaker_open")
+    assert asked == 4
+    assert shown == [False, True]
+    assert isinstance(lease, Lease)
+    assert isinstance(after, Lease)
+    assert [type(event).__name__ for event in await pools.events("breaker_opened", "breaker_closed")] == [
+        "BreakerOpened",
+        "BreakerClosed",
+    ]
+
+
+async def test_a_platform_that_does_not_answer_is_given_up_at_the_deadline(installation):
+    host = Host("filehost", "file.test")
+    pools = Pools(installation, host)
+    await pools.add("filehost", "a")
+    host.hold("resolve")
+    async with pools.pool(call_seconds=0.05) as pool:
+        error = await refused(pool.open(new_id(), host.file("abc"), None))
+
+    assert (error.scope, error.status, error.code) == ("host", 105, "unreachable")
+
+
+async def test_links_that_lead_to_dead_servers_stop_the_platform_though_its_interface_answers(installation):
+    host = Host("filehost", "file.test")
+    pools = Pools(installation, host)
+    await pools.add("filehost", "a")
+    async with pools.pool() as pool:
+        for name in "abc":
+            lease = await pool.open(new_id(), host.file(name), None)
+            await pool.close(lease.lease_id, 0, 502, "bad gateway")
+        error = await refused(pool.open(new_id(), host.file("d"), None))
+        [opened] = await pools.events("breaker_opened")
+
+    assert error.code == "breaker_open"
+    assert (opened.what, opened.reason) == ("bytes", "bad gateway")
+
+
+# ---- links -----------------------------------------------------------------------------------------------------
+
+
+async def test_a_link_is_used_again_until_it_is_over_and_never_for_another_password(installation):
+    host = Host("filehost", "file.test", slots=9, link_seconds=600)
+    pools = Pools(installation, host)
+    await pools.add("filehost", "a")
+    async with pools.pool() as one, pools.pool() as two:
+        first = await one.open(new_id(), host.file("abc"), "open sesame")
+        second = await two.open(new_id(), host.file("abc"), "open sesame")
+        host.script("resolve", refusal("file", 103, "password"))
+        stranger = await refused(two.open(new_id(), host.file("abc"), None))
+        pools.clock.pass_(541)
+        third = await two.open(new_id(), host.file("abc"), "open sesame")
+
+    assert first.link == second.link != third.link
+    assert stranger.status == 103
+    assert host.asked["resolve"] == 3
+
+
+async def test_a_link_that_the_platform_still_makes_is_asked_for_again_by_the_same_holder(installation):
+    host = Host("filehost", "file.test", slots=1)
+    pools = Pools(installation, host)
+    await pools.add("filehost", "a")
+    holder = new_id()
+    host.script("resolve", Pending(ticket="t1", after=120.0, fraction=0.1))
+    host.script("poll", Pending(ticket="t1", after=5.0, fraction=0.9))
+    async with pools.pool() as one, pools.pool() as two:
+        first = await one.open(holder, host.file("abc"), None)
+        pools.clock.pass_(121)
+        with pytest.raises(NoSlot):
+            await two.open(new_id(), host.file("def"), None)
+        second = await two.open(holder, host.file("abc"), None)
+        third = await one.open(holder, host.file("abc"), None)
+
+    assert (first, second) == (NotYet(after=120.0, fraction=0.1), NotYet(after=5.0, fraction=0.9))
+    assert third.link.url == "https://cdn.test/t1"
+    assert (host.asked["resolve"], host.asked["poll"]) == (1, 2)
+
+
+async def test_an_upstream_that_says_the_link_is_over_makes_a_new_one(installation):
+    host = Host("filehost", "file.test")
+    pools = Pools(installation, host)
+    await pools.add("filehost", "a")
+    async with pools.pool() as pool:
+        first = await pool.open(new_id(), host.file("abc"), None)
+        await pool.close(first.lease_id, 0, 404, "")
+        second = await pool.open(new_id(), host.file("abc"), None)
+
+    assert first.link != second.link
+    assert first.account_id == second.account_id
+
+
+async def test_an_account_that_is_used_up_half_way_gives_way_to_the_next(installation):
+    host = Host("filehost", "file.test")
+    host.left = {"a": 9 * GIB, "b": GIB}
+    pools = Pools(installation, host)
+    first, second = await pools.add("filehost", "a"), await pools.add("filehost", "b")
+    holder = new_id()
+    async with pools.pool() as pool:
+        before = await pool.open(holder, host.file("abc"), None)
+        reset = pools.clock() + timedelta(hours=2)
+        host.states["a"] = AccountState(usable=True, traffic_left=0, reset_at=reset)
+        await pool.close(before.lease_id, GIB // 2, 403, "")
+        after = await pool.open(holder, host.file("abc"), None)
+
+    assert (before.account_id, after.account_id) == (first, second)
+    assert [one.until for one in await pools.events("account_cooled")] == [reset]
+
+
+async def test_a_refusal_of_bytes_without_a_reason_is_first_the_links_and_then_the_accounts(installation):
+    host = Host("filehost", "file.test")
+    pools = Pools(installation, host)
+    await pools.add("filehost", "a")
+    async with pools.pool() as pool:
+        for _ in range(2):
+            lease = await pool.open(new_id(), host.file("abc"), None)
+            await pool.close(lease.lease_id, 0, 403, "")
+        with pytest.raises(PoolShort) as short:
+            await pool.open(new_id(), host.file("abc"), None)
+
+    assert short.value.retry_after == 240
+    assert host.asked["resolve"] == 2
+
+
+async def test_an_account_that_is_asked_too_often_for_bytes_is_cooled_at_once(installation):
+    host = Host("filehost", "file.test")
+    pools = Pools(installation, host)
+    await pools.add("filehost", "a")
+    async with pools.pool() as pool:
+        lease = await pool.open(new_id(), host.file("abc"), None)
+        await pool.close(lease.lease_id, 0, 429, "")
+        with pytest.raises(PoolShort) as short:
+            await pool.open(new_id(), host.file("abc"), None)
+
+    assert short.value.retry_after == 120
+
+
+# ---- who serves what -------------------------------------------------------------------------------------------
+
+
+async def test_accounts_of_the_platform_itself_go_before_a_multihost_one_that_serves_it_too(installation):
+    host, multi = Host("filehost", "file.test", "file.alias", slots=1), Host("many", multihost=True, slots=1)
+    multi.live = ("www.file.alias", "other.test")
+    pools = Pools(installation, host, multi)
+    over = await pools.add("many", "m")
+    own = await pools.add("filehost", "a")
+    async with pools.pool() as pool:
+        file = await pool.match("https://file.test/file/abc")
+        await pool.read(over)
+        leases = [await pool.open(new_id(), file, None) for _ in range(2)]
+        with pytest.raises(NoSlot):
+            await pool.open(new_id(), file, None)
+
+    assert [one.account_id for one in leases] == [own, over]
+    assert [one.platform for one in leases] == ["filehost", "many"]
+
+
+async def test_a_domain_that_only_a_multihost_account_serves_is_a_platform_of_its_own(installation):
+    multi = Host("many", multihost=True)
+    multi.live = ("other.test",)
+    pools = Pools(installation, multi)
+    await pools.add("many", "m")
+    async with pools.pool() as pool:
+        file = await pool.match("https://www.other.test/x/1?y#z")
+        elsewhere = await pool.match("https://another.test/x/1")
+        lease = await pool.open(new_id(), file, None)
+
+    assert (file.ref.platform, file.url) == ("other.test", "https://www.other.test/x/1?y")
+    assert elsewhere is None
+    assert lease.platform == "many"
+
+
+async def test_an_account_that_is_limited_to_domains_serves_those_alone(installation):
+    multi, plain = Host("many", multihost=True), Host("generic")
+    multi.live = ("other.test", "another.test")
+    pools = Pools(installation, multi, plain)
+    await pools.add("many", "m", domains=("Another.test",))
+    await pools.add("generic", "g", domains=("files.example.org",))
+    links = ("https://other.test/a", "https://another.test/a", "https://files.example.org/a", "https://example.org/a")
+    async with pools.pool() as pool:
+        found = [await pool.match(link) for link in links]
+
+    assert [one and one.ref.platform for one in found] == [None, "another.test", "files.example.org", None]
+
+
+async def test_a_link_is_nobodys_without_an_account_that_serves_it(installation):
+    host = Host("filehost", "file.test")
+    pools = Pools(installation, host)
+    async with pools.pool() as pool:
+        before = await pool.match("https://file.test/file/abc")
+        await pools.add("filehost", "a")
+        after = await pool.match("https://file.test/file/abc")
+        no_file = await pool.match("https://file.test/account")
+        inside = await pool.match("http://127.0.0.1/file/abc")
+
+    assert (before, no_file, inside) == (None, None, None)
+    assert after == host.file("abc")
+
+
+async def test_a_host_that_a_multihost_account_can_not_reach_leaves_its_other_hosts_alone(installation):
+    multi = Host("many", multihost=True, slots=9)
+    multi.live = ("one.test", "two.test")
+    pools = Pools(installation, multi)
+    await pools.add("many", "m")
+    async with pools.pool() as pool:
+        one, two = await pool.match("https://one.test/a"), await pool.match("https://two.test/a")
+        multi.script("resolve", *(refusal("host", 105, "down", narrow=True) for _ in range(3)))
+        for _ in range(3):
+            await refused(pool.open(new_id(), one, None))
+        out = await refused(pool.open(new_id(), one, None))
+        lease = await pool.open(new_id(), two, None)
+        multi.script("resolve", refusal(code="limit", retry_after=900, narrow=True))
+        with pytest.raises(PoolShort) as short:
+            await pool.open(new_id(), await pool.match("https://two.test/b"), None)
+        shown = {host.platform: host.working for host in await pool.hosts()}
+
+    assert out.code == "breaker_open"
+    assert isinstance(lease, Lease)
+    assert short.value.retry_after == 900
+    assert shown == {"one.test": False, "two.test": False}
+
+
+async def test_a_link_that_one_service_does_not_do_is_tried_with_the_next(installation):
+    first, second = Host("many", multihost=True), Host("more", multihost=True)
+    first.live = second.live = ("one.test",)
+    first.left = {"m": 9 * GIB}
+    pools = Pools(installation, first, second)
+    await pools.add("many", "m")
+    await pools.add("more", "n")
+    async with pools.pool() as pool:
+        file = await pool.match("https://one.test/a")
+        first.script("resolve", refusal("file", 101, "unsupported"))
+        lease = await pool.open(new_id(), file, None)
+        first.script("resolve", refusal("file", 101, "unsupported"))
+        second.script("resolve", refusal("file", 101, "unsupported"))
+        neither = await refused(pool.open(new_id(), await pool.match("https://one.test/b"), None))
+
+    assert lease.platform == "more"
+    assert neither.status == 101
+
+
+# ---- what is shown and kept ------------------------------------------------------------------------------------
+
+
+async def test_hosts_show_sums_over_accounts_and_never_nothing_for_what_is_unknown(installation):
+    known, unknown = Host("known", "known.test", "known.alias", max_chunks=8, slots=2), Host("unknown", "unknown.test")
+    known.left = {"a": 5 * GIB, "b": 7 * GIB}
+    pools = Pools(installation, known, unknown)
+    accounts = [await pools.add("known", name) for name in "ab"] + [await pools.add("unknown", "u")]
+    async with pools.pool() as pool:
+        unread = await pool.hosts()
+        for account_id in accounts:
+            await pool.read(account_id)
+        known.states["b"] = AccountState(usable=True, traffic_left=0, traffic_total=7 * GIB)
+        read = await pool.hosts()
+        known.states["a"] = AccountState(usable=False, traffic_left=0)
+        for account_id in accounts:
+            await pool.read(account_id)
+        [spent, _] = await pool.hosts()
+
+    assert [(one.traffic_left, one.traffic_total) for one in unread] == [(None, None), (None, None)]
+    assert [(one.traffic_left, one.traffic_total) for one in read] == [(12 * GIB, 12 * GIB), (None, None)]
+    assert (read[0].domains, read[0].max_chunks, read[0].max_downloads) == (("known.test", "known.alias"), 8, 4)
+    assert [one.working for one in read] == [True, True]
+    assert (spent.traffic_left, spent.working) == (0, False)
+
+
+async def test_a_state_is_read_no_more_often_than_the_platform_likes(installation):
+    host = Host("filehost", "file.test", slots=20, state_seconds=1800)
+    pools = Pools(installation, host)
+    await pools.add("filehost", "a")
+    async with pools.pool() as one, pools.pool() as two:
+        await asyncio.gather(*((one, two)[n % 2].open(new_id(), host.file(str(n)), None) for n in range(10)))
+        first = host.asked["account"]
+        pools.clock.pass_(1799)
+        await looked(one)
+        second = host.asked["account"]
+        pools.clock.pass_(2)
+        await asyncio.gather(looked(one), looked(two))
+
+    assert (first, second, host.asked["account"]) == (1, 1, 2)
+
+
+async def looked(pool) -> None:
+    """One round of what `run` does for ever."""
+    await pool._readings._looked()
+
+
+async def test_a_state_that_could_not_be_read_stops_nobody_and_is_not_asked_for_at_once(installation):
+    host = Host("filehost", "file.test", slots=9)
+    pools = Pools(installation, host)
+    await pools.add("filehost", "a")
+    host.script("account", TimeoutError())
+    async with pools.pool() as pool:
+        leases = [await pool.open(new_id(), host.file(name), None) for name in "ab"]
+        asked = host.asked["account"]
+        pools.clock.pass_(61)
+        await pool.open(new_id(), host.file("c"), None)
+
+    assert all(isinstance(lease, Lease) for lease in leases)
+    assert (asked, host.asked["account"]) == (1, 2)
+
+
+async def test_no_secret_session_or_link_lies_open_anywhere(installation):
+    host = Host("filehost", "file.test")
+    pools = Pools(installation, host)
+    await pools.add("filehost", "operator@example.test")
+    host.script("resolve", DirectLink(url="https://cdn.test/very-secret-link", headers={"X": "secret-header"}))
+    async with pools.pool() as pool:
+        lease = await pool.open(new_id(), host.file("abc"), "secret-password")
+        await pool.close(lease.lease_id, 10, 500, "broken")
+    dump = ""
+    for [table] in await pools.rows(
+        "select table_name::text from information_schema.tables where table_schema = 'unrestrict_proxy'"
+    ):
+        for row in await pools.rows(f"select * from unrestrict_proxy.{table}"):
+            dump += " ".join(one.decode("latin-1") if isinstance(one, bytes) else str(one) for one in row.values())
+
+    assert "operator@example.test" in dump
+    for secret in ("secret of operator", "operator@example.test 1", "very-secret-link", "secret-header", "secret-pass"):
+        assert secret not in dump
+    assert "secret" not in repr(lease)

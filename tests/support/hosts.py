@@ -144,11 +144,10 @@ class Pools:
         return account.account_id
 
     @asynccontextmanager
-    async def pool(self, limit: int = 5) -> AsyncIterator[Pool]:
-        pool, store = await self._installation.pool("unrestrict_proxy", limit), None
+    async def pool(self, limit: int = 5, allow: str = "", **more) -> AsyncIterator[Pool]:
+        pool = await self._installation.pool("unrestrict_proxy", limit)
         store = await self._installation.store("unrestrict_proxy", limit)
-        policy = EgressPolicy.parse("")
-        async with Pool(pool, store, policy, KEY, self.hosts, self.clock) as one:
+        async with Pool(pool, store, EgressPolicy.parse(allow), KEY, self.hosts, self.clock, **more) as one:
             yield one
 
     async def events(self, *kinds: str):

@@ -48,7 +48,9 @@ class Leases:
             take = partial(views.take_slot, conn, wanted, new_id(), holder, ref, now, until)
             try:
                 slot = await take()
-                if slot is None and await views.make_slots(conn, wanted):
+                if slot is None:
+                    # Another may be making them, which this waits for.
+                    await views.make_slots(conn, wanted)
                     slot = await take()
             except asyncpg.UniqueViolationError:
                 # The same holder asked twice at once, and the other of both has it.

@@ -38,7 +38,7 @@ from services.unrestrict_proxy.pool.readings import Readings
 from services.unrestrict_proxy.pool.search import Search
 from services.unrestrict_proxy.pool.serving import Platforms, Serving
 from services.unrestrict_proxy.pool.sessions import Call, Sessions
-from services.unrestrict_proxy.pool.upstream import Upstream
+from services.unrestrict_proxy.pool.upstream import CALL_SECONDS, Upstream
 from services.unrestrict_proxy.pool.views import Account, Slot
 
 
@@ -58,7 +58,8 @@ def _utc() -> datetime:
 
 
 class Pool:
-    """`adapters` are all platforms that there are. `now` is the clock."""
+    """`adapters` are all platforms that there are. `now` is the clock; no call to a platform takes longer than
+    `call_seconds`."""
 
     def __init__(
         self,
@@ -68,6 +69,7 @@ class Pool:
         secret_key: str,
         adapters: Sequence[Adapter],
         now: Callable[[], datetime] = _utc,
+        call_seconds: float = CALL_SECONDS,
     ) -> None:
         self.platforms = Platforms(adapters)
         self._pool = pool
@@ -75,7 +77,7 @@ class Pool:
         self._now = now
         self._stack = AsyncExitStack()
         self._changes = Changes(pool, store)
-        self._upstream = Upstream(policy)
+        self._upstream = Upstream(policy, call_seconds)
         self._leases = Leases(pool, now)
         self._links = Links(pool, Sealer(secret_key, "host-link"), now)
         secrets, sessions = Sealer(secret_key, "host-account"), Sealer(secret_key, "host-session")

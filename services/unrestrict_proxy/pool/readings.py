@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from functools import partial
+from uuid import UUID
 
 import asyncpg
 import structlog
@@ -45,6 +46,7 @@ class Readings:
         self._platforms = platforms
         self._now = now
         self._places = asyncio.Semaphore(AT_ONCE)
+        self._turns: dict[UUID, asyncio.Lock] = {}
         self._look = asyncio.Event()
 
     def look(self) -> None:
@@ -61,13 +63,12 @@ class Readings:
         return bool(due)
 
     async def read(self, account: Account, adapter: Adapter) -> None:
-        """Not when another is at it. What the platform answers is in the account's standing afterwards."""
-        async with self._places:
+        """Not again when another did meanwhile. What the platform answers is in the account's standing afterwards."""
+        async with self._turns.setdefault(account.account_id, asyncio.Lock()), self._places:
             now = self._now()
             async with self._pool.acquire() as conn:
-                if not await views.claim_reading(
-                    conn, account.account_id, now, now + timedelta(seconds=READING_SECONDS)
-                ):
+                until = now + timedelta(seconds=READING_SECONDS)
+                if not await views.claim_reading(conn, account.standing, now, until):
                     return
             try:
                 await self._read(account, adapter)

@@ -21,14 +21,16 @@ UNREACHED_RETRY = 30.0
 class Upstream:
     """`http` is what adapters are given: it keeps no cookies and never follows a platform inside."""
 
-    def __init__(self, policy: EgressPolicy) -> None:
+    def __init__(self, policy: EgressPolicy, seconds: float) -> None:
+        """`seconds` is the deadline of each call."""
         self._policy = policy
+        self._seconds = seconds
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
             connector=self._policy.connector(limit=64, limit_per_host=16),
-            timeout=aiohttp.ClientTimeout(total=CALL_SECONDS, connect=CONNECT_SECONDS),
+            timeout=aiohttp.ClientTimeout(total=self._seconds, connect=CONNECT_SECONDS),
             cookie_jar=aiohttp.DummyCookieJar(),
         )
         return self
@@ -45,7 +47,7 @@ class Upstream:
     async def ask(self, platform: str, call: Awaitable[T]) -> T:
         """Raises HostError also when the platform was not reached, as one of scope `host`."""
         try:
-            async with asyncio.timeout(CALL_SECONDS):
+            async with asyncio.timeout(self._seconds):
                 return await call
         except (aiohttp.ClientError, OSError, EgressRefused) as error:
             # An error of the client quotes the address that it asked, and keys stand in addresses.

@@ -134,14 +134,17 @@ async def save_standing(conn: Connection, one: Standing) -> None:
     )
 
 
-async def claim_reading(conn: Connection, account_id: UUID, now: datetime, until: datetime) -> bool:
-    """Whether it is ours to ask the platform: nobody else is asked to before `until`."""
+async def claim_reading(conn: Connection, known: Standing, now: datetime, until: datetime) -> bool:
+    """Whether it is ours to ask the platform, until then: nobody is at it, and nobody has since it was `known`."""
     found = await conn.fetchval(
         "update unrestrict_proxy.standings set reading_until = $3"
-        " where account_id = $1 and (reading_until is null or reading_until <= $2) returning true",
-        account_id,
+        " where account_id = $1 and (reading_until is null or reading_until <= $2)"
+        " and read_at is not distinct from $4 and wait_until is not distinct from $5 returning true",
+        known.account_id,
         now,
         until,
+        known.read_at,
+        known.wait_until,
     )
     return found is not None
 
@@ -171,18 +174,17 @@ async def save_login(conn: Connection, account_id: UUID, sealed: bytes) -> int |
 # ---- slots -----------------------------------------------------------------------------------------------------
 
 
-async def make_slots(conn: Connection, wanted: Sequence[tuple[UUID, int]]) -> bool:
-    """Whether any was missing, of (account, number of slots)."""
-    made = await conn.fetch(
+async def make_slots(conn: Connection, wanted: Sequence[tuple[UUID, int]]) -> None:
+    """Those that are missing, of (account, number of slots)."""
+    await conn.execute(
         "insert into unrestrict_proxy.slots (account_id, slot)"
         " select u.account_id, n"
         " from unnest($1::uuid[], $2::int[]) as u(account_id, slots), generate_series(1, slots) as n"
         " where exists (select from unrestrict_proxy.accounts a where a.account_id = u.account_id)"
-        " on conflict do nothing returning slot",
+        " on conflict do nothing",
         [account_id for account_id, _ in wanted],
         [slots for _, slots in wanted],
     )
-    return bool(made)
 
 
 async def take_slot(
