@@ -33,6 +33,9 @@ class AddHostAccount(Command, tag="unrestrict_proxy.add_account", kw_only=True, 
     """What a generic host serves; what a multihost account is limited to, empty for all."""
     base_url: Annotated[str, Meta(max_length=2048)] | None = None
     """Where the platform's interface is spoken, when not at its own address."""
+    slots: Annotated[int, Meta(ge=1, le=256)] | None = None
+    max_chunks: Annotated[int, Meta(ge=1, le=256)] | None = None
+    """What the operator allows; None is what the platform does."""
 
 
 class RemoveHostAccount(Command, tag="unrestrict_proxy.remove_account", kw_only=True, frozen=True):

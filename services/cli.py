@@ -109,6 +109,8 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("id", type=UUID, help="id of the key, as `key list` shows it")
     _data(one)
 
+    _host(commands.add_parser("host", help="manage accounts on file hosts"))
+
     one = commands.add_parser("get", help="submit links")
     one.add_argument("urls", nargs="+", metavar="URL")
     one.add_argument("--wait", action="store_true", help="wait until all are finished, without progress bars")
@@ -125,6 +127,35 @@ def parser() -> argparse.ArgumentParser:
     _data(one)
     _data(commands.add_parser("doctor", help="check servers, lag, disk, engines and ffmpeg"))
     return parser
+
+
+def _host(parser: argparse.ArgumentParser) -> None:
+    hosts = parser.add_subparsers(dest="action", required=True)
+    one = hosts.add_parser("add", help="add an account, print its id, and ask the platform whether it works")
+    one.add_argument("--platform", required=True, metavar="P", help="such as rapidgator, realdebrid, generic")
+    one.add_argument("--user", default="", metavar="U", help="its login; none where the secret is a key or token")
+    one.add_argument(
+        "--secret-stdin",
+        action="store_true",
+        required=True,
+        help="read the password, key or token from stdin; of a generic host without --user, header lines",
+    )
+    one.add_argument("--domains", type=_words, default=[], metavar="D,D", help="hosts of a generic or limited account")
+    one.add_argument("--base-url", metavar="URL", help="where the platform's interface is, when not at its own address")
+    one.add_argument("--slots", type=_count, metavar="N", help="downloads at a time (what the platform allows)")
+    one.add_argument("--chunks", type=_count, metavar="N", help="connections of one download (what it allows)")
+    _data(one)
+    _data(hosts.add_parser("list", help="list accounts with what is known of them; secrets are never shown"))
+    one = hosts.add_parser("check", help="ask the platform for the state of an account now, or of all")
+    one.add_argument("id", type=UUID, nargs="?", help="id of the account, as `host list` shows it")
+    _data(one)
+    one = hosts.add_parser("remove", help="forget an account, its session and its links")
+    one.add_argument("id", type=UUID, help="id of the account, as `host list` shows it")
+    _data(one)
+
+
+def _words(text: str) -> list[str]:
+    return [word for piece in text.split(",") if (word := piece.strip())]
 
 
 def _data(parser: argparse.ArgumentParser) -> None:

@@ -41,6 +41,7 @@ from proto.gateway import JobRow, ListJobs, ReadJob
 from proto.job import HistoryEntry, ReadHistory, Request, SubmitJobs, Submitted
 from proto.job import Progress as ProgressSignal
 from proto.unrestrict_proxy import ReadTraffic, ReadTrafficHistory, SetTraffic, Traffic, TrafficEntry
+from services.hosts import host
 
 ENDED = ("completed", "failed", "cancelled")
 
@@ -90,6 +91,8 @@ async def operate(options: argparse.Namespace, environ: Mapping[str, str]) -> in
                     return await _add_user(options, caller)
                 case "key":
                     return await _key(options, caller, environ)
+                case "host":
+                    return await host(options, caller, _show)
                 case "get":
                     return await _get(options, bus, caller, environ)
                 case "jobs":

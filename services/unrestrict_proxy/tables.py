@@ -17,6 +17,8 @@ accounts = sa.Table(
     sa.Column("added_at", TIMESTAMP(timezone=True), nullable=False),
     sa.Column("domains", ARRAY(sa.Text), nullable=False, server_default="{}"),
     sa.Column("base_url", sa.Text),
+    sa.Column("slots", sa.Integer),
+    sa.Column("max_chunks", sa.Integer),
 )
 
 

@@ -16,7 +16,8 @@ async def add_account(
 ) -> None:
     """Raises asyncpg.UniqueViolationError for an id that is known."""
     await conn.execute(
-        "insert into unrestrict_proxy.accounts values ($1, $2, $3, $4, $5, $6, $7)",
+        "insert into unrestrict_proxy.accounts (account_id, platform, username, sealed_secret, added_at, domains,"
+        " base_url, slots, max_chunks) values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         command.account_id,
         command.platform,
         command.username,
@@ -24,6 +25,8 @@ async def add_account(
         at,
         domains,
         command.base_url,
+        command.slots,
+        command.max_chunks,
     )
     await conn.execute("insert into unrestrict_proxy.standings (account_id) values ($1)", command.account_id)
 

@@ -134,13 +134,14 @@ class Pools:
         self.clock = Clock()
         self._installation = installation
 
-    async def add(self, platform: str, username: str, **more):
+    async def add(self, platform: str, username: str, secret: str | None = None, **more):
         account = AddHostAccount(
-            account_id=new_id(), platform=platform, username=username, secret=f"secret of {username}", **more
+            account_id=new_id(), platform=platform, username=username, secret=secret or f"secret of {username}", **more
         )
         store = await self._installation.store("unrestrict_proxy", 1)
         async with self.pool(1) as pool:
-            await add_account(account, CALL, store, Sealer(KEY, "host-account"), pool, EgressPolicy.parse(""))
+            sealer, policy = Sealer(KEY, "host-account"), EgressPolicy.parse("127.0.0.0/8")
+            await add_account(account, CALL, store, sealer, pool, policy)
         return account.account_id
 
     @asynccontextmanager

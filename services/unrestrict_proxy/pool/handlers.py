@@ -27,6 +27,7 @@ from proto.unrestrict_proxy import (
 from services.unrestrict_proxy import domain, views
 from services.unrestrict_proxy.adapters.contract import Adapter
 from services.unrestrict_proxy.pool.pool import Pool
+from services.unrestrict_proxy.pool.serving import allowed
 from services.unrestrict_proxy.pool.views import Account
 
 
@@ -123,7 +124,7 @@ def _shown(account: Account, adapter: Adapter | None, now: datetime) -> HostAcco
         premium_until=None if state is None else state.premium_until,
         traffic_left=None if state is None else state.traffic_left,
         traffic_total=None if state is None else state.traffic_total,
-        slots=0 if adapter is None else adapter.caps.slots,
+        slots=0 if adapter is None else allowed(account, adapter).slots,
         leases=account.leases,
         read_at=known.read_at,
         added_at=account.added_at,

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from urllib.parse import urlsplit
 
+import msgspec
 from msgspec import Struct
 
 from proto.unrestrict_proxy import HostInfo, LinkClass
@@ -33,7 +34,15 @@ class Serving(Struct, frozen=True, kw_only=True):
 
     @property
     def caps(self) -> Caps:
-        return self.adapter.caps
+        return allowed(self.account, self.adapter)
+
+
+def allowed(account: Account, adapter: Adapter) -> Caps:
+    """What the operator allows goes before what the platform does."""
+    caps = adapter.caps
+    return msgspec.structs.replace(
+        caps, slots=account.slots or caps.slots, max_chunks=account.max_chunks or caps.max_chunks
+    )
 
 
 class Platforms:

@@ -29,6 +29,8 @@ class Account(Struct, frozen=True, kw_only=True):
     username: str
     domains: tuple[str, ...]
     base_url: str | None
+    slots: int | None
+    max_chunks: int | None
     added_at: datetime
     sealed_secret: bytes
     standing: Standing
@@ -56,8 +58,8 @@ class Slot(Struct, frozen=True, kw_only=True):
 
 _STANDING = "state, hosts, read_at, wait_until, cool_until, cool_reason, broken, strikes, paused"
 _ACCOUNTS = (
-    "select a.account_id, a.platform, username, domains, base_url, added_at, sealed_secret, session_number,"
-    f" {_STANDING}, (select count(*) from unrestrict_proxy.slots s"
+    "select a.account_id, a.platform, username, domains, base_url, slots, max_chunks, added_at, sealed_secret,"
+    f" session_number, {_STANDING}, (select count(*) from unrestrict_proxy.slots s"
     " where s.account_id = a.account_id and s.holder is not null and s.expires_at > $1) as leases"
     " from unrestrict_proxy.accounts a join unrestrict_proxy.standings using (account_id)"
 )
@@ -81,6 +83,8 @@ def _account(row: Mapping[str, Any]) -> Account:
         username=values["username"],
         domains=tuple(values["domains"]),
         base_url=values["base_url"],
+        slots=values["slots"],
+        max_chunks=values["max_chunks"],
         added_at=values["added_at"],
         sealed_secret=values["sealed_secret"],
         standing=_standing(values),
