@@ -242,6 +242,8 @@ class Claimed(Struct, frozen=True, kw_only=True):
     done_items: tuple[StoredItem, ...] = ()
     reserve: bool = False
     """The owner's storage is limited: nothing is stored that was not reserved."""
+    rate: Annotated[int, Meta(ge=1)] | None = None
+    """As in `ProgressReply`."""
 
 
 class ReserveStorage(Command, tag="job.reserve", kw_only=True, frozen=True):
@@ -330,6 +332,8 @@ class ReportProgress(Command, tag="job.report_progress", kw_only=True, frozen=Tr
 
 class ProgressReply(Struct, frozen=True, kw_only=True):
     wanted: Wanted
+    rate: Annotated[int, Meta(ge=1)] | None = None
+    """This worker's share of the owner's bandwidth in bytes per second, for all the owner's attempts that it runs."""
 
 
 class WorkerHeartbeat(Command, tag="job.heartbeat", kw_only=True, frozen=True):

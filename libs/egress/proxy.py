@@ -17,6 +17,7 @@ from msgspec import Struct
 
 from libs.egress.heads import Asked, BadHead, Field, answer_head, read_fields, read_request
 from libs.egress.policy import EgressPolicy, EgressRefused
+from libs.egress.rate import Rate
 from libs.egress.tunnel import Meter, Side, Tunnel
 
 log = structlog.get_logger()
@@ -39,7 +40,7 @@ class Usage(Struct, frozen=True, kw_only=True):
 
 
 class _Job:
-    def __init__(self, rate: int | None) -> None:
+    def __init__(self, rate: Rate | None) -> None:
         self.password = secrets.token_urlsafe(18)
         self.meter = Meter(rate)
         self.refusal: str | None = None
@@ -79,9 +80,9 @@ class EgressProxy:
         if self._open:
             await asyncio.wait(self._open)
 
-    def grant(self, user: str, rate: int | None = None) -> str:
-        """The proxy's URL for one job; it holds a secret. Granting again gives the same. `rate` is bytes per second
-        for all its connections together."""
+    def grant(self, user: str, rate: Rate | None = None) -> str:
+        """The proxy's URL for one job; it holds a secret. Granting again gives the same. `rate` is for what
+        comes in over all its connections together."""
         if user not in self._jobs:
             self._jobs[user] = _Job(rate)
         return f"http://{user}:{self._jobs[user].password}@127.0.0.1:{self._port}"

@@ -8,7 +8,7 @@ import struct
 from typing import cast
 
 from libs.egress.heads import END, BadHead
-from libs.egress.rate import Rate
+from libs.egress.rate import LOOK_SECONDS, Rate
 
 HEAD_LIMIT = 64 * 1024
 HIGH_WATER = 512 * 1024
@@ -22,10 +22,10 @@ _RESET = struct.pack("ii", 1, 0)
 class Meter:
     """What a job has moved, both directions; `rate` slows only what comes in."""
 
-    def __init__(self, rate: int | None = None) -> None:
+    def __init__(self, rate: Rate | None = None) -> None:
         self.received = 0
         self.sent = 0
-        self.rate = Rate(rate) if rate else None
+        self.rate = rate
 
 
 class Side(asyncio.Protocol):
@@ -141,6 +141,8 @@ class Tunnel:
         self._meter = meter
         self._loop = asyncio.get_running_loop()
         self._moved_at = self._loop.time()
+        self._held = bytearray()
+        """What came in and waits for its turn under the rate."""
 
     async def run(self) -> None:
         """Returns when both sides are closed."""
@@ -155,17 +157,45 @@ class Tunnel:
 
     def carry(self, source: Side, data: bytes) -> None:
         self._moved_at = self._loop.time()
-        self.other(source).transport.write(data)
         if source is self._client:
             self._meter.sent += len(data)
+            self._upstream.transport.write(data)
             return
         self._meter.received += len(data)
-        if self._meter.rate is not None and (seconds := self._meter.rate.passed(len(data))):
-            source.pause("rate")
-            self._loop.call_later(seconds, source.resume, "rate")
+        rate = self._meter.rate
+        if rate is None or rate.per_second is None:
+            self._client.transport.write(data)
+            return
+        self._held += data
+        source.pause("rate")
+        self._pace(rate)
+
+    def _pace(self, rate: Rate) -> None:
+        """In small pieces: a client that hears nothing for long would give up. No more is read until all is passed."""
+        if self._client.transport.is_closing():
+            return
+        self._moved_at = self._loop.time()
+        seconds = rate.owed()
+        if self._held and not seconds:
+            limit = rate.per_second
+            piece = len(self._held) if limit is None else max(1, int(limit * LOOK_SECONDS))
+            self._client.transport.write(bytes(self._held[:piece]))
+            del self._held[:piece]
+            seconds = rate.passed(piece)
+        if self._held or seconds:
+            self._loop.call_later(min(seconds, LOOK_SECONDS), self._pace, rate)
+        else:
+            self._upstream.resume("rate")
+
+    def _hurry(self, source: Side) -> None:
+        """It has ended: what it sent last must not be lost."""
+        if source is self._upstream and self._held and not self._client.transport.is_closing():
+            self._client.transport.write(bytes(self._held))
+            self._held.clear()
 
     def half_closed(self, source: Side) -> None:
         self._moved_at = self._loop.time()
+        self._hurry(source)
         sink = self.other(source)
         if not sink.transport.is_closing():
             sink.transport.write_eof()
@@ -175,6 +205,7 @@ class Tunnel:
 
     def closed(self, side: Side, *, broken: bool) -> None:
         other = self.other(side)
+        self._hurry(side)
         if broken:
             other.reset()
         else:

@@ -20,6 +20,7 @@ import structlog
 
 from libs.bus import BusError
 from libs.calls import Caller, ServiceFailed
+from libs.egress.rate import Rate
 from libs.message import Command, Refused
 from proto.job import (
     EXTRA,
@@ -46,6 +47,7 @@ from proto.storage import NOT_KEPT, FileRejected, StillStoring, StoredFile, Stor
 from proto.unrestrict_proxy import Cookie, ReadCookies
 from services.job import cookies
 from services.job.engines import Engine, EngineFailed, Fetch, FetchedFile, known
+from services.job.pacing import Pacing
 from services.job.reporting import Reporter
 from services.job.room import Room
 
@@ -87,8 +89,13 @@ class NotKept(Exception):
 class Attempt:
     """An engine's observer for one claimed attempt."""
 
-    def __init__(self, claimed: Claimed, reporter: Reporter, caller: Caller, work: Path, work_root: Path) -> None:
+    def __init__(
+        self, claimed: Claimed, reporter: Reporter, caller: Caller, work: Path, work_root: Path, rate: Rate
+    ) -> None:
+        """`rate` is the one of the owner's in this worker."""
         self.claimed = claimed
+        self.rate = rate
+        rate.set(claimed.rate)
         self.items: list[StoredItem] = []
         self.title: str | None = None
         self.engine: EngineName = "http"
@@ -170,6 +177,7 @@ class Attempt:
                 known=self._own,
                 archive=await self._archive(url, work),
                 cookies=jar,
+                rate=self.rate,
             )
             for index, name in enumerate(order):
                 self.engine = name
@@ -409,7 +417,9 @@ class Attempt:
                 try:
                     reply, _ = await self._caller.command(self._latest, result=ProgressReply, timeout=2.0)
                 except (BusError, ServiceFailed, Refused):
-                    reply = ProgressReply(wanted="run")  # nobody can say otherwise now; the next report will ask again
+                    # Nobody can say otherwise now; the next report will ask again.
+                    reply = ProgressReply(wanted="run", rate=self.rate.per_second)
+                self.rate.set(reply.rate)
                 if reply.wanted != "run":
                     self.stop(reply.wanted)
                     return
@@ -438,7 +448,7 @@ class Worker:
         engines: Mapping[EngineName, Engine],
         route: Route,
         work_root: Path,
-        grant: Callable[[UUID], str],
+        grant: Callable[[UUID, Rate], str],
         revoke: Callable[[UUID], object],
         worker_id: UUID,
     ) -> None:
@@ -452,6 +462,7 @@ class Worker:
         self._grant = grant
         self._revoke = revoke
         self._reporter = Reporter(caller, self.worker_id)
+        self._pacing = Pacing()
 
     async def control(self, job_id: UUID, wanted: Wanted) -> None:
         """Every worker hears it: what a cancelled job left with one that no longer runs it is removed too."""
@@ -476,7 +487,7 @@ class Worker:
         except Refused:
             return
         work = self._work_root / str(claimed.job_id)
-        attempt = Attempt(claimed, self._reporter, self._caller, work, self._work_root)
+        attempt = Attempt(claimed, self._reporter, self._caller, work, self._work_root, self._pacing.of(claimed.owner))
         self.running[claimed.job_id] = attempt
         try:
             with structlog.contextvars.bound_contextvars(job=str(claimed.job_id), attempt=claimed.attempt):
@@ -489,7 +500,7 @@ class Worker:
         attempt.work.mkdir(mode=0o700, parents=True, exist_ok=True)
         job_id, number = claimed.job_id, claimed.attempt
         try:
-            await attempt.run(self._engines, self._route, self._grant(claimed.job_id))
+            await attempt.run(self._engines, self._route, self._grant(claimed.job_id, attempt.rate))
         except EngineFailed as failed:
             await self._last(ReportFailed(job_id=job_id, attempt=number, failure=failed.failure))
             if failed.failure.kind in ("content", "permanent"):

@@ -63,6 +63,7 @@ from services.job.allowances import Allowances
 from services.job.commit import Built, Ledger, Remembered, opened
 from services.job.engines.options import conflict
 from services.job.leases import Leases
+from services.job.shares import Shares
 from services.job.views import Taken
 
 AT_ONCE = 500
@@ -241,7 +242,7 @@ async def reserve_storage(command: ReserveStorage, call: Call, ledger: Ledger) -
 
 
 async def claim_attempt(
-    command: ClaimAttempt, call: Call, ledger: Ledger, leases: Leases, allowances: Allowances
+    command: ClaimAttempt, call: Call, ledger: Ledger, leases: Leases, allowances: Allowances, shares: Shares
 ) -> Answer:
     leases.seen(command.worker_id)
 
@@ -259,6 +260,7 @@ async def claim_attempt(
         options=job.options,
         done_items=job.items,
         reserve=limits.storage is not None,
+        rate=await shares.of(job.owner, command.worker_id, anew=True),
     )
     return Answer(claimed, position)
 
@@ -309,7 +311,7 @@ async def lose_worker(command: LoseWorker, call: Call, ledger: Ledger, leases: L
     return Answer()
 
 
-async def report_progress(command: ReportProgress, ledger: Ledger, bus: Bus) -> Answer:
+async def report_progress(command: ReportProgress, ledger: Ledger, bus: Bus, shares: Shares) -> Answer:
     try:
         job = await ledger.read(command.job_id)
     except Refused:
@@ -335,7 +337,8 @@ async def report_progress(command: ReportProgress, ledger: Ledger, bus: Bus) -> 
                 )
             ),
         )
-    return Answer(ProgressReply(wanted=wanted))
+    rate = await shares.of(job.owner, job.worker_id) if job.worker_id is not None else None
+    return Answer(ProgressReply(wanted=wanted, rate=rate))
 
 
 async def read_history(query: ReadHistory, store: EventStore, ledger: Ledger) -> Answer:

@@ -16,6 +16,7 @@ from services.job.commit import Ledger
 from services.job.dispatch import Dispatcher
 from services.job.handlers import HANDLERS, LIMITS, keep_limits
 from services.job.leases import Leases
+from services.job.shares import Shares
 
 
 class JobSettings(ServiceSettings, frozen=True, kw_only=True):
@@ -41,6 +42,7 @@ async def start(settings: JobSettings, resources: Resources) -> AsyncIterator[No
             "pool": pool,
             "leases": leases,
             "allowances": allowances,
+            "shares": Shares(pool, allowances),
             "policy": EgressPolicy.parse(settings.egress_allow),
         },
     )

@@ -205,6 +205,16 @@ class Taken(Struct, frozen=True, kw_only=True):
     limit: int | None
 
 
+async def fetching(conn: Connection, owner: UUID) -> dict[UUID, int]:
+    """How many of the owner's attempts each worker fetches bytes for."""
+    rows = await conn.fetch(
+        "select worker_id, count(*) as n from job.jobs where owner = $1 and state in ('resolving', 'downloading')"
+        " and worker_id is not null group by worker_id",
+        owner,
+    )
+    return {row["worker_id"]: row["n"] for row in rows}
+
+
 async def taken(conn: Connection, owner: UUID, besides: UUID) -> Taken:
     """By all the owner's jobs but one, and nobody else is told so before this transaction ends."""
     await conn.execute("select pg_advisory_xact_lock(hashtextextended($1::text, 1))", str(owner))

@@ -107,7 +107,7 @@ async def _engines(settings: WorkerSettings, bus: Bus, stack: AsyncExitStack) ->
         {"http": http, "ytdlp": ytdlp, "gallerydl": gallerydl, "unrestrict": UnrestrictEngine(asker, http)},
         hosts.route,
         work_root,
-        lambda job_id: proxy.grant(str(job_id)),
+        lambda job_id, rate: proxy.grant(str(job_id), rate),
         lambda job_id: proxy.revoke(str(job_id)),
         worker_id,
     )

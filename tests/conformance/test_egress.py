@@ -864,7 +864,7 @@ async def test_a_limited_job_gets_every_byte() -> None:
         writer.close()
 
     async with serving(send) as port, EgressProxy(EgressPolicy.parse(f"a.test=127.0.0.1:{port}")) as proxy:
-        url = proxy.grant("j", rate=4_000_000)
+        url = proxy.grant("j", rate=Rate(4_000_000))
         async with aiohttp.ClientSession() as session, session.get("http://a.test/", proxy=url) as response:
             got = await response.read()
 

@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from libs.egress.policy import EgressPolicy
+from libs.egress.rate import Rate
 from proto.job import Options
 from services.job.engines import EngineFailed, Fetch, FetchedFile
 from services.job.engines.answers import retry_after
@@ -656,7 +657,7 @@ async def test_a_rate_is_kept_without_changing_a_byte(tmp_path) -> None:
     """A limited download is the same download."""
     async with MediaSite.start() as site, engine_for(site) as engine:
         watcher = Watcher()
-        await engine.fetch(fetch(site.file(SIZE, "a.bin", "files.test"), tmp_path, rate=8 * MIB), watcher)
+        await engine.fetch(fetch(site.file(SIZE, "a.bin", "files.test"), tmp_path, rate=Rate(8 * MIB)), watcher)
 
         assert watcher.file.sha256 == on_disk(watcher.file) == site.sha256(SIZE, "a.bin")
 

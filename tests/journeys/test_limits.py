@@ -158,3 +158,23 @@ async def test_who_has_no_room_left_is_refused_in_the_words_of_each_dialect(user
     )
     assert (status, told["data"]["overallSuccess"]) == (200, False)
     assert told["data"]["results"][0]["error"] == "Storage quota exceeded"
+
+
+PACED = {"http": "/file/600000/{name}", "through the proxy": "/watch/embed"}
+
+
+@pytest.mark.parametrize("path", PACED.values(), ids=PACED)
+async def test_a_paced_download_crawls_until_the_limit_is_lifted(user, other, site, path: str):
+    """At a kilobyte a second neither is over while the test waits for anything."""
+    name = f"{uuid4().hex}.bin"
+    await heard(user, "--bandwidth", "1K")
+    async with user.http() as http, other.http() as theirs:
+        slow = await http.submit(site.url(path.format(name=name)))
+        await http.until(slow, lambda job: job["status"] == "Processing")
+        flew = await theirs.ended(await theirs.submit(site.url(path.format(name=name))))
+        crawling = await http.show(slow)
+        await limit(user, "--bandwidth", "none")
+        ended = await http.ended(slow)
+
+    assert (flew["status"], crawling["status"], crawling["error"]) == ("Completed", "Processing", None)
+    assert ended["status"] == "Completed"

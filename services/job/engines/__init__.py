@@ -12,6 +12,7 @@ from uuid import UUID
 
 from msgspec import Struct
 
+from libs.egress.rate import Rate
 from proto.job import EngineName, Failure, Options
 
 
@@ -38,8 +39,8 @@ class Fetch(Struct, frozen=True, kw_only=True):
     """Keys of items that this very job stored at an earlier attempt; they are not fetched again."""
     archive: Path | None = None
     """What the user has from other jobs, as `known.Archive` reads it, inside `work`; it is not fetched again either."""
-    rate: int | None = None
-    """Bytes per second, None for no limit."""
+    rate: Rate | None = None
+    """What our own connections bring in is paced by this; those of others by the proxy."""
     cookies: Path | None = None
     """Netscape cookie file inside `work`, readable by us alone; it goes when the attempt ends."""
 

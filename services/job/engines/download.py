@@ -10,7 +10,7 @@ from typing import Protocol
 import aiohttp
 from msgspec import Struct
 
-from libs.egress.rate import Rate
+from libs.egress.rate import LOOK_SECONDS, Rate
 from services.job.engines import EngineFailed, Fetch, Observer
 from services.job.engines.answers import LOST, classified, failed, identity, part, raise_for, same_version, unsatisfied
 from services.job.engines.manifest import Identity
@@ -83,7 +83,7 @@ class Download:
         self._limits = limits
         self._size = size
         self._by_size = by_size
-        self._rate = Rate(fetch.rate) if fetch.rate else None
+        self._rate = fetch.rate or Rate(None)
         self._told = False
         self._speed = _Speed(partial.done)
 
@@ -219,7 +219,7 @@ class Download:
         assert known is not None
         assert known.size is not None
         brought, missing = first.at - first.start, known.size - self._partial.done
-        if self._rate is not None or missing * self._limits.patience < self._limits.worth * max(1, brought):
+        if self._rate.per_second is not None or missing * self._limits.patience < self._limits.worth * max(1, brought):
             return
         await self._partial.spread()
         for _ in range(self._limits.connections - 1):
@@ -253,7 +253,7 @@ class Download:
                 if mine.stop is not None:
                     view = view[: mine.left()]
                 mine.at += len(view)
-                wait = self._rate.passed(len(view)) if self._rate is not None else 0.0
+                wait = self._rate.passed(len(view))
                 while view:
                     count = min(len(view), BLOCK - filled)
                     block[filled : filled + count] = view[:count]
@@ -265,8 +265,10 @@ class Download:
                         self._report()
                 if mine.stop is not None and mine.at >= mine.stop:
                     break
-                if wait:
-                    await asyncio.sleep(wait)  # the rate that was asked for
+                while wait:
+                    await asyncio.sleep(min(wait, LOOK_SECONDS))  # the rate that was asked for
+                    self._report()
+                    wait = self._rate.owed()
         except (aiohttp.ClientError, aiohttp.http.HttpProcessingError, TimeoutError, ConnectionError) as error:
             raise classified(error) from error
         finally:

@@ -69,8 +69,6 @@ def _settings(fetch: Fetch, archive: Path, instances: Mapping[str, Sequence[str]
         "progress": PROGRESS_SECONDS,
         "ytdl": {"enabled": False},
     }
-    if fetch.rate:
-        downloader["rate"] = str(fetch.rate)
     amounts = PROGRESS_MARK + " {0} {1}\n"
     return {
         "extractor": extractor,

@@ -93,7 +93,6 @@ class YtdlpEngine:
                 "known": sorted(fetch.known),
                 "archive": str(fetch.archive) if fetch.archive else None,
                 "options": msgspec.to_builtins(fetch.options),
-                "rate": fetch.rate,
                 "cookies": str(fetch.cookies) if fetch.cookies else None,
             }
         ) as reader:

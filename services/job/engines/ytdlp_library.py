@@ -127,7 +127,6 @@ class Downloader(yt_dlp.YoutubeDL):  # type: ignore[misc]  # yt-dlp has no types
         self.params.update(
             {
                 "proxy": request["proxy"],
-                "ratelimit": request["rate"],
                 "match_filter": listener.choose,
                 **ytdlp_parameters(options),
             }
