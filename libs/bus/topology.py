@@ -202,7 +202,13 @@ USERS: tuple[UserSpec, ...] = (
     _service("scheduler", publish=("wake.job", "cmd.job.submit", *_reads("EV_SCHEDULER", "EV_JOB"))),
     _service(
         "unrestrict_proxy",
-        publish=("cmd.job.submit", "ctl.hosts", *_reads("EV_UNRESTRICT_PROXY", "EV_JOB", "EV_STORAGE")),
+        publish=(
+            "cmd.job.submit",
+            "ctl.hosts",
+            "q.storage.file",
+            "q.storage.link",
+            *_reads("EV_UNRESTRICT_PROXY", "EV_JOB", "EV_STORAGE"),
+        ),
     ),
     _service("storage", publish=_reads("EV_JOB")),
     _service("notifier", publish=_reads("EV_NOTIFIER", "EV_JOB")),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Annotated
+from typing import Annotated, Literal
 
+import aiohttp
 from msgspec import Meta
 
 from libs.calls import Caller, serve
@@ -13,11 +14,14 @@ from libs.database import Connection
 from libs.egress.policy import EgressPolicy
 from libs.eventstore.projection import Applied, Follower
 from libs.runtime import Resources, Service, ServiceSettings
-from libs.sealing import Sealer
+from libs.sealing import LinkSigner, Sealer
+from libs.serving.limits import Limits
 from proto import REGISTRY
+from proto.unrestrict_proxy import HostLink
 from services.unrestrict_proxy import adapters
+from services.unrestrict_proxy.app import Downloads, Files, Serving
 from services.unrestrict_proxy.handlers import HANDLERS
-from services.unrestrict_proxy.links import following
+from services.unrestrict_proxy.links import following, views
 from services.unrestrict_proxy.links import handlers as links
 from services.unrestrict_proxy.links.book import Book
 from services.unrestrict_proxy.pool import Pool
@@ -28,6 +32,16 @@ TIB = 1 << 40
 class UnrestrictSettings(ServiceSettings, frozen=True, kw_only=True):
     traffic_default: Annotated[int, Meta(ge=0)] = TIB
     """Bytes that a user may fetch through host accounts to whom no quota was given; 0 lets nobody who has none."""
+    download_connections: Annotated[int, Meta(ge=1, le=1000)] = 16
+    """To one link at once."""
+    download_user_connections: Annotated[int, Meta(ge=1, le=100_000)] = 48
+    """To all links of one user at once."""
+    download_requests: Annotated[int, Meta(ge=0)] = 3000
+    """Of one link in a minute; 0 for any number."""
+    download_accel: Annotated[str, Meta(pattern=r"^(/[A-Za-z0-9/_-]+)?$")] = ""
+    """Where nginx in front has the stored files inside; empty to send them from here."""
+    download_remote: Literal["redirect", "stream"] = "redirect"
+    """Files in object storage: a client is sent there, or they are sent on."""
 
 
 @asynccontextmanager
@@ -49,7 +63,15 @@ async def start(settings: UnrestrictSettings, resources: Resources) -> AsyncIter
     async def losses(conn: Connection, batch: Sequence[Applied]) -> None:
         await following.expire_links(conn, batch, book)
 
-    async with Pool(pool, store, policy, settings.secret_key, known) as host_pool:
+    async def link(link_id: str) -> HostLink | None:
+        async with pool.acquire() as conn:
+            found = await views.link(conn, link_id)
+        return None if found is None else found.shown()
+
+    async with (
+        Pool(pool, store, policy, settings.secret_key, known) as host_pool,
+        aiohttp.ClientSession(connector=policy.connector(limit=0), cookie_jar=aiohttp.DummyCookieJar()) as http,
+    ):
         resources.spawn(host_pool.run(), "pool")
         for name, stream, wanted, act in (
             ("requests", "EV_UNRESTRICT_PROXY", following.REQUESTS | following.CHANGES, requests),
@@ -81,6 +103,20 @@ async def start(settings: UnrestrictSettings, resources: Resources) -> AsyncIter
                 "password_sealer": Sealer(settings.secret_key, "file-password"),
             },
         )
+        downloads = Downloads(
+            link,
+            Files(caller),
+            settings.data_dir / "files",
+            LinkSigner(settings.secret_key, "download", settings.link_keys),
+            Limits(user_connections=settings.download_user_connections, requests=settings.download_requests),
+            http,
+            Serving(
+                connections=settings.download_connections,
+                accel=settings.download_accel,
+                remote=settings.download_remote,
+            ),
+        )
+        resources.mount("/download", downloads)
         yield
 
 

@@ -41,7 +41,13 @@ MAY_PUBLISH = {
         "$JS.API.CONSUMER.CREATE.EV_AUTH.f1",
     ],
     "scheduler": ["ev.scheduler.schedule.fired.1", "cmd.job.submit", "wake.job", "$JS.API.CONSUMER.CREATE.EV_JOB.f1"],
-    "unrestrict_proxy": ["ev.unrestrict_proxy.a.b.c"],
+    "unrestrict_proxy": [
+        "ev.unrestrict_proxy.a.b.c",
+        "cmd.job.submit",
+        "q.storage.file",
+        "q.storage.link",
+        "$JS.API.CONSUMER.CREATE.EV_JOB.f1",
+    ],
     "storage": ["ev.storage.file.file_stored.1"],
     "notifier": ["ev.notifier.d.webhook_queued.1", "$JS.API.CONSUMER.CREATE.EV_JOB.f1"],
     "worker": [
@@ -83,7 +89,7 @@ MAY_NOT_PUBLISH = {
         "$JS.API.STREAM.PURGE.WORK",
     ],
     "scheduler": ["cmd.job.cancel", "cmd.auth.create_user", "work.run.download.5"],
-    "unrestrict_proxy": ["cmd.job.submit", "wake.job", "$JS.API.CONSUMER.CREATE.EV_JOB.f1"],
+    "unrestrict_proxy": ["cmd.job.cancel", "cmd.storage.delete", "wake.job", "$JS.API.CONSUMER.CREATE.EV_AUTH.f1"],
     "storage": ["cmd.job.submit", "progress.o.j", "$JS.API.CONSUMER.CREATE.EV_AUTH.f1"],
     "notifier": ["cmd.job.submit", "$JS.API.CONSUMER.CREATE.EV_AUTH.f1", "wake.job"],
     "worker": [

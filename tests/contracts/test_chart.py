@@ -160,8 +160,8 @@ def test_every_service_is_probed(manifests: list[dict[str, Any]]) -> None:
             assert only["readinessProbe"]["httpGet"]["path"] == "/readyz", name
 
 
-def test_workers_and_storage_share_one_volume(manifests: list[dict[str, Any]]) -> None:
-    """What a worker finished is taken over by a rename, so both see the same folder; nobody else sees it."""
+def test_workers_and_who_serves_their_files_share_one_volume(manifests: list[dict[str, Any]]) -> None:
+    """What a worker finished is taken over by a rename and served from there; nobody else sees the folder."""
     [claim] = [one["metadata"]["name"] for one in manifests if one["kind"] == "PersistentVolumeClaim"]
     users = {
         name
@@ -170,7 +170,7 @@ def test_workers_and_storage_share_one_volume(manifests: list[dict[str, Any]]) -
         if volume.get("persistentVolumeClaim", {}).get("claimName") == claim
     }
 
-    assert users == {"demo-storage", "demo-worker"}
+    assert users == {"demo-storage", "demo-unrestrict-proxy", "demo-worker"}
 
 
 def test_migrations_and_their_secret_come_first() -> None:
@@ -186,14 +186,15 @@ def test_migrations_and_their_secret_come_first() -> None:
     assert int(hooks["Secret"]["helm.sh/hook-weight"]) < 0
 
 
-def test_the_ingress_leads_files_to_storage_and_the_rest_to_the_gateway() -> None:
-    """One public address for two services."""
+def test_the_ingress_leads_to_who_serves_files_and_the_rest_to_the_gateway() -> None:
+    """One public address for three services."""
     [ingress] = [one for one in rendered(EVERYTHING) if one["kind"] == "Ingress"]
     [rule] = ingress["spec"]["rules"]
 
     assert {path["path"]: path["backend"]["service"]["name"] for path in rule["http"]["paths"]} == {
         "/": "demo-gateway",
         "/files": "demo-storage",
+        "/download": "demo-unrestrict-proxy",
     }
 
 

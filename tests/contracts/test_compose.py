@@ -60,6 +60,18 @@ def test_every_process_accepts_what_compose_tells_it(name: str, secrets: Path) -
     assert accepted(CONTAINERS[name], MOUNTED, secrets)
 
 
+def test_the_edge_leads_to_who_serves_files_and_the_rest_to_the_gateway() -> None:
+    """One public address for three services, by the paths that each of them mounts."""
+    text = (ROOT / "deploy" / "Caddyfile").read_text()
+
+    assert re.findall(r"handle ?(\S*) \{\s+reverse_proxy (\S+):8000", text) == [
+        ("/files/*", "storage"),
+        ("/download/*", "unrestrict-proxy"),
+        ("", "gateway"),
+    ]
+    assert set(COMPOSE["services"]["edge"]["depends_on"]) == {"storage", "unrestrict-proxy", "gateway"}
+
+
 def test_every_setting_can_be_set() -> None:
     """No setting of a service is out of the operator's reach."""
     assert {name: missing(one) for name, one in CONTAINERS.items() if one.process in STRUCTS and missing(one)} == {}

@@ -1,0 +1,376 @@
+"""What is served under `/download/`: who gets in, how many at once, and from where the bytes come."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import aiohttp
+import pytest
+from msgspec.structs import replace
+
+from libs import runtime
+from libs.bus import Unreachable
+from libs.message import Refused, new_id
+from libs.sealing import LinkSigner
+from libs.serving.limits import Busy, Limits
+from proto.storage import FileNotFound, LinkFile, ReadFile, StoredFile
+from proto.unrestrict_proxy import HostLink
+from services.unrestrict_proxy.app import Downloads, Files, Serving
+from tests.support.system import free_port
+
+SECRET = "a secret of at least thirty-two characters"
+LINK_ID = "AAAAAAAAAAAAAAAAAAAAA-"
+OTHER_ID = "BBBBBBBBBBBBBBBBBBBBB_"
+NOW = 1_800_000_000.0
+CONTENT = bytes(range(256)) * 4000
+HUGE = 2**40
+OWNER = new_id()
+
+
+class Storage:
+    """Answers as the storage service does, and counts."""
+
+    def __init__(self, *files: StoredFile, url: str = "", away: bool = False) -> None:
+        self.files = {file.file_id: file for file in files}
+        self.asked = 0
+        self._url = url
+        self._away = away
+
+    async def query(self, message: Any, **_: Any) -> Any:
+        self.asked += 1
+        if self._away:
+            raise Unreachable("storage")
+        assert isinstance(message, ReadFile | LinkFile)
+        if message.file_id not in self.files or self.files[message.file_id].owner != message.owner:
+            raise Refused(FileNotFound(message="no such file", file_id=message.file_id))
+        return self._url if isinstance(message, LinkFile) else self.files[message.file_id]
+
+
+class Place:
+    """A folder with one file, and links to it that are done."""
+
+    def __init__(self, root: Path, *, size: int = len(CONTENT)) -> None:
+        self.root = root
+        (root / "owner").mkdir()
+        path = root / "owner" / "ä b.bin"
+        if size == len(CONTENT):
+            path.write_bytes(CONTENT)
+        else:
+            path.touch()
+            os.truncate(path, size)  # sparse
+        self.file = StoredFile(
+            file_id=new_id(),
+            owner=OWNER,
+            job_id=new_id(),
+            key="main",
+            name="ä b.bin",
+            location="owner/ä b.bin",
+            size=size,
+            sha256="a" * 64,
+            media_type="video/mp4",
+            stored_at=datetime.now(UTC),
+        )
+        self.storage = Storage(self.file)
+        self.links = {one: self.link(one, self.file.file_id) for one in (LINK_ID, OTHER_ID)}
+        self.now = NOW
+
+    def link(self, link_id: str, file_id: UUID) -> HostLink:
+        return HostLink(
+            link_id=link_id, owner=OWNER, job_id=new_id(), platform="rapidgator", host="rg.to", name="ä b.bin",
+            size=self.file.size, state="done", max_chunks=4, resumable=True, file_id=file_id,
+        )  # fmt: skip
+
+    def path(self, link_id: str = LINK_ID, seconds: float = 60, keys: str = "1") -> str:
+        token = LinkSigner(SECRET, "download", keys).token(link_id, int(NOW + seconds))
+        return f"/download/{link_id}.{token}/whatever.bin"
+
+    @asynccontextmanager
+    async def served(
+        self, *, keys: str = "1", limits: Limits | None = None, accel: str = "", remote: Any = "redirect"
+    ) -> AsyncIterator[str]:
+        async def find(link_id: str) -> HostLink | None:
+            return self.links.get(link_id)
+
+        port = free_port()
+        async with aiohttp.ClientSession() as http:
+            app = Downloads(
+                find,
+                Files(self.storage),
+                self.root,
+                LinkSigner(SECRET, "download", keys),
+                limits or Limits(user_connections=48, requests=0),
+                http,
+                Serving(connections=4, accel=accel, remote=remote),
+                clock=lambda: self.now,
+            )
+            async with runtime._http("127.0.0.1", port, app):
+                yield f"http://127.0.0.1:{port}"
+
+
+async def asked(url: str, method: str = "GET", **headers: str) -> tuple[int, Any, bytes]:
+    async with (
+        aiohttp.ClientSession() as session,
+        session.request(method, url, headers=headers, allow_redirects=False) as got,
+    ):
+        return got.status, got.headers, await got.read()
+
+
+async def test_whoever_has_the_address_has_the_file(tmp_path):
+    place = Place(tmp_path)
+    async with place.served() as url:
+        status, headers, body = await asked(url + place.path(), Authorization="Bearer obb_wrong")
+        again, _, part = await asked(url + place.path(), Range="bytes=-3")
+
+    assert (status, body) == (200, CONTENT)
+    assert headers["Content-Disposition"] == "attachment; filename=\"_ b.bin\"; filename*=UTF-8''%C3%A4%20b.bin"
+    assert headers["ETag"] == f'"{"a" * 64}"'
+    assert (again, part) == (206, CONTENT[-3:])
+    assert place.storage.asked == 1
+
+
+BROKEN: dict[str, tuple[Callable[[Place], str], int]] = {
+    "another token": (lambda place: place.path()[:-20] + "x" + place.path()[-19:], 404),
+    "another link's token": (lambda place: place.path().replace(LINK_ID, OTHER_ID), 404),
+    "no token": (lambda _: f"/download/{LINK_ID}/whatever.bin", 404),
+    "no link": (lambda place: place.path("C" * 22), 404),
+    "nothing": (lambda _: "/download/", 404),
+    "too late": (lambda place: place.path(seconds=-1), 410),
+    "too late and unknown": (lambda place: place.path("C" * 22, seconds=-1), 404),
+    "a key that was taken out": (lambda place: place.path(keys="0"), 404),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+async def test_a_wrong_or_old_address_is_answered_in_plain_words(case, tmp_path):
+    place = Place(tmp_path)
+    path, wanted = BROKEN[case]
+    async with place.served() as url:
+        status, headers, body = await asked(url + path(place))
+
+    assert status == wanted
+    assert headers["Content-Type"] == "text/plain; charset=utf-8"
+    assert b"<" not in body
+    assert "Location" not in headers
+
+
+@pytest.mark.parametrize("state", ["pending", "downloading", "error", "expired"])
+async def test_only_what_is_done_is_served(state, tmp_path):
+    place = Place(tmp_path)
+    place.links[LINK_ID] = replace(place.links[LINK_ID], state=state)
+    async with place.served() as url:
+        assert (await asked(url + place.path()))[0] == 410
+
+
+async def test_a_file_that_was_deleted_is_gone(tmp_path):
+    place = Place(tmp_path)
+    async with place.served() as url:
+        assert (await asked(url + place.path()))[0] == 200
+        (tmp_path / place.file.location).unlink()
+        assert (await asked(url + place.path()))[0] == 410
+    place.storage.files.clear()
+    async with place.served() as url:
+        assert (await asked(url + place.path()))[0] == 410
+
+
+async def test_an_address_outlives_restarts_and_new_keys_until_its_own_is_taken_out(tmp_path):
+    place = Place(tmp_path)
+    before = place.path()
+    statuses = []
+    for keys in ("1", "1", "2,1", "2"):
+        async with place.served(keys=keys) as url:
+            statuses.append((await asked(url + before))[0])
+
+    assert statuses == [200, 200, 200, 404]
+    assert before == place.path()
+
+
+async def test_what_began_in_time_is_sent_to_its_end(tmp_path):
+    place = Place(tmp_path)
+    async with (
+        place.served() as url,
+        aiohttp.ClientSession(read_bufsize=1024) as session,
+        session.get(url + place.path()) as got,
+    ):
+        place.now = NOW + 120
+        assert await got.read() == CONTENT
+        assert (await asked(url + place.path()))[0] == 410
+
+
+async def test_a_storage_that_is_away_is_worth_another_try(tmp_path):
+    place = Place(tmp_path)
+    place.storage = Storage(away=True)
+    async with place.served() as url:
+        status, headers, _ = await asked(url + place.path())
+
+    assert (status, headers["Retry-After"]) == (503, "2")
+
+
+async def test_other_methods_are_refused(tmp_path):
+    async with Place(tmp_path).served() as url:
+        status, headers, _ = await asked(url + "/download/x", "POST")
+
+    assert (status, headers["Allow"]) == (405, "GET, HEAD")
+
+
+async def test_one_connection_too_many_is_told_to_come_back_and_gets_in_when_another_is_broken_off(tmp_path):
+    place = Place(tmp_path, size=HUGE)
+    limits = Limits(user_connections=48, requests=0, patience=0.05)
+    async with place.served(limits=limits) as url, aiohttp.ClientSession() as session, AsyncExitStack() as stack:
+        held = [await stack.enter_async_context(session.get(url + place.path())) for _ in range(4)]
+        status, headers, _ = await asked(url + place.path(), Range="bytes=0-9")
+        other, _, _ = await asked(url + place.path(OTHER_ID), Range="bytes=0-9")
+        head, _, _ = await asked(url + place.path(), "HEAD")
+        held[0].close()
+        async with asyncio.timeout(20):
+            while (await asked(url + place.path(), Range="bytes=0-9"))[0] == 429:
+                pass
+
+    assert [one.status for one in held] == [200] * 4
+    assert (status, headers["Retry-After"]) == (429, "5")
+    assert (other, head) == (206, 200)
+
+
+async def test_a_connection_that_is_broken_off_and_made_anew_is_not_refused(tmp_path):
+    place = Place(tmp_path, size=HUGE)
+    async with place.served() as url, aiohttp.ClientSession() as session, AsyncExitStack() as stack:
+        held = [await stack.enter_async_context(session.get(url + place.path())) for _ in range(4)]
+        for one in held:
+            one.close()
+        found = await asyncio.gather(*(asked(url + place.path(), Range="bytes=0-9") for _ in range(4)))
+
+    assert [status for status, _, _ in found] == [206] * 4
+
+
+async def test_a_user_has_so_many_connections_over_all_links(tmp_path):
+    place = Place(tmp_path, size=HUGE)
+    limits = Limits(user_connections=3, requests=0, patience=0.05)
+    async with place.served(limits=limits) as url, aiohttp.ClientSession() as session, AsyncExitStack() as stack:
+        for _ in range(3):
+            await stack.enter_async_context(session.get(url + place.path()))
+
+        assert (await asked(url + place.path(OTHER_ID)))[0] == 429
+
+
+def test_requests_of_a_link_are_counted_by_the_minute():
+    now = 1000.0
+    limits = Limits(user_connections=1, requests=60, clock=lambda: now)
+    for _ in range(60):
+        limits.asked("a")
+    with pytest.raises(Busy):
+        limits.asked("a")
+    limits.asked("b")
+    now += 1.5
+    limits.asked("a")
+    with pytest.raises(Busy):
+        limits.asked("a")
+
+
+async def test_object_storage_is_where_a_client_is_sent_on_to(tmp_path):
+    place = Place(tmp_path)
+    afar = replace(place.file, target_id=new_id(), provider="s3", bucket="b")
+    place.storage = Storage(afar, url="https://s3.example.org/b/a?signed")
+    async with place.served() as url:
+        status, headers, _ = await asked(url + place.path())
+
+    assert (status, headers["Location"]) == (302, "https://s3.example.org/b/a?signed")
+
+
+async def test_object_storage_is_read_from_and_sent_on(tmp_path, site):
+    size = 300_000
+    place = Place(tmp_path)
+    there = site.file(size, "afar.bin")
+    afar = replace(place.file, target_id=new_id(), provider="s3", bucket="b", size=size)
+    place.storage = Storage(afar, url=there)
+    async with place.served(remote="stream") as url:
+        _, _, wanted = await asked(there)
+        status, headers, body = await asked(url + place.path())
+        _, _, part = await asked(url + place.path(), Range="bytes=1000-250000")
+
+    assert (status, body, part) == (200, wanted, wanted[1000:250001])
+    assert headers["Content-Disposition"].startswith("attachment")
+
+
+async def test_object_storage_that_breaks_off_ends_the_connection(tmp_path, site):
+    place = Place(tmp_path)
+    afar = replace(place.file, target_id=new_id(), provider="s3", bucket="b", size=300_000)
+    place.storage = Storage(afar, url=site.file(300_000, "cut.bin", cut=100_000))
+    async with place.served(remote="stream") as url:
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await asked(url + place.path())
+
+
+NGINX = """
+daemon off; worker_processes 1; pid {folder}/pid; error_log {folder}/error.log; {user}
+events {{ worker_connections 64; }}
+http {{
+    access_log off; default_type application/octet-stream;
+    client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
+    server {{
+        listen 127.0.0.1:{port};
+        {ours}
+    }}
+}}
+"""
+
+
+@asynccontextmanager
+async def nginx(folder: Path, upstream: str, root: Path) -> AsyncIterator[str]:
+    """With the locations that `deploy/nginx-download.conf` gives an operator."""
+    folder.mkdir()
+    shipped = (Path(__file__).parents[2] / "deploy" / "nginx-download.conf").read_text()
+    ours = shipped.replace("http://unrestrict-proxy:8000", upstream).replace("/data/files/", f"{root}/")
+    port = free_port()
+    user = "user root;" if os.geteuid() == 0 else ""
+    (folder / "nginx.conf").write_text(NGINX.format(folder=folder, port=port, ours=ours, user=user))
+    program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
+    assert program is not None, "apt-get install nginx-light"
+    process = await asyncio.create_subprocess_exec(
+        program, "-c", folder / "nginx.conf", "-p", folder, "-e", folder / "error.log"
+    )
+    try:
+        async with asyncio.timeout(20):
+            while True:
+                try:
+                    socket.create_connection(("127.0.0.1", port)).close()
+                    break
+                except OSError:
+                    await asyncio.sleep(0.01)  # the interval of a probe
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+async def test_nginx_sends_the_file_when_it_is_told_to(tmp_path):
+    (tmp_path / "files").mkdir()
+    place = Place(tmp_path / "files")
+    async with (
+        place.served(accel="/kept") as ours,
+        nginx(tmp_path / "nginx", ours, tmp_path / "files") as url,
+    ):
+        status, headers, body = await asked(url + place.path())
+        again, part_headers, part = await asked(url + place.path(), Range="bytes=100-199")
+        several, _, _ = await asked(url + place.path(), Range="bytes=0-1,5-6")
+        direct, _, _ = await asked(f"{url}/kept/{place.file.location}")
+        wrong, wrong_headers, _ = await asked(url + place.path("C" * 22))
+
+    assert (status, body) == (200, CONTENT)
+    assert headers["Content-Type"] == "video/mp4"
+    assert headers["Content-Disposition"].startswith("attachment")
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert "sandbox" in headers["Content-Security-Policy"]
+    assert "X-Accel-Redirect" not in headers
+    assert (again, part, part_headers["Content-Range"]) == (206, CONTENT[100:200], f"bytes 100-199/{len(CONTENT)}")
+    assert several == 206
+    assert direct == 404
+    assert (wrong, wrong_headers["Content-Type"]) == (404, "text/plain; charset=utf-8")
