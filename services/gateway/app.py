@@ -16,6 +16,7 @@ from libs import telemetry
 from libs.bus import BusError
 from libs.calls import ServiceFailed
 from services.gateway.dialects import BODY_LIMIT, Edge, reply
+from services.gateway.dialects.external import routes as external
 from services.gateway.dialects.gdluxx import document as gdluxx_document
 from services.gateway.dialects.gdluxx import routes as gdluxx
 from services.gateway.dialects.jobs import document as jobs_document
@@ -30,6 +31,7 @@ Problem = Callable[[AnyRequest, int, str], Response[bytes]]
 
 _SPEAKERS: tuple[tuple[str, Problem], ...] = (
     (gdluxx.PREFIX, gdluxx.problem),
+    (external.PREFIX, external.problem),
     (webgui.PREFIX, webgui.problem),
     ("", jobs.problem),
 )
@@ -41,7 +43,13 @@ _TEXTS = {404: "Not found", 405: "Method not allowed", 413: "Request body is too
 
 def application(edge: Edge, hub: Hub) -> Any:
     app = Litestar(
-        route_handlers=[*gdluxx.routes(edge), *jobs.routes(edge), *webgui.routes(edge, hub), *_documents(edge)],
+        route_handlers=[
+            *gdluxx.routes(edge),
+            *external.routes(edge),
+            *jobs.routes(edge),
+            *webgui.routes(edge, hub),
+            *_documents(edge),
+        ],
         exception_handlers={HTTPException: _refused, BusError: _away, ServiceFailed: _away, Exception: _bug},
         openapi_config=None,
         request_max_body_size=BODY_LIMIT,

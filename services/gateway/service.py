@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
+from typing import Annotated
+
+from msgspec import Meta
 
 from libs.calls import Caller, serve
 from libs.egress.policy import EgressPolicy
@@ -24,8 +27,14 @@ from services.gateway.handlers import HANDLERS
 from services.gateway.views import Jobs
 
 
+class GatewaySettings(ServiceSettings, frozen=True, kw_only=True):
+    download_connections: Annotated[int, Meta(ge=1, le=1000)] = 16
+    download_seconds: Annotated[int, Meta(ge=1)] = 7 * 24 * 3600
+    """How long a link under `/download` is good at least, and at most twice as long."""
+
+
 @asynccontextmanager
-async def start(settings: ServiceSettings, resources: Resources) -> AsyncIterator[None]:
+async def start(settings: GatewaySettings, resources: Resources) -> AsyncIterator[None]:
     pool = await resources.pool(settings.database_url, "gateway", durable=False)
     bus = await resources.bus(settings.nats_url, "gateway", settings.nats_seed)
     caller = Caller(bus, REGISTRY, "gateway")
@@ -56,10 +65,13 @@ async def start(settings: ServiceSettings, resources: Resources) -> AsyncIterato
         policy=EgressPolicy.parse(settings.egress_allow),
         base_url=settings.base_url,
         version=version("longshore"),
+        download_signer=LinkSigner(settings.secret_key, "download", settings.link_keys),
+        download_connections=settings.download_connections,
+        download_seconds=settings.download_seconds,
     )
     resources.mount("/", application(edge, hub))
     resources.watch(bus, pool)
     yield
 
 
-SERVICE = Service("gateway", ServiceSettings, start)
+SERVICE = Service("gateway", GatewaySettings, start)

@@ -21,6 +21,7 @@ def known(user, site) -> dict[str, str]:
     return {
         "jobs_key": user.keys["jobs"],
         "gdluxx_key": user.keys["gdluxx"],
+        "external_key": user.keys["external"],
         "user": user.name,
         "password": PASSWORD,
         "site": site.url("").rstrip("/"),

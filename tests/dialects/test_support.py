@@ -10,6 +10,8 @@ import pytest
 
 from proto import REGISTRY
 from services.gateway.dialects import Edge
+from services.gateway.dialects.external import routes as external
+from services.gateway.dialects.external import translate as external_words
 from services.gateway.dialects.gdluxx import routes as gdluxx
 from services.gateway.dialects.gdluxx import translate as gdluxx_words
 from services.gateway.dialects.jobs import routes as jobs
@@ -18,11 +20,20 @@ from services.gateway.dialects.webgui import routes as webgui
 from services.gateway.dialects.webgui import translate as webgui_words
 from tests.dialects.contract import DOCUMENTS
 
-EDGE = Edge(ask=None, blobs=None, guard=None, signer=None, policy=None, base_url="", version="")
+EDGE = Edge(
+    ask=None, blobs=None, guard=None, signer=None, policy=None, base_url="", version="",
+    download_signer=None, download_connections=16, download_seconds=1,
+)  # fmt: skip
 """Handlers are only listed here, never called."""
-ROUTES = {"gdluxx": gdluxx.routes(EDGE), "jobs": jobs.routes(EDGE), "webgui": webgui.routes(EDGE, None)}
+ROUTES = {
+    "gdluxx": gdluxx.routes(EDGE),
+    "external": external.routes(EDGE),
+    "jobs": jobs.routes(EDGE),
+    "webgui": webgui.routes(EDGE, None),
+}
 STATUS_OF_REFUSALS = {
     "gdluxx": gdluxx_words.STATUS,
+    "external": external_words.STATUS_OF_REFUSAL,
     "jobs": jobs_words.STATUS_OF_REFUSAL,
     "webgui": webgui_words.STATUS_OF_REFUSAL,
 }

@@ -54,7 +54,7 @@ class System:
         longshore("user", "add", name, "--password-stdin", data=self.data, stdin=PASSWORD + "\n")
         keys = {
             dialect: longshore("key", "create", "--dialect", dialect, "--user", name, data=self.data)
-            for dialect in ("jobs", "gdluxx")
+            for dialect in ("jobs", "gdluxx", "external")
         }
         return User(self, name, keys)
 

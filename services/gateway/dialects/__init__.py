@@ -29,6 +29,11 @@ class Edge(Struct, frozen=True, kw_only=True):
     policy: EgressPolicy
     base_url: str
     version: str
+    download_signer: LinkSigner
+    download_connections: int
+    """To one file, as the server of `/download` allows."""
+    download_seconds: int
+    """How long a link to a file is good at least."""
 
 
 class BadBody(ValueError):

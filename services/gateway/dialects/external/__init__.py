@@ -1,0 +1,1 @@
+"""The external API v1: what download managers ask before they fetch a file from us."""
