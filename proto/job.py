@@ -151,6 +151,9 @@ class SubmitJobs(Command, tag="job.submit", kw_only=True, frozen=True):
     batch_url: str = ""
     """The link whose children the jobs are; empty when they came as a list."""
     batch_folder: str | None = None
+    reuse: bool = False
+    """A link that the owner submitted a moment ago with the same options, and whose job has not ended, is answered with
+    that job; so is one that comes twice in `requests`."""
 
 
 class Submitted(Struct, frozen=True, kw_only=True):

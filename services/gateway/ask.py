@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
+from msgspec.structs import replace
+
 from libs.calls import DEADLINE, Caller
 from libs.eventstore.projection import Follower
 from libs.message import Command, Position, Query
@@ -42,9 +44,9 @@ class Ask:
 
     async def submit(self, command: SubmitJobs, *, actor: str, command_id: UUID | None = None) -> Submitted:
         submitted, position = await self._caller.command(command, result=Submitted, actor=actor, command_id=command_id)
-        if not await self._wait(position):
-            for request, number in zip(command.requests, submitted.numbers, strict=True):
-                self._remember(command, request, number)
+        if not await self._wait(position) or (command.reuse and position is None):
+            for request, job_id, number in zip(command.requests, submitted.job_ids, submitted.numbers, strict=True):
+                self._remember(command, replace(request, job_id=job_id), number)
         return submitted
 
     async def other(

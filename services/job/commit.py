@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from uuid import UUID
 from weakref import WeakValueDictionary
@@ -16,11 +17,12 @@ from weakref import WeakValueDictionary
 import asyncpg
 import msgspec
 
-from libs.eventstore import EventStore, Exact, NoStream, Write, WrongVersion
+from libs.database import Connection
+from libs.eventstore import EventStore, Exact, NoStream, Transaction, Write, WrongVersion
 from libs.message import Event, Meta, Position, Refusal, Refused
 from services.job import domain, views
 from services.job.domain import Archived, Decision, Job
-from services.job.views import Taken
+from services.job.views import Alike, Taken
 
 GROUP_EVENTS = 2000
 """Events in one transaction at the most; it must end far below the cluster's limit for open writers."""
@@ -133,12 +135,12 @@ class Ledger:
         """As `change`, for a decision about what the owner's jobs take together: while it is made and committed nobody
         else decides so for the same owner, in whatever process."""
         owner = (await self.read(job_id)).owner
-        async with self._lock(job_id), self._lock(owner):
+        async with self._lock(job_id):
             for attempt in range(TRIES):
                 known = await self._load(job_id)
                 try:
-                    async with asyncio.timeout(10), self._store.transaction() as tx:
-                        taken = await views.taken(tx.conn, owner, job_id)
+                    async with self._alone(owner) as tx:
+                        taken = await views.take(tx.conn, owner, job_id)
                         decision = decide(known.job, taken)
                         if isinstance(decision, Refusal):
                             raise Refused(decision)
@@ -155,6 +157,33 @@ class Ledger:
                 self._keep(_Known(after, known.version + len(decision), known.origin))
                 return after, places[-1]
         raise AssertionError("unreachable")
+
+    async def submit_among(
+        self, owner: UUID, numbers: int, build: Callable[[Connection, tuple[int, ...]], Awaitable[Built | None]]
+    ) -> Position | None:
+        """As `submit`, for new streams that depend on what else the owner has; None when `build` makes none. Numbers
+        that it does not use are lost."""
+        async with self._pool.acquire() as conn:
+            taken = await views.take_numbers(conn, numbers)
+        async with self._alone(owner) as tx:
+            built = await build(tx.conn, taken)
+            if built is None:
+                return None
+            places = await tx.append(built.writes)
+            await views.save(tx.conn, built.jobs, self.clock())
+        self.changed.set()
+        return places[-1]
+
+    async def alike(self, owner: UUID, prints: Sequence[UUID], since: datetime) -> dict[UUID, Alike]:
+        async with self._pool.acquire() as conn:
+            return await views.alike(conn, owner, prints, since)
+
+    @asynccontextmanager
+    async def _alone(self, owner: UUID) -> AsyncIterator[Transaction]:
+        """Nobody else is in here for the same owner, in this process or another."""
+        async with self._lock(owner), asyncio.timeout(10), self._store.transaction() as tx:
+            await views.lock_owner(tx.conn, owner)
+            yield tx
 
     def _lock(self, one: UUID) -> asyncio.Lock:
         return self._locks.setdefault(one, asyncio.Lock())

@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import random
 from collections.abc import Sequence
+from datetime import timedelta
 from uuid import UUID
 
 import asyncpg
@@ -17,7 +18,7 @@ from libs.calls import Answer, Call
 from libs.database import Connection
 from libs.egress.links import BadLink, check_link
 from libs.egress.policy import EgressPolicy
-from libs.eventstore import EventStore, Exact, NoStream, Write
+from libs.eventstore import EventStore, Exact, Write
 from libs.eventstore.projection import Applied
 from libs.message import Refusal, Refused
 from proto.auth import LimitsSet
@@ -60,10 +61,11 @@ from proto.job import (
 )
 from services.job import batches, domain, quota, views
 from services.job.allowances import Allowances
-from services.job.commit import Built, Ledger, Remembered, opened
+from services.job.commit import Built, Ledger, Remembered
 from services.job.engines.options import conflict
 from services.job.leases import Leases
 from services.job.shares import Shares
+from services.job.submitting import submit_once, written
 from services.job.views import Taken
 
 AT_ONCE = 500
@@ -75,8 +77,15 @@ _encode = msgspec.json.Encoder().encode
 
 
 async def submit_jobs(
-    command: SubmitJobs, call: Call, ledger: Ledger, store: EventStore, policy: EgressPolicy, allowances: Allowances
+    command: SubmitJobs,
+    call: Call,
+    ledger: Ledger,
+    store: EventStore,
+    policy: EgressPolicy,
+    allowances: Allowances,
+    duplicates: timedelta,
 ) -> Answer:
+    """`duplicates` is how long after a submission the same again is given its job, where the dialect wants that."""
     for index, request in enumerate(command.requests):
         _check(index, request, policy)
     request_hash = hashlib.sha256(call.body).digest()
@@ -86,29 +95,18 @@ async def submit_jobs(
             return _repeat(earlier.request_hash, earlier.outcome, request_hash)
     if (exceeded := await allowances.full(command.owner)) is not None:
         raise Refused(exceeded)
+    if command.reuse and call.command_id is None:
+        submitted, position = await submit_once(command, call.meta, ledger, duplicates)
+        return Answer(submitted, position)
     at = ledger.clock()
     outcome: list[Submitted] = []
 
     def build(numbers: tuple[int, ...]) -> Built:
-        streams = [opened(events, call.meta) for events in domain.submit(command, numbers, at)]
-        writes = [write for write, _ in streams]
-        if command.batch_id is not None:
-            opening = batches.submit(command, command.batch_id, at)
-            writes.append(
-                Write(
-                    stream_id=command.batch_id,
-                    kind="batch",
-                    expected=NoStream(),
-                    events=opening,
-                    meta=call.meta,
-                    tenant=command.owner,
-                )
-            )
-        outcome[:] = [Submitted(job_ids=tuple(job.job_id for _, job in streams), numbers=numbers)]
-        remember = None
-        if call.command_id is not None:
-            remember = Remembered(call.command_id, request_hash, _encode(outcome[0]))
-        return Built(writes, [job for _, job in streams], remember)
+        built = written(command, numbers, call.meta, at)
+        outcome[:] = [Submitted(job_ids=tuple(request.job_id for request in command.requests), numbers=numbers)]
+        if call.command_id is None:
+            return built
+        return msgspec.structs.replace(built, remember=Remembered(call.command_id, request_hash, _encode(outcome[0])))
 
     position = await ledger.submit(len(command.requests), build)
     return Answer(outcome[0], position)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 
 from libs.bus import Message
 from libs.calls import serve
@@ -22,6 +23,8 @@ from services.job.shares import Shares
 class JobSettings(ServiceSettings, frozen=True, kw_only=True):
     host_limit: int = 16
     """Attempts that may run against one host at the same time."""
+    duplicate_seconds: int = 300
+    """How long a link that is sent again gets the job that is under way, from dialects that have no other means."""
 
 
 @asynccontextmanager
@@ -42,6 +45,7 @@ async def start(settings: JobSettings, resources: Resources) -> AsyncIterator[No
             "pool": pool,
             "leases": leases,
             "allowances": allowances,
+            "duplicates": timedelta(seconds=settings.duplicate_seconds),
             "shares": Shares(pool, allowances),
             "policy": EgressPolicy.parse(settings.egress_allow),
         },

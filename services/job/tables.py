@@ -23,6 +23,8 @@ jobs = sa.Table(
     sa.Column("waiting", sa.Text),
     sa.Column("kept", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("reserved", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("fingerprint", UUID(as_uuid=True)),
+    sa.Column("submitted_at", TIMESTAMP(timezone=True), nullable=False, server_default=sa.func.now()),
     sa.Column("changed_at", TIMESTAMP(timezone=True), nullable=False),
     postgresql_with={"fillfactor": 80},
 )
@@ -46,6 +48,12 @@ archive_sites = sa.Table(
     comment="to which sites, as the engines name them, links of a host have led",
 )
 
+sa.Index(
+    "jobs_alike",
+    jobs.c.owner,
+    jobs.c.fingerprint,
+    postgresql_where=jobs.c.state.in_(["queued", "admitted", "resolving", "downloading", "processing", "storing"]),
+)
 sa.Index("jobs_held", jobs.c.batch_id, postgresql_where=jobs.c.state == "held")
 sa.Index("jobs_waiting", jobs.c.owner, jobs.c.priority, jobs.c.number, postgresql_where=jobs.c.state == "queued")
 sa.Index(

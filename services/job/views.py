@@ -12,6 +12,7 @@ from msgspec import Struct
 from libs.database import Connection
 from proto.auth import Limits, Window
 from services.job.domain import Archived, Job
+from services.job.duplicates import fingerprint
 
 _decode_windows = msgspec.json.Decoder(tuple[Window, ...]).decode
 
@@ -23,19 +24,19 @@ _TAKE_NUMBERS = "select nextval('job.job_numbers') from generate_series(1, $1)"
 _SAVE = """
 insert into job.jobs
   (job_id, number, owner, batch_id, state, priority, host, not_before, attempt, worker_id, waiting, kept, reserved,
-   changed_at)
-select u.*, {14}::timestamptz from {from_appended}unnest({1}::uuid[], {2}::bigint[], {3}::uuid[], {4}::uuid[],
+   fingerprint, changed_at)
+select u.*, {15}::timestamptz from {from_appended}unnest({1}::uuid[], {2}::bigint[], {3}::uuid[], {4}::uuid[],
   {5}::text[], {6}::smallint[], {7}::text[], {8}::timestamptz[], {9}::int[], {10}::uuid[], {11}::text[],
-  {12}::bigint[], {13}::bigint[]) u
+  {12}::bigint[], {13}::bigint[], {14}::uuid[]) u
 on conflict (job_id) do update set
   state = excluded.state, priority = excluded.priority, not_before = excluded.not_before,
   attempt = excluded.attempt, worker_id = excluded.worker_id, waiting = excluded.waiting,
   kept = excluded.kept, reserved = excluded.reserved, changed_at = excluded.changed_at
 """
 
-SAVE_BESIDE = _SAVE.format(*(f"${n + 11}" for n in range(15)), from_appended="appended, ")
+SAVE_BESIDE = _SAVE.format(*(f"${n + 11}" for n in range(16)), from_appended="appended, ")
 """For `EventStore.append_and`, with the values of `row_values`."""
-_SAVE_ALONE = _SAVE.format(*(f"${n}" for n in range(15)), from_appended="")
+_SAVE_ALONE = _SAVE.format(*(f"${n}" for n in range(16)), from_appended="")
 
 _LOAD = """
 select (select count(*) from job.jobs where state = any($1)) as active,
@@ -48,6 +49,11 @@ _TAKEN = """
 select coalesce(sum(kept), 0)::bigint as kept, coalesce(sum(reserved), 0)::bigint as reserved,
   (select storage from job.limits where owner = $1) as limit
 from job.jobs where owner = $1 and kept + reserved > 0 and job_id is distinct from $2
+"""
+
+_ALIKE = """
+select distinct on (fingerprint) fingerprint, job_id, number from job.jobs
+where owner = $1 and fingerprint = any($2) and submitted_at >= $3 and state = any($4) order by fingerprint, number
 """
 
 _SHUT_OUT = """
@@ -157,6 +163,7 @@ def row_values(jobs: Sequence[Job], at: datetime) -> tuple[object, ...]:
         [j.waiting for j in last],
         [j.kept for j in last],
         [j.reserved for j in last],
+        [fingerprint(j.url, j.options) for j in last],
         at,
     )
 
@@ -215,10 +222,22 @@ async def fetching(conn: Connection, owner: UUID) -> dict[UUID, int]:
     return {row["worker_id"]: row["n"] for row in rows}
 
 
-async def taken(conn: Connection, owner: UUID, besides: UUID) -> Taken:
-    """By all the owner's jobs but one, and nobody else is told so before this transaction ends."""
+async def lock_owner(conn: Connection, owner: UUID) -> None:
+    """Until this transaction ends nobody else gets this far for the owner."""
     await conn.execute("select pg_advisory_xact_lock(hashtextextended($1::text, 1))", str(owner))
-    return await take(conn, owner, besides)
+
+
+class Alike(Struct, frozen=True):
+    """A job that does what another was to do."""
+
+    job_id: UUID
+    number: int
+
+
+async def alike(conn: Connection, owner: UUID, prints: Sequence[UUID], since: datetime) -> dict[UUID, Alike]:
+    """Of the owner's jobs that were submitted since then and are under way, the first for each fingerprint."""
+    rows = await conn.fetch(_ALIKE, owner, list(prints), since, ["queued", *ACTIVE])
+    return {row["fingerprint"]: Alike(row["job_id"], row["number"]) for row in rows}
 
 
 async def take(conn: Connection, owner: UUID, besides: UUID | None = None) -> Taken:

@@ -1,11 +1,12 @@
-"""Two job services at once, on a real server: what one owner's jobs take together never exceeds the limit."""
+"""Two job services at once, on a real server: what one owner's jobs take together never exceeds the limit, and racing
+submissions of the same make one job."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from libs.message import Meta, Refused, new_id
@@ -20,6 +21,7 @@ from proto.job import (
 )
 from services.job import domain, quota, views
 from services.job.commit import Built, Ledger, opened
+from services.job.submitting import submit_once
 
 META = Meta(correlation=UUID(int=1))
 
@@ -106,3 +108,35 @@ async def test_what_a_cancelled_job_had_reserved_is_there_for_another(installati
 
         assert before == [True, False]
         assert await reserves(ledger, second, 600)
+
+
+def sending(owner: UUID, *links: str) -> SubmitJobs:
+    requests = tuple(Request(job_id=new_id(), url=link) for link in links)
+    return SubmitJobs(owner=owner, dialect="gdluxx", requests=requests, batch_id=new_id(), reuse=True)
+
+
+async def test_the_same_link_sent_twenty_times_at_once_over_two_processes_is_one_job(installation):
+    owner, window = new_id(), timedelta(minutes=5)
+    async with ledgers(installation, 2) as both, asyncio.timeout(60):
+        commands = [sending(owner, "https://a.test/1", "https://a.test/2", "https://a.test/1") for _ in range(20)]
+        answers = await asyncio.gather(*(submit_once(one, META, both[n % 2], window) for n, one in enumerate(commands)))
+        other, _ = await submit_once(sending(new_id(), "https://a.test/1"), META, both[0], window)
+        late, _ = await submit_once(sending(owner, "https://a.test/1"), META, both[0], timedelta(0))
+
+    first, second, third = answers[0][0].job_ids
+    assert {one.job_ids for one, _ in answers} == {(first, second, first)}
+    assert third == first != second
+    assert sum(position is not None for _, position in answers) == 1
+    assert len({first, other.job_ids[0], late.job_ids[0]}) == 3
+
+
+async def test_a_job_that_has_ended_is_not_given_again(installation):
+    owner, window = new_id(), timedelta(minutes=5)
+    async with ledgers(installation, 1) as (ledger,):
+        (first,), _ = (await submit_once(sending(owner, "https://a.test/1"), META, ledger, window))[0].job_ids, None
+        await ledger.change(
+            first, lambda job: domain.cancel(job, CancelJob(owner=owner, job_id=first), ledger.clock()), META
+        )
+        again, _ = await submit_once(sending(owner, "https://a.test/1"), META, ledger, window)
+
+    assert again.job_ids[0] != first

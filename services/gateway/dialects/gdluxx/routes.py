@@ -83,7 +83,9 @@ def routes(edge: Edge) -> list[HTTPRouteHandler]:
         good = [index for index in range(len(links)) if index not in errors]
         ids = {}
         if good:
-            command = translate.command(key.owner, [links[index] for index in good], chosen, make_id)
+            command = translate.command(
+                key.owner, [links[index] for index in good], chosen, make_id, reuse=command_id is None
+            )
             try:
                 submitted = await edge.ask.submit(command, actor=f"key:{key.key_id}", command_id=command_id)
             except Refused as refused:

@@ -124,12 +124,14 @@ def ids(
     return lambda: uuid5(command_id, str(next(numbers))), command_id
 
 
-def command(owner: UUID, links: list[str], chosen: Options, new_id: Callable[[], UUID]) -> SubmitJobs:
+def command(owner: UUID, links: list[str], chosen: Options, new_id: Callable[[], UUID], *, reuse: bool) -> SubmitJobs:
+    """`reuse`: a link that was sent a moment ago gets the job that it has."""
     return SubmitJobs(
         owner=owner,
         dialect="gdluxx",
         batch_id=new_id() if len(links) > 1 else None,
         requests=tuple(Request(job_id=new_id(), url=link, options=chosen) for link in links),
+        reuse=reuse,
     )
 
 
