@@ -19,6 +19,26 @@ RETRY_SECONDS = 300.0
 """When nobody knows when an account is usable again."""
 
 
+MEDIA = frozenset(
+    {
+        "bilibili.com",
+        "dailymotion.com",
+        "facebook.com",
+        "instagram.com",
+        "soundcloud.com",
+        "tiktok.com",
+        "twitch.tv",
+        "twitter.com",
+        "vimeo.com",
+        "x.com",
+        "youtu.be",
+        "youtube.com",
+    }
+)
+"""Some multihost services list these too. They are no file hosts: other engines fetch them, in the quality and with the
+subtitles that were asked for. Only an operator who names one sends it through an account."""
+
+
 class Candidate(Struct, frozen=True, kw_only=True):
     """`leases` that it has now; `prepared`: it has a link to the file already, or the platform makes one for it."""
 
@@ -50,7 +70,8 @@ def origin(
         if not named:
             return None
         return "multihost" if multihost else "operator"
-    return "multihost" if multihost and any(domain in live for domain in domains) else None
+    listed = any(domain in live and domain not in MEDIA for domain in domains)
+    return "multihost" if multihost and listed else None
 
 
 def ranked(candidates: Iterable[Candidate], domains: Collection[str]) -> list[Candidate]:

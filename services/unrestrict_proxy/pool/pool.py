@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ from uuid import UUID
 
 import aiohttp
 import asyncpg
+import msgspec
 from msgspec import Struct
 
 from libs.egress.links import BadLink, check_link
@@ -40,6 +42,8 @@ from services.unrestrict_proxy.pool.serving import Platforms, Serving
 from services.unrestrict_proxy.pool.sessions import Call, Sessions
 from services.unrestrict_proxy.pool.upstream import CALL_SECONDS, Upstream
 from services.unrestrict_proxy.pool.views import Account, Slot
+
+REREAD_SECONDS = 3.0
 
 
 class Lease(Struct, frozen=True, kw_only=True):
@@ -225,19 +229,24 @@ class Pool:
                 self._readings.look()
             return
         await self._links.forget(ref, slot.account_id)
-        await self._changes.standing(slot.account_id, lambda one: (standing.spent(one, read), []))
-        assert status is not None
+        after = await self._changes.standing(slot.account_id, lambda one: (standing.spent(one, read), []))
         if verdict == "host":
             said = reason or f"HTTP {status}"
             await self._changes.breaker(servers, partial(breaker.failed, reason=said, retry_after=None, now=now))
-        if verdict == "account":
-            code, message = f"http_{status}", f"The platform answered {status} when the file was fetched."
-            await self._changes.standing(slot.account_id, partial(standing.strike, code=code, message=message, now=now))
-        if verdict == "access":
-            await self._changes.standing(slot.account_id, partial(standing.denied, status=status, now=now))
         if verdict in {"account", "access"}:
-            # Before anybody asks again: it may be out, and the state says until when.
-            await self._readings.read(account, adapter)
+            denied = partial(standing.denied, status=status, at_once=verdict == "account", now=now)
+            after = await self._changes.standing(slot.account_id, denied)
+            if after is not None:
+                await self._reread(msgspec.structs.replace(account, standing=after), adapter)
+
+    async def _reread(self, account: Account, adapter: Adapter) -> None:
+        """Before anybody asks again: it may be out, and the state says until when. One that takes its time comes later,
+        as whoever closes a lease waits for this."""
+        try:
+            async with asyncio.timeout(REREAD_SECONDS):
+                await self._readings.read(account, adapter)
+        except TimeoutError:
+            self._readings.look()
 
     # ---- platforms and accounts --------------------------------------------------------------------------------
 

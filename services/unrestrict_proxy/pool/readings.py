@@ -105,12 +105,12 @@ class Readings:
                 way, partial(breaker.failed, reason=error.message, retry_after=error.retry_after, now=now)
             )
 
-    async def _asked(self, account: Account, adapter: Adapter) -> tuple[AccountState, tuple[str, ...]]:
+    async def _asked(self, account: Account, adapter: Adapter) -> tuple[AccountState, frozenset[str]]:
         state = await self._sessions.call(account, adapter, adapter.account)
         if not adapter.caps.multihost or not state.usable:
             return state, account.standing.hosts
         hosts = await self._sessions.call(account, adapter, adapter.hosts)
-        return state, tuple(dict.fromkeys(host.lower().removeprefix("www.") for host in hosts))
+        return state, frozenset(host.lower().removeprefix("www.") for host in hosts)
 
     async def run(self) -> None:
         """Reads states when they are due, so that nobody who asks for a link waits for it."""

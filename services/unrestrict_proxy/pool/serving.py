@@ -109,7 +109,8 @@ class Platforms:
                 found[adapter.platform] = self.target(adapter.platform)
             for domain in one.domains or one.standing.hosts:
                 target = self.target(domain)
-                found[target.platform] = target
+                if self.serving(target, [one]):
+                    found[target.platform] = target
         return [found[platform] for platform in sorted(found)]
 
 

@@ -18,7 +18,7 @@ from libs.sealing import CannotOpen, Sealer
 from services.unrestrict_proxy.adapters.contract import Adapter, Credentials, HostError, Session
 from services.unrestrict_proxy.pool import views
 from services.unrestrict_proxy.pool.changes import Changes
-from services.unrestrict_proxy.pool.standing import failed
+from services.unrestrict_proxy.pool.standing import COOL_LEAST, Standing, failed
 from services.unrestrict_proxy.pool.upstream import CALL_SECONDS, Upstream
 from services.unrestrict_proxy.pool.views import Account
 
@@ -106,11 +106,10 @@ class Sessions:
             if held is not None:
                 return held
             known = await views.standing(conn, account.account_id)
-            if known is None or (known != account.standing and not known.usable(self._now())):
+            now = self._now()
+            if known is None or (not known.usable(now) and _refused(known) != _refused(account.standing)):
                 # Whoever had the lock before us was refused.
-                raise HostError(
-                    "account", 107, "login_refused", "The platform refused the account a moment ago.", retry_after=60
-                )
+                raise HostError("account", 107, "refused", "The platform refused the account.", retry_after=COOL_LEAST)
             try:
                 session = await self._upstream.ask(adapter.name, adapter.login(self._upstream.http, credentials))
             except HostError as error:
@@ -136,3 +135,8 @@ class Sessions:
         if session.expires_at is not None and session.expires_at <= self._now() + timedelta(seconds=MARGIN_SECONDS):
             return None
         return Held(login.number, session)
+
+
+def _refused(one: Standing) -> tuple[bool, datetime | None]:
+    """What changes when a login is refused."""
+    return one.broken, one.cool_until

@@ -40,7 +40,7 @@ class Standing(Struct, frozen=True, kw_only=True):
     account_id: UUID
     platform: str
     state: AccountState | None = None
-    hosts: tuple[str, ...] = ()
+    hosts: frozenset[str] = frozenset()
     read_at: datetime | None = None
     wait_until: datetime | None = None
     cool_until: datetime | None = None
@@ -116,7 +116,7 @@ class Standing(Struct, frozen=True, kw_only=True):
 Change = tuple[Standing, list[Event]]
 
 
-def was_read(one: Standing, state: AccountState, hosts: tuple[str, ...], now: datetime) -> Change:
+def was_read(one: Standing, state: AccountState, hosts: frozenset[str], now: datetime) -> Change:
     """Said only when something changed: a state is read every half hour, for ever."""
     if one.broken:
         after = msgspec.structs.replace(one, broken=False, cool_until=None, cool_reason="", strikes=0)
@@ -162,10 +162,11 @@ def served(one: Standing, read: int) -> Standing:
     return spent(msgspec.structs.replace(one, strikes=0), read) if read > 0 else one
 
 
-def denied(one: Standing, status: int, now: datetime) -> Change:
-    """The upstream refused the bytes. It may have been the link: only the second time in a row it is the account."""
-    if one.strikes == 0:
-        return msgspec.structs.replace(one, strikes=1), []
+def denied(one: Standing, status: int | None, now: datetime, *, at_once: bool) -> Change:
+    """The upstream refused the bytes. Unless `at_once`, it may have been the link: only the second time in a row it is
+    the account. Its state is to be read either way."""
+    if one.strikes == 0 and not at_once:
+        return _again(msgspec.structs.replace(one, strikes=1), [])
     return strike(one, f"http_{status}", f"The platform answered {status} when the file was fetched.", now)
 
 
@@ -180,6 +181,8 @@ def spent(one: Standing, read: int) -> Standing:
 
 def failed(one: Standing, error: HostError, file_platform: str, now: datetime) -> Change:
     """An account-level error. What the platform gives no time for and no login mends needs a person."""
+    if one.broken:
+        return one, []
     if error.narrow:
         until = now + timedelta(seconds=_within(error.retry_after or COOL_LONGEST))
         paused = {platform: end for platform, end in one.paused.items() if end > now} | {file_platform: until}
@@ -195,8 +198,6 @@ def failed(one: Standing, error: HostError, file_platform: str, now: datetime) -
         return _cool(one, until, error.code, error.message, now)
     if error.renew:
         return strike(one, error.code, error.message, now)
-    if one.broken:
-        return one, []
     broken = HostAccountBroken(
         account_id=one.account_id, platform=one.platform, code=error.code, message=error.message, at=now
     )
