@@ -47,7 +47,6 @@ class UnrestrictSettings(ServiceSettings, frozen=True, kw_only=True):
 @asynccontextmanager
 async def start(settings: UnrestrictSettings, resources: Resources) -> AsyncIterator[None]:
     pool, bus, store = await resources.event_source(settings, "unrestrict_proxy", REGISTRY, kept=0)
-    known = tuple(one for one in adapters.PLATFORMS if not isinstance(one, adapters.Platform))
     policy = EgressPolicy.parse(settings.egress_allow)
     caller = Caller(bus, REGISTRY, "unrestrict_proxy")
     book = Book(pool, store, settings.traffic_default)
@@ -69,7 +68,7 @@ async def start(settings: UnrestrictSettings, resources: Resources) -> AsyncIter
         return None if found is None else found.shown()
 
     async with (
-        Pool(pool, store, policy, settings.secret_key, known) as host_pool,
+        Pool(pool, store, policy, settings.secret_key, adapters.PLATFORMS) as host_pool,
         aiohttp.ClientSession(connector=policy.connector(limit=0), cookie_jar=aiohttp.DummyCookieJar()) as http,
     ):
         resources.spawn(host_pool.run(), "pool")

@@ -39,6 +39,7 @@ class Reply(Struct, frozen=True, kw_only=True):
     status: int
     body: bytes
     retry_after: float | None = None
+    headers: Mapping[str, str] = {}
     cookies: Mapping[str, str] = {}
     secrets: tuple[str, ...] = ()
     whole: bool = True
@@ -48,7 +49,7 @@ class Reply(Struct, frozen=True, kw_only=True):
 
     def read(self, kind: type[T]) -> T:
         """Numbers that come as strings are numbers. Raises HostError when the answer is not of this kind."""
-        if not self.whole:
+        if not self.whole or 300 <= self.status < 400:
             raise self.broken()
         try:
             return msgspec.json.decode(self.body, type=kind, strict=False)
@@ -116,18 +117,23 @@ async def ask(
     *,
     secrets: Sequence[str],
     params: Sequence[tuple[str, str]] = (),
-    form: Mapping[str, str] | None = None,
-    json: Any = None,
+    form: Sequence[tuple[str, str]] | None = None,
+    json: Mapping[str, Any] | None = None,
     headers: Mapping[str, str] | None = None,
     cookies: Mapping[str, str] | None = None,
+    most: int = LONGEST_ANSWER,
 ) -> Reply:
-    """Lets through that the platform was not reached, in words without the address, which may hold a secret."""
+    """Lets through that the platform was not reached, in words without the address, which may hold a secret. What goes
+    out as a password is a secret, whosever it is. Redirects are not followed, and a body
+    longer than `most` bytes is not read to its end."""
+    sent = [*params, *(form or ()), *(json or {}).items()]
+    passwords = [value for name, value in sent if "pass" in name and isinstance(value, str)]
     try:
         async with http.request(
             method,
             url,
             params=list(params) or None,
-            data=form,
+            data=None if form is None else list(form),
             json=json,
             headers=headers,
             cookies=cookies,
@@ -136,22 +142,21 @@ async def ask(
             body = bytearray()
             async for piece in answer.content.iter_any():
                 body += piece
-                if len(body) > LONGEST_ANSWER:
+                if len(body) > most:
                     break
             reply = Reply(
                 status=answer.status,
-                body=bytes(body[:LONGEST_ANSWER]),
+                body=bytes(body[:most]),
                 retry_after=_pause(answer.headers.get("Retry-After")),
+                headers=answer.headers.copy(),
                 cookies={name: morsel.value for name, morsel in answer.cookies.items()},
-                secrets=tuple(secrets),
-                whole=len(body) <= LONGEST_ANSWER,
+                secrets=(*secrets, *passwords),
+                whole=len(body) <= most,
             )
     except aiohttp.ClientResponseError as error:
         raise HostError("request", 106, "bad_http", f"The platform's answer is not HTTP ({error.status}).") from None
     except aiohttp.ConnectionTimeoutError:
         raise TimeoutError("connect to the platform: timed out") from None
-    if 300 <= reply.status < 400:
-        raise reply.broken()
     return reply
 
 
@@ -171,3 +176,12 @@ def _pause(header: str | None) -> float | None:
 def moment(seconds: int | None) -> datetime | None:
     """0 is how several platforms write that there is none."""
     return datetime.fromtimestamp(seconds, UTC) if seconds else None
+
+
+def instant(text: str | None) -> datetime | None:
+    """Of a date in words, in UTC unless it says otherwise; None when it is none."""
+    try:
+        found = datetime.fromisoformat((text or "").strip())
+        return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None

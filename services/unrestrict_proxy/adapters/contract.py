@@ -76,6 +76,9 @@ class Credentials(Struct, frozen=True, kw_only=True):
     domains: tuple[str, ...] = ()
     base_url: str | None = None
     """Where the platform's interface is spoken, when not at its own address."""
+    max_chunks: int | None = None
+    slots: int | None = None
+    """What the operator allows on a generic host, which no `Caps` can know; None is what `Caps` says."""
 
     def __repr__(self) -> str:
         return f"Credentials(username={self.username!r})"
@@ -132,7 +135,8 @@ class DirectLink(Struct, frozen=True, kw_only=True):
 
 
 class Pending(Struct, frozen=True, kw_only=True):
-    """The platform makes the link itself first. `ticket` is what `poll` is asked with; `fraction` is 0 to 1."""
+    """The platform makes the link itself first. `ticket` is what `poll` is asked with, and may carry the right to fetch
+    as a DirectLink does; `fraction` is 0 to 1."""
 
     ticket: str
     after: float = 5.0
@@ -140,6 +144,9 @@ class Pending(Struct, frozen=True, kw_only=True):
     fraction: float | None = None
     name: str | None = None
     size: int | None = None
+
+    def __repr__(self) -> str:
+        return f"Pending(after={self.after!r}, fraction={self.fraction!r}, name={self.name!r}, size={self.size!r})"
 
 
 class HostFile(Struct, frozen=True, kw_only=True):
@@ -159,7 +166,8 @@ class Adapter(Protocol):
     name: str
     """As the `external` dialect shows it, such as `RapidGator`."""
     domains: tuple[str, ...]
-    """The first is the canonical one. Empty for who serves only other platforms' links."""
+    """The first is the canonical one. Empty for who serves only other platforms' links, and for the generic host, whose
+    domains are those of its accounts."""
     caps: Caps
 
     def match(self, url: str) -> HostFile | None:

@@ -21,7 +21,7 @@ def split(url: str) -> SplitResult | None:
 def domain_of(parts: SplitResult, domains: Collection[str]) -> str | None:
     """The one that the host is or is below."""
     labels = (parts.hostname or "").rstrip(".").split(".")
-    tails = (".".join(labels[index:]) for index in range(len(labels) - 1))
+    tails = (".".join(labels[index:]) for index in range(len(labels)))
     return next((tail for tail in tails if tail in domains), None)
 
 

@@ -193,7 +193,7 @@ async def _call(
         method,
         f"{(credentials.base_url or API).rstrip('/')}/{path}",
         secrets=secrets_of(credentials),
-        form=form,
+        form=None if form is None else list(form.items()),
         headers={"Authorization": f"Bearer {credentials.secret}"},
     )
     if reply.status < 400:

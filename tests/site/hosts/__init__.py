@@ -9,7 +9,7 @@ host.base_url, account.username, account.secret, file.url, file.sha256, host.cou
 
 from __future__ import annotations
 
-from .host import Account, Answer, Ask, Broken, Fault, Host, HostedFile
+from .host import Account, Answer, Ask, Broken, Fault, Host, HostedFile, Spoil
 from .server import SPEECHES, Hosts
 
-__all__ = ["SPEECHES", "Account", "Answer", "Ask", "Broken", "Fault", "Host", "HostedFile", "Hosts"]
+__all__ = ["SPEECHES", "Account", "Answer", "Ask", "Broken", "Fault", "Host", "HostedFile", "Hosts", "Spoil"]

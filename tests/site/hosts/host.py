@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 from urllib.parse import quote
 from uuid import uuid4
 
@@ -32,6 +32,7 @@ Fault = Literal[
     "flood",
     "maintenance",
     "host_down",
+    "host_limit",
     "unsupported",
     "offline",
     "banned",
@@ -40,7 +41,8 @@ Fault = Literal[
     "later",
     "unknown",
 ]
-"""What a platform can say no with, each in its own words. `host_down`: of a multihoster, the other platform is out."""
+"""What a platform can say no with, each in its own words. `host_down` and `host_limit`: of a multihoster, the other
+platform is out, or this account has had enough of it."""
 Broken = Literal["html", "truncated", "list", "missing", "huge", "reset", "http_500", "redirect"]
 """What no protocol promises, the same on every platform."""
 
@@ -52,6 +54,10 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     body: bytes = b""
     type: str = "application/json"
     headers: Mapping[str, str] = {}
+
+
+Spoil = Callable[[bytes], bytes]
+"""Makes another body of the one that the protocol would answer."""
 
 
 class Account(msgspec.Struct, kw_only=True):
@@ -91,9 +97,12 @@ class HostedFile(msgspec.Struct, kw_only=True):
 
 
 class Direct(msgspec.Struct, kw_only=True):
+    """A direct link that was given. `brought` is the headers of each request for its bytes."""
+
     file: HostedFile
     account: Account
     good: bool = True
+    brought: list[Mapping[str, str]] = []
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,16 +131,22 @@ class Refusal(Exception):
         self.fault = fault
 
 
-Handler = Callable[["Host", Ask], web.Response]
+Handler = Callable[["Host", Ask], web.Response | Direct]
+"""`Direct` is answered with the file's bytes."""
 
 
 class Speech(msgspec.Struct, frozen=True, kw_only=True):
     """A platform's protocol. `calls` are its paths, each with the call of an adapter that it serves (`login`,
-    `account`, `hosts`, `check`, `resolve`, `poll`); `identify` makes the id and the public link of a new file."""
+    `account`, `hosts`, `check`, `resolve`, `poll`; a path that ends with `/` is for all below it); `faults` is what it
+    has words for; `identify` makes the id and the public link of a new file, on the scripted server itself where it
+    says `{base}`. With `metered` it tells of an account's traffic, with `checks` of files before they are resolved."""
 
     calls: Mapping[str, tuple[str, Handler]]
+    faults: frozenset[Fault]
     refuse: Callable[[Fault], web.Response]
     identify: Callable[[str], tuple[str, str]]
+    metered: bool = True
+    checks: bool = True
 
 
 class Host:
@@ -148,10 +163,14 @@ class Host:
         self.asked: list[Ask] = []
         """Every request as it was read, in order of arrival."""
         self.direct: dict[str, Direct] = {}
+        self.next_link: str | None = None
+        """What the next direct link is instead."""
+        self.direct_origin = origin
+        """Where its direct links lead."""
         self.speech = speech
-        self._origin = origin
+        self._place = place
         self._loop = loop
-        self._scripted: dict[str, deque[tuple[Fault | Broken | Answer, int | None]]] = {}
+        self._scripted: dict[str, deque[tuple[Fault | Broken | Answer | Spoil, int | None]]] = {}
         self._held: dict[str, asyncio.Event] = {}
         self._changed = threading.Condition()
 
@@ -166,13 +185,16 @@ class Host:
     def add_file(self, name: str = "file.bin", size: int = 100_000, **fields: Any) -> HostedFile:
         """Bytes as of `/file/<size>/<name>` of the site; one of another platform when this is a multihoster."""
         identity, url = self.speech.identify(name)
+        url = url.replace("{base}", self.base_url)
         one = HostedFile(**({"id": identity, "name": name, "size": size, "url": url} | fields))
         self.files.append(one)
         return one
 
-    def script(self, what: Fault | Broken | Answer, *, on: str = "", times: int | None = 1) -> None:
+    def script(self, what: Fault | Broken | Answer | Spoil, *, on: str = "", times: int | None = 1) -> None:
         """The next `times` calls of the kind `on` (of any kind when empty), or with None all of them, are answered so;
         what is scripted first comes first."""
+        if isinstance(what, str) and what in get_args(Fault) and what not in self.speech.faults:
+            raise ValueError(f"{self.platform} has no words for {what}")
         self._scripted.setdefault(on, deque()).append((what, times))
 
     def unscript(self) -> None:
@@ -216,7 +238,7 @@ class Host:
         if kind in self._held:
             await self._held[kind].wait()
 
-    def scripted(self, kind: str) -> Fault | Broken | Answer | None:
+    def scripted(self, kind: str) -> Fault | Broken | Answer | Spoil | None:
         for name in (kind, ""):
             queue = self._scripted.get(name)
             if queue:
@@ -273,7 +295,7 @@ class Host:
             raise Refusal("not_premium")
         if file.password and file.password != (password or ""):
             raise Refusal("password")
-        if account.traffic_left is not None and account.traffic_left < file.size:
+        if self.speech.metered and account.traffic_left is not None and account.traffic_left < file.size:
             raise Refusal("exhausted")
         return file
 
@@ -281,9 +303,12 @@ class Host:
         """A direct link, good until expire_links. The account is charged for it."""
         if account.traffic_left is not None:
             account.traffic_left -= file.size
+        if self.next_link is not None:
+            link, self.next_link = self.next_link, None
+            return link
         token = uuid4().hex
         self.direct[token] = Direct(file=file, account=account)
-        return f"{self.base_url}/direct/{token}/{quote(file.name)}"
+        return f"{self.direct_origin}{self._place}/direct/{token}/{quote(file.name)}"
 
     def begin(self, file: HostedFile, account: Account) -> str:
         """The ticket of a link that is made later."""

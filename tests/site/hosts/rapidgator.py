@@ -20,12 +20,10 @@ WORDS: dict[Fault, tuple[int, str]] = {
     "address_refused": (403, "Error: Access from your IP address is denied"),
     "flood": (401, "Error: Please wait"),
     "maintenance": (503, "Error: The service is under maintenance"),
-    "host_down": (503, "Error: The service is under maintenance"),
     "unsupported": (400, "Error: Wrong file link"),
     "offline": (404, "Error: File not found"),
     "banned": (451, "Error: File was banned due to a copyright claim"),
     "private": (403, "Error: This file can be downloaded by its subscribers only"),
-    "password": (403, "Error: Wrong password"),
     "later": (503, "Error: File is temporarily unavailable"),
     "unknown": (418, "Error: Alligators are on holiday"),
 }
@@ -94,6 +92,7 @@ SPEECH = Speech(
         "file/check_link": ("check", check_link),
         "file/download": ("resolve", download),
     },
+    faults=frozenset(WORDS),
     refuse=refuse,
     identify=identify,
 )

@@ -10,7 +10,6 @@ from aiohttp import web
 from .host import Ask, Fault, Host, Speech
 
 WORDS: dict[Fault, tuple[int, str, int]] = {
-    "session_expired": (401, "bad_token", 8),
     "wrong_login": (401, "bad_token", 8),
     "captcha": (403, "two_factor_auth_needed", 11),
     "frozen": (403, "user_locked", 14),
@@ -21,12 +20,11 @@ WORDS: dict[Fault, tuple[int, str, int]] = {
     "flood": (429, "too_many_requests", 34),
     "maintenance": (503, "service_unavailable", 25),
     "host_down": (503, "hoster_in_maintenance", 17),
+    "host_limit": (403, "hoster_limit_reached", 18),
     "unsupported": (503, "hoster_unsupported", 16),
     "offline": (503, "unavailable_file", 24),
     "banned": (451, "infringing_file", 35),
-    "private": (503, "unavailable_file", 24),
     "password": (403, "permission_denied", 9),
-    "later": (503, "hoster_temporarily_unavailable", 19),
     "unknown": (418, "teapot", 4711),
 }
 DOMAINS = ["rapidgator.net", "rg.to", "1fichier.com", "keep2share.cc"]
@@ -133,6 +131,7 @@ SPEECH = Speech(
         "unrestrict/check": ("check", check),
         "unrestrict/link": ("resolve", link),
     },
+    faults=frozenset(WORDS),
     refuse=refuse,
     identify=identify,
 )

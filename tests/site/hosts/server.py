@@ -18,13 +18,36 @@ from tests.site.knobs import read_knobs
 from tests.site.sending import HIT, error_page, send
 from tests.site.server import MediaSite
 
-from . import rapidgator, realdebrid
-from .host import Answer, Ask, Broken, Direct, Host, Refusal, Speech
+from . import (
+    alldebrid,
+    debridlink,
+    generic,
+    keep2share,
+    linksnappy,
+    nitroflare,
+    onefichier,
+    premiumize,
+    rapidgator,
+    realdebrid,
+    torbox,
+)
+from .host import Answer, Ask, Broken, Direct, Fault, Host, Refusal, Speech
 
 SPEECHES: Mapping[str, Speech] = {
     "rapidgator": rapidgator.SPEECH,
+    "keep2share": keep2share.SPEECH,
+    "1fichier": onefichier.SPEECH,
+    "nitroflare": nitroflare.SPEECH,
     "realdebrid": realdebrid.SPEECH,
+    "alldebrid": alldebrid.SPEECH,
+    "premiumize": premiumize.SPEECH,
+    "debridlink": debridlink.SPEECH,
+    "torbox": torbox.SPEECH,
+    "linksnappy": linksnappy.SPEECH,
+    "generic": generic.SPEECH,
 }
+SAID_INSTEAD: Mapping[Fault, Fault] = {"banned": "offline", "private": "offline", "exhausted": "host_limit"}
+"""By platforms that have no words for it."""
 START_DEADLINE = 30.0
 
 
@@ -67,7 +90,8 @@ async def _serve(kind: type[Hosts], ready: Future[tuple[Hosts, asyncio.Event]]) 
         if host is None:
             return error_page(404)
         if path.startswith("direct/"):
-            return await _bytes(host, request, path.split("/")[1])
+            found = host.direct.get(path.split("/")[1])
+            return error_page(404) if found is None or not found.good else await _bytes(request, found)
         return await _call(host, request, path)
 
     stop = asyncio.Event()
@@ -80,7 +104,9 @@ async def _serve(kind: type[Hosts], ready: Future[tuple[Hosts, asyncio.Event]]) 
 
 
 async def _call(host: Host, request: web.Request, path: str) -> web.StreamResponse:
-    kind, handler = host.speech.calls.get(path, ("", None))
+    kind, handler = host.speech.calls.get(path) or host.speech.calls.get(
+        path.split("/", maxsplit=1)[0] + "/", ("", None)
+    )
     ask = await _read(request, path)
     await host.arrived(kind, ask)
     what = host.scripted(kind)
@@ -88,14 +114,20 @@ async def _call(host: Host, request: web.Request, path: str) -> web.StreamRespon
         return web.Response(status=what.status, body=what.body, headers={"Content-Type": what.type, **what.headers})
     if what in get_args(Broken):
         return _broken(request, what)
-    if what is not None:
+    if isinstance(what, str):
         return host.speech.refuse(what)
     if handler is None:
         return error_page(404)
     try:
-        return handler(host, ask)
+        answer = handler(host, ask)
     except Refusal as refusal:
-        return host.speech.refuse(refusal.fault)
+        known = refusal.fault in host.speech.faults
+        return host.speech.refuse(refusal.fault if known else SAID_INSTEAD.get(refusal.fault, "unknown"))
+    if isinstance(answer, Direct):
+        return await _bytes(request, answer)
+    if what is not None and isinstance(answer.body, bytes):
+        answer.body = what(answer.body)
+    return answer
 
 
 async def _read(request: web.Request, path: str) -> Ask:
@@ -138,11 +170,9 @@ def _broken(request: web.Request, what: str) -> web.Response:
     return web.Response()
 
 
-async def _bytes(host: Host, request: web.Request, token: str) -> web.StreamResponse:
-    found: Direct | None = host.direct.get(token)
-    if found is None or not found.good:
-        return error_page(404)
+async def _bytes(request: web.Request, found: Direct) -> web.StreamResponse:
     file, account = found.file, found.account
+    found.brought.append(request.headers.copy())
     knobs = read_knobs({name: str(value) for name, value in (file.knobs | account.knobs).items()})
     account.connections += 1
     account.peak = max(account.peak, account.connections)

@@ -1,0 +1,255 @@
+"""LinkSnappy: a session by cookie, an envelope of status and return or error, refusals in words alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import aiohttp
+import msgspec
+from msgspec import Meta, Struct, field
+
+from services.unrestrict_proxy.adapters.answers import Moment, Reply, ask, moment, secrets_of
+from services.unrestrict_proxy.adapters.contract import (
+    AccountState,
+    Caps,
+    Credentials,
+    DirectLink,
+    FileInfo,
+    HostError,
+    HostFile,
+    Pending,
+    Session,
+)
+from services.unrestrict_proxy.adapters.verdicts import (
+    ACCOUNT_FLOOD,
+    ADDRESS,
+    BAD_ANSWER,
+    BANNED,
+    CAPTCHA,
+    DOWN,
+    EXHAUSTED,
+    HOST_DOWN,
+    HOST_LIMIT,
+    LATER,
+    LOCKED,
+    MAINTENANCE,
+    NOT_PREMIUM,
+    OFFLINE,
+    PASSWORD,
+    PRIVATE,
+    SESSION_OVER,
+    SLOTS,
+    UNKNOWN,
+    UNSUPPORTED,
+    WRONG_LOGIN,
+    Verdict,
+)
+
+API = "https://linksnappy.com/api"
+_KILOBYTE = 1024
+_POLL_SECONDS = 5.0
+
+_WORDS: tuple[tuple[str, Verdict], ...] = (
+    ("session", SESSION_OVER),
+    ("not logged in", SESSION_OVER),
+    ("invalid username", WRONG_LOGIN),
+    ("invalid password", WRONG_LOGIN),
+    ("captcha", CAPTCHA),
+    ("suspended", LOCKED),
+    ("banned account", LOCKED),
+    ("account has expired", NOT_PREMIUM),
+    ("premium", NOT_PREMIUM),
+    ("daily quota of this host", HOST_LIMIT),
+    ("quota", EXHAUSTED),
+    ("bandwidth", EXHAUSTED),
+    ("simultaneous", SLOTS),
+    ("ip address", ADDRESS),
+    ("too many requests", ACCOUNT_FLOOD),
+    ("filehost is down", HOST_DOWN),
+    ("host is currently", HOST_DOWN),
+    ("maintenance", MAINTENANCE),
+    ("not supported", UNSUPPORTED),
+    ("invalid file url", UNSUPPORTED),
+    ("copyright", BANNED),
+    ("private", PRIVATE),
+    ("password", PASSWORD),
+    ("try again", LATER),
+    ("not found", OFFLINE),
+    ("dead", OFFLINE),
+)
+"""Parts of `error`, in the order in which they are tried."""
+_CODE = re.compile(r"[^a-z0-9]+")
+
+
+class _Status(Struct, frozen=True):
+    """`error` is false or in words."""
+
+    status: str
+    error: str | bool | None = None
+
+
+class _User(Struct, frozen=True):
+    """`expire` in unix seconds or in words, `left` in kilobytes or in words."""
+
+    expire: Moment | str
+    left: Annotated[int, Meta(ge=0, le=1 << 52)] | str | None = field(default=None, name="trafficleft")
+    total: Annotated[int, Meta(ge=0, le=1 << 52)] | str | None = field(default=None, name="maxtraffic")
+
+
+class _Details(Struct, frozen=True):
+    user: _User = field(name="return")
+
+
+class _Host(Struct, frozen=True):
+    status: str = field(name="Status")
+
+
+class _Hosts(Struct, frozen=True):
+    hosts: dict[str, _Host] = field(name="return")
+
+
+class _Link(Struct, frozen=True):
+    status: str
+    generated: str | Literal[False] = ""
+    filename: str | None = None
+    hash: str | None = None
+    caching: bool = field(default=False, name="cacheDL")
+    error: str | bool | None = None
+
+
+class _Generated(Struct, frozen=True):
+    """Whose session is over is answered without `links`."""
+
+    links: tuple[_Link, ...] = ()
+    status: str = ""
+    error: str | bool | None = None
+
+
+class _Percent(Struct, frozen=True):
+    percent: Annotated[float, Meta(ge=0, le=100)]
+
+
+class _Progress(Struct, frozen=True):
+    cache: _Percent = field(name="return")
+
+
+class _Ticket(Struct, frozen=True, array_like=True):
+    hash: str
+    url: str
+    name: str | None
+
+
+class LinkSnappy:
+    platform = "linksnappy"
+    name = "LinkSnappy"
+    domains: tuple[str, ...] = ()
+    caps = Caps(max_chunks=8, slots=4, link_seconds=3600, multihost=True)
+
+    def match(self, url: str) -> HostFile | None:
+        return None  # it has no files of its own
+
+    async def login(self, http: aiohttp.ClientSession, credentials: Credentials) -> Session:
+        params = [("username", credentials.username), ("password", credentials.secret)]
+        reply = await _call(http, credentials, None, "AUTHENTICATE", params)
+        _well(reply)
+        if not reply.cookies:
+            raise reply.broken()
+        return Session(cookies=reply.cookies)
+
+    async def account(self, http: aiohttp.ClientSession, credentials: Credentials, session: Session) -> AccountState:
+        reply = await _call(http, credentials, session, "USERDETAILS", [])
+        _well(reply)
+        user = reply.read(_Details).user
+        premium = user.expire != "expired"
+        return AccountState(
+            usable=premium,
+            premium_until=moment(user.expire) if isinstance(user.expire, int) else None,
+            traffic_left=user.left * _KILOBYTE if isinstance(user.left, int) else None,
+            traffic_total=user.total * _KILOBYTE if isinstance(user.total, int) else None,
+            reason="" if premium else NOT_PREMIUM.message,
+        )
+
+    async def hosts(self, http: aiohttp.ClientSession, credentials: Credentials, session: Session) -> tuple[str, ...]:
+        reply = await _call(http, credentials, session, "FILEHOSTS", [])
+        _well(reply)
+        return tuple(name for name, host in reply.read(_Hosts).hosts.items() if host.status == "1")
+
+    async def check(
+        self, http: aiohttp.ClientSession, credentials: Credentials, session: Session, files: Sequence[HostFile]
+    ) -> list[FileInfo]:
+        """It has no call for it: a link is only known by being made."""
+        return [FileInfo(online="unknown") for _ in files]
+
+    async def resolve(
+        self,
+        http: aiohttp.ClientSession,
+        credentials: Credentials,
+        session: Session,
+        file: HostFile,
+        password: str | None,
+    ) -> DirectLink | Pending:
+        wanted = {"link": file.url} | ({"linkpass": password} if password else {})
+        params = [("genLinks", msgspec.json.encode(wanted).decode())]
+        reply = await _call(http, credentials, session, "linkgen", params, hidden=password or "")
+        got = reply.read(_Generated)
+        if not got.links:
+            raise reply.broken() if got.status in {"", "OK"} else _refused(reply, got.error)
+        link = got.links[0]
+        if link.status != "OK":
+            raise _refused(reply, link.error)
+        url = reply.link(link.generated or "")
+        if link.caching and link.hash:
+            ticket = msgspec.json.encode(_Ticket(link.hash, url, link.filename)).decode()
+            return Pending(ticket=ticket, name=link.filename)
+        return DirectLink(url=url, name=link.filename)
+
+    async def poll(
+        self, http: aiohttp.ClientSession, credentials: Credentials, session: Session, pending: Pending
+    ) -> DirectLink | Pending:
+        """The link was given at first, and is good when the platform has fetched the file."""
+        try:
+            ticket = msgspec.json.decode(pending.ticket, type=_Ticket)
+        except msgspec.DecodeError:
+            raise BAD_ANSWER.error("bad_ticket") from None
+        reply = await _call(http, credentials, session, "CACHEDLSTATUS", [("id", ticket.hash)])
+        _well(reply)
+        percent = reply.read(_Progress).cache.percent
+        if percent < 100:
+            return Pending(ticket=pending.ticket, after=_POLL_SECONDS, fraction=percent / 100, name=ticket.name)
+        return DirectLink(url=ticket.url, name=ticket.name)
+
+
+async def _call(
+    http: aiohttp.ClientSession,
+    credentials: Credentials,
+    session: Session | None,
+    path: str,
+    params: Sequence[tuple[str, str]],
+    hidden: str = "",
+) -> Reply:
+    return await ask(
+        http,
+        "GET",
+        f"{(credentials.base_url or API).rstrip('/')}/{path}",
+        secrets=(*secrets_of(credentials, session), hidden),
+        params=params,
+        cookies=None if session is None else session.cookies,
+    )
+
+
+def _well(reply: Reply) -> None:
+    """Raises HostError when it was refused."""
+    said = reply.read(_Status)
+    if said.status != "OK" or reply.status >= 400:
+        raise _refused(reply, said.error)
+
+
+def _refused(reply: Reply, error: str | bool | None) -> HostError:
+    message = error.lower() if isinstance(error, str) else ""
+    for words, verdict in _WORDS:
+        if words in message:
+            return reply.refused(verdict, _CODE.sub("_", words))
+    verdict = DOWN if reply.status >= 500 else ACCOUNT_FLOOD if reply.status == 429 else UNKNOWN
+    return reply.refused(verdict, reply.status)

@@ -1,0 +1,199 @@
+"""Premiumize: the account's key in every form, an envelope of status and message, refusals in words alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import aiohttp
+from msgspec import Meta, Struct
+
+from services.unrestrict_proxy.adapters.answers import Bytes, Moment, Reply, ask, moment, secrets_of
+from services.unrestrict_proxy.adapters.contract import (
+    AccountState,
+    Caps,
+    Credentials,
+    DirectLink,
+    FileInfo,
+    HostError,
+    HostFile,
+    Pending,
+    Session,
+)
+from services.unrestrict_proxy.adapters.verdicts import (
+    ACCOUNT_FLOOD,
+    ADDRESS,
+    BANNED,
+    DOWN,
+    EXHAUSTED,
+    FAILED,
+    HOST_DOWN,
+    LATER,
+    LOCKED,
+    MAINTENANCE,
+    NOT_PREMIUM,
+    OFFLINE,
+    PASSWORD,
+    PRIVATE,
+    SLOTS,
+    UNKNOWN,
+    UNSUPPORTED,
+    WRONG_LOGIN,
+    Verdict,
+)
+
+API = "https://www.premiumize.me/api"
+
+_WORDS: tuple[tuple[str, Verdict], ...] = (
+    ("not logged in", WRONG_LOGIN),
+    ("invalid api", WRONG_LOGIN),
+    ("account locked", LOCKED),
+    ("not premium", NOT_PREMIUM),
+    ("premium membership", NOT_PREMIUM),
+    ("fair use", EXHAUSTED),
+    ("fair-use", EXHAUSTED),
+    ("too many active", SLOTS),
+    ("ip address", ADDRESS),
+    ("too many requests", ACCOUNT_FLOOD),
+    ("rate limit", ACCOUNT_FLOOD),
+    ("hoster is down", HOST_DOWN),
+    ("hoster is currently", HOST_DOWN),
+    ("maintenance", MAINTENANCE),
+    ("unsupported", UNSUPPORTED),
+    ("not supported", UNSUPPORTED),
+    ("copyright", BANNED),
+    ("dmca", BANNED),
+    ("private", PRIVATE),
+    ("password", PASSWORD),
+    ("try again", LATER),
+    ("not found", OFFLINE),
+    ("file is offline", OFFLINE),
+)
+"""Parts of `message`, in the order in which they are tried."""
+
+
+class _Status(Struct, frozen=True):
+    status: str
+    message: str | None = None
+
+
+class _Account(Struct, frozen=True):
+    """`limit_used` is the part of the fair use that is gone, 0 to 1."""
+
+    premium_until: Moment | Literal[False] | None
+    limit_used: Annotated[float, Meta(ge=0)] = 0.0
+
+
+class _Services(Struct, frozen=True):
+    directdl: tuple[str, ...]
+    aliases: dict[str, tuple[str, ...]] = {}
+
+
+class _Cached(Struct, frozen=True):
+    response: tuple[bool, ...]
+    filename: tuple[str | None, ...] = ()
+    filesize: tuple[Bytes | None, ...] = ()
+
+
+class _Content(Struct, frozen=True):
+    link: str
+    path: str = ""
+    size: Bytes | None = None
+
+
+class _Direct(Struct, frozen=True):
+    content: tuple[_Content, ...]
+
+
+class Premiumize:
+    platform = "premiumize"
+    name = "Premiumize"
+    domains: tuple[str, ...] = ()
+    caps = Caps(max_chunks=8, slots=6, batch=50, link_seconds=6 * 3600, multihost=True)
+
+    def match(self, url: str) -> HostFile | None:
+        return None  # it has no files of its own
+
+    async def login(self, http: aiohttp.ClientSession, credentials: Credentials) -> Session:
+        return Session()  # the key goes with every call
+
+    async def account(self, http: aiohttp.ClientSession, credentials: Credentials, session: Session) -> AccountState:
+        """Traffic is counted in points of a fair use that has no bytes: only that it is gone can be told."""
+        got = (await _call(http, credentials, "account/info", [])).read(_Account)
+        premium = bool(got.premium_until)
+        return AccountState(
+            usable=premium,
+            premium_until=moment(got.premium_until or None),
+            traffic_left=0 if got.limit_used >= 1 else None,
+            reason="" if premium else NOT_PREMIUM.message,
+        )
+
+    async def hosts(self, http: aiohttp.ClientSession, credentials: Credentials, session: Session) -> tuple[str, ...]:
+        got = (await _call(http, credentials, "services/list", [])).read(_Services)
+        return tuple(domain for host in got.directdl for domain in got.aliases.get(host, (host,)))
+
+    async def check(
+        self, http: aiohttp.ClientSession, credentials: Credentials, session: Session, files: Sequence[HostFile]
+    ) -> list[FileInfo]:
+        """It tells what it has already; of the others nothing is known."""
+        if not files:
+            return []
+        reply = await _call(http, credentials, "cache/check", [("items[]", one.url) for one in files])
+        got = reply.read(_Cached)
+        if len(got.response) != len(files):
+            raise reply.broken()
+        infos = []
+        for index, cached in enumerate(got.response):
+            name = got.filename[index] if index < len(got.filename) else None
+            size = got.filesize[index] if index < len(got.filesize) else None
+            infos.append(FileInfo(online="online", name=name, size=size) if cached else FileInfo(online="unknown"))
+        return infos
+
+    async def resolve(
+        self,
+        http: aiohttp.ClientSession,
+        credentials: Credentials,
+        session: Session,
+        file: HostFile,
+        password: str | None,
+    ) -> DirectLink | Pending:
+        form = [("src", file.url), *([("download_password", password)] if password else [])]
+        reply = await _call(http, credentials, "transfer/directdl", form)
+        content = reply.read(_Direct).content
+        if not content:
+            raise reply.broken()
+        best = max(content, key=lambda one: one.size or 0)
+        name = best.path.rpartition("/")[2]
+        return DirectLink(url=reply.link(best.link), name=name or None, size=best.size)
+
+    async def poll(
+        self, http: aiohttp.ClientSession, credentials: Credentials, session: Session, pending: Pending
+    ) -> DirectLink | Pending:
+        raise FAILED.error("nothing_pending")
+
+
+async def _call(
+    http: aiohttp.ClientSession, credentials: Credentials, path: str, form: Sequence[tuple[str, str]]
+) -> Reply:
+    reply = await ask(
+        http,
+        "POST",
+        f"{(credentials.base_url or API).rstrip('/')}/{path}",
+        secrets=secrets_of(credentials),
+        form=[*form, ("apikey", credentials.secret)],
+    )
+    if path == "services/list" and reply.status == 200:
+        return reply  # the one answer without an envelope
+    said = reply.read(_Status)
+    if said.status == "success" and reply.status < 400:
+        return reply
+    raise _refused(reply, said)
+
+
+def _refused(reply: Reply, said: _Status) -> HostError:
+    message = (said.message or "").lower()
+    for words, verdict in _WORDS:
+        if words in message:
+            return reply.refused(verdict, words.replace(" ", "_"))
+    verdict = DOWN if reply.status >= 500 else ACCOUNT_FLOOD if reply.status == 429 else UNKNOWN
+    return reply.refused(verdict, reply.status)

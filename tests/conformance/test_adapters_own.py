@@ -1,0 +1,255 @@
+"""What is one platform's own: where its protocol says two things with one word, or one thing in two ways."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from services.unrestrict_proxy import adapters
+from services.unrestrict_proxy.adapters.contract import Credentials, HostFile
+from tests.site.hosts import Answer, Hosts
+from tests.support.adapters import SIZE, bench_of, fetched, refusal
+
+
+async def test_keep2share_says_21_of_dead_files_and_of_used_up_accounts(hosts: Hosts) -> None:
+    """The account and the file are asked again before a file is called dead, which would be final."""
+    async with bench_of(hosts, "keep2share") as bench:
+        file = bench.host.add_file("a.bin", SIZE)
+        dead = await refusal(bench.link(bench.host.add_file("b.bin", SIZE, state="offline")))
+        bench.account.traffic_left = SIZE - 1
+        short = await refusal(bench.link(file))
+        bench.account.traffic_left = 0
+        used = await refusal(bench.link(file))
+        state = await bench.state()
+
+    assert (dead.scope, dead.status, dead.code) == ("file", 104, "21")
+    assert [(one.scope, one.status, one.exhausted) for one in (short, used)] == [("account", 107, True)] * 2
+    assert used.retry_after is not None
+    assert 0 < used.retry_after <= 86400
+    assert state.reset_at is not None
+
+
+async def test_keep2share_takes_a_permanent_token_instead_of_a_login(hosts: Hosts) -> None:
+    async with bench_of(hosts, "keep2share") as bench:
+        bench.credentials = Credentials(secret=bench.account.secret, base_url=bench.host.base_url)
+        body = await fetched(bench, await bench.link(bench.host.add_file("a.bin", SIZE)))
+        bench.account.secret = "another"
+        error = await refusal(bench.state())
+
+    assert len(body) == SIZE
+    assert (error.scope, error.status, error.renew) == ("account", 107, False)
+    assert bench.host.count("login") == 0
+
+
+def test_files_of_keep2shares_sisters_are_not_taken_for_its_own() -> None:
+    """The same id at a sister may be another file."""
+    refs = [
+        adapters.classify(f"https://{domain}/file/0123456789abc/name")
+        for domain in ("k2s.cc", "keep2share.cc", "fboom.me", "fileboom.me", "tezfiles.com")
+    ]
+
+    assert [None if one is None else one.file_ref for one in refs] == [
+        "0123456789abc",
+        "0123456789abc",
+        "fboom.me/0123456789abc",
+        "fboom.me/0123456789abc",
+        "tezfiles.com/0123456789abc",
+    ]
+
+
+async def test_keep2share_says_how_long_to_wait(hosts: Hosts) -> None:
+    async with bench_of(hosts, "keep2share") as bench:
+        bench.host.script("slots", on="resolve")
+        error = await refusal(bench.link(bench.host.add_file("a.bin", SIZE)))
+
+    assert error.retry_after == 120.5
+
+
+async def test_1fichier_calls_a_files_owner_and_an_accounts_owner_locked_alike(hosts: Hosts) -> None:
+    locked = Answer(status=403, body=b'{"status": "KO", "message": "Owner locked"}')
+    async with bench_of(hosts, "1fichier") as bench:
+        file = bench.host.add_file("a.bin", SIZE)
+        bench.host.script(locked, on="resolve")
+        of_file = await refusal(bench.link(file))
+        bench.host.script(locked, on="resolve")
+        bench.host.script(locked, on="account")
+        of_account = await refusal(bench.link(file))
+
+    assert [(one.scope, one.status) for one in (of_file, of_account)] == [("file", 102), ("account", 107)]
+
+
+def test_1fichier_has_links_with_the_id_as_a_name_below_the_domain() -> None:
+    new = adapters.classify("https://www.1fichier.com/?abcdef12345&af=7")
+
+    assert new is not None
+    assert adapters.classify("http://abcdef12345.dfichiers.com/") == new
+    assert adapters.classify("https://abcdef12345.1fichier.com") == new
+    assert adapters.classify("https://1fichier.com/console/") is None
+    assert adapters.classify("https://www.1fichier.com/") is None
+
+
+async def test_nitroflare_gives_a_guests_answer_to_who_has_no_premium(hosts: Hosts) -> None:
+    async with bench_of(hosts, "nitroflare", premium=False) as bench:
+        error = await refusal(bench.link(bench.host.add_file("a.bin", SIZE)))
+
+    assert (error.scope, error.status) == ("account", 107)
+
+
+async def test_realdebrid_denies_permission_for_a_password_and_for_an_account(hosts: Hosts) -> None:
+    """Code 9: the account is asked before it is put aside for what is the file's."""
+    async with bench_of(hosts, "realdebrid") as bench:
+        file = bench.host.add_file("a.bin", SIZE, password="open")
+        of_file = await refusal(bench.link(file, "wrong"))
+        bench.account.premium = False
+        bench.host.script("password", on="resolve")
+        of_account = await refusal(bench.link(file, "open"))
+
+    assert [(one.scope, one.status) for one in (of_file, of_account)] == [("file", 103), ("account", 107)]
+
+
+@pytest.mark.parametrize(
+    ("code", "scope", "status"),
+    [(-1, "request", 106), (5, "account", 105), (19, "host", 105), (24, "file", 104), (36, "account", 107)],
+)
+async def test_realdebrids_numbers(hosts: Hosts, code: int, scope: str, status: int) -> None:
+    async with bench_of(hosts, "realdebrid") as bench:
+        body = msgspec.json.encode({"error": "words", "error_code": code})
+        bench.host.script(Answer(status=403, body=body), on="resolve")
+        error = await refusal(bench.link(bench.host.add_file("a.bin", SIZE)))
+
+    assert (error.scope, error.status, error.code) == (scope, status, str(code))
+
+
+async def test_realdebrid_counts_some_hosts_in_links_and_not_in_bytes(hosts: Hosts) -> None:
+    async with bench_of(hosts, "realdebrid") as bench:
+        state = await bench.state()
+
+    assert set(state.per_host) == {"rapidgator.net"}
+    assert state.traffic_left is None
+
+
+async def test_alldebrid_tells_that_a_file_has_a_password(hosts: Hosts) -> None:
+    async with bench_of(hosts, "alldebrid") as bench:
+        (found,) = await bench.check(bench.host.add_file("a.bin", SIZE, password="open"))
+
+    assert found.password_needed
+
+
+async def test_alldebrid_may_fail_to_make_a_link_that_it_promised(hosts: Hosts) -> None:
+    async with bench_of(hosts, "alldebrid") as bench:
+        file = bench.host.add_file("a.bin", SIZE, polls=2)
+        session = await bench.session()
+        pending = await bench.adapter.resolve(bench.http, bench.credentials, session, bench.named(file), None)
+        file.state = "offline"
+        error = await refusal(bench.adapter.poll(bench.http, bench.credentials, session, pending))
+
+    assert (error.scope, error.status) == ("request", 105)
+
+
+async def test_torbox_may_fail_to_fetch_what_it_promised(hosts: Hosts) -> None:
+    async with bench_of(hosts, "torbox") as bench:
+        file = bench.host.add_file("a.bin", SIZE, polls=2)
+        session = await bench.session()
+        pending = await bench.adapter.resolve(bench.http, bench.credentials, session, bench.named(file), None)
+        file.state = "offline"
+        error = await refusal(bench.adapter.poll(bench.http, bench.credentials, session, pending))
+
+    assert (error.scope, error.status) == ("request", 105)
+
+
+async def test_premiumize_without_fair_use_left_has_no_traffic(hosts: Hosts) -> None:
+    async with bench_of(hosts, "premiumize") as bench:
+        unknown = await bench.state()
+        bench.account.traffic_left = 0
+        gone = await bench.state()
+
+    assert (unknown.traffic_left, gone.traffic_left) == (None, 0)
+
+
+async def test_linksnappys_unlimited_traffic_is_unknown_and_its_lifetime_has_no_end(hosts: Hosts) -> None:
+    body = b'{"status": "OK", "error": false, "return": {"expire": "lifetime", "trafficleft": "unlimited"}}'
+    async with bench_of(hosts, "linksnappy") as bench:
+        bench.host.script(Answer(body=body), on="account")
+        state = await bench.state()
+
+    assert (state.usable, state.premium_until, state.traffic_left) == (True, None, None)
+
+
+@pytest.mark.parametrize("style", ["basic", "header", "cookie"])
+async def test_a_generic_host_takes_basic_credentials_headers_and_cookies(hosts: Hosts, style: str) -> None:
+    async with bench_of(hosts, "generic", secret=f"a-{style}-secret") as bench:
+        secret, name = bench.account.secret, ""
+        match style:
+            case "basic":
+                name = bench.account.username
+            case "header":
+                secret = f"X-Key: {secret}"
+            case "cookie":
+                secret = f"Cookie: key={secret}"
+        bench.credentials = Credentials(
+            username=name, secret=secret, domains=("127.0.0.1",), base_url=bench.host.base_url, max_chunks=2
+        )
+        state = await bench.state()
+        link = await bench.link(bench.host.add_file("a.bin", SIZE))
+        body = await fetched(bench, link)
+
+    assert state.usable
+    assert (len(body), link.size, link.name, link.max_chunks, link.resumable) == (SIZE, SIZE, "a.bin", 2, True)
+    assert secret not in repr(link)
+
+
+async def test_a_generic_hosts_redirect_takes_no_credentials_along_to_another_host(hosts: Hosts) -> None:
+    async with bench_of(hosts, "generic") as bench:
+        inside = await bench.link(bench.host.add_file("redirected.bin", SIZE))
+        bench.host.direct_origin = "http://elsewhere.test"
+        outside = await bench.link(bench.host.add_file("redirected too.bin", SIZE))
+        to_itself, to_another = (one.brought[0] for one in bench.host.direct.values())
+
+    assert (inside.headers["Authorization"], outside.headers) == (to_itself["Authorization"], {})
+    assert outside.url.startswith("http://elsewhere.test/")
+    assert outside.size == SIZE
+    assert "Authorization" not in to_another
+
+
+async def test_a_generic_host_gives_its_credentials_to_its_own_domains_alone(hosts: Hosts) -> None:
+    async with bench_of(hosts, "generic") as bench:
+        foreign = bench.adapter.match("http://files.elsewhere.test/a.bin")
+        assert isinstance(foreign, HostFile)
+        error = await refusal(
+            bench.adapter.resolve(bench.http, bench.credentials, await bench.session(), foreign, None)
+        )
+
+    assert (error.scope, error.status) == ("file", 101)
+
+
+@pytest.mark.parametrize("secret", ["just a key", "X-Key: a\nRange: bytes=0-1", "Bad Name: x", "X-Key: \x07"])
+async def test_a_generic_secret_that_is_neither_a_password_nor_headers_is_refused(hosts: Hosts, secret: str) -> None:
+    async with bench_of(hosts, "generic") as bench:
+        bench.credentials = Credentials(secret=secret, domains=("127.0.0.1",))
+        error = await refusal(bench.session())
+
+    assert (error.scope, error.status) == ("account", 107)
+    assert secret not in str(vars(error))
+
+
+async def test_a_generic_host_without_ranges_is_not_resumable(hosts: Hosts) -> None:
+    async with bench_of(hosts, "generic") as bench:
+        link = await bench.link(bench.host.add_file("a.bin", SIZE, knobs={"ranges": 0}))
+
+    assert (link.resumable, link.size) == (False, SIZE)
+
+
+def test_a_generic_file_is_named_by_its_link_without_what_does_not_matter() -> None:
+    generic = adapters.find("generic")
+    assert generic is not None
+    found = {
+        generic.match(url)
+        for url in (
+            "http://user:pw@Files.Example:80/a b/c.bin?x=1#part",
+            "http://files.example/a%20b/c.bin?x=1",
+            "HTTP://FILES.example./a b/c.bin?x=1",
+        )
+    }
+
+    assert {None if one is None else one.url for one in found} == {"http://files.example/a%20b/c.bin?x=1"}
+    assert generic.match("http://files.example/") is None
