@@ -204,6 +204,7 @@ USERS: tuple[UserSpec, ...] = (
         "unrestrict_proxy",
         publish=(
             "cmd.job.submit",
+            "cmd.job.delete_files",
             "ctl.hosts",
             "q.storage.file",
             "q.storage.link",

@@ -24,6 +24,7 @@ from services.unrestrict_proxy.handlers import HANDLERS
 from services.unrestrict_proxy.links import following, views
 from services.unrestrict_proxy.links import handlers as links
 from services.unrestrict_proxy.links.book import Book
+from services.unrestrict_proxy.links.retention import Retention
 from services.unrestrict_proxy.pool import Pool
 
 TIB = 1 << 40
@@ -42,6 +43,10 @@ class UnrestrictSettings(ServiceSettings, frozen=True, kw_only=True):
     """Where nginx in front has the stored files inside; empty to send them from here."""
     download_remote: Literal["redirect", "stream"] = "redirect"
     """Files in object storage: a client is sent there, or they are sent on."""
+    retention_days: Annotated[int, Meta(ge=0)] = 0
+    """After so many days what a download manager asked for is deleted here; 0 for never."""
+    retention_bytes: Annotated[int, Meta(ge=0)] = 0
+    """Above so many bytes of such files the oldest are deleted; 0 for no limit."""
 
 
 @asynccontextmanager
@@ -72,6 +77,9 @@ async def start(settings: UnrestrictSettings, resources: Resources) -> AsyncIter
         aiohttp.ClientSession(connector=policy.connector(limit=0), cookie_jar=aiohttp.DummyCookieJar()) as http,
     ):
         resources.spawn(host_pool.run(), "pool")
+        if settings.retention_days or settings.retention_bytes:
+            retention = Retention(pool, caller, settings.retention_days, settings.retention_bytes)
+            resources.spawn(retention.run(), "retention")
         for name, stream, wanted, act in (
             ("requests", "EV_UNRESTRICT_PROXY", following.REQUESTS | following.CHANGES, requests),
             ("ends", "EV_JOB", following.ENDS, ends),

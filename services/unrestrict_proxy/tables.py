@@ -119,6 +119,8 @@ links = sa.Table(
     sa.Column("sha256", sa.Text),
     sa.Column("status", sa.Integer),
     sa.Column("requested_at", TIMESTAMP(timezone=True), nullable=False),
+    sa.Column("dialect", sa.Text, comment="null where a job came upon the link"),
+    sa.Column("stored_at", TIMESTAMP(timezone=True)),
     sa.Index("links_of_file", "owner", "platform", "file_ref"),
 )
 

@@ -239,3 +239,23 @@ async def test_the_history_says_what_traffic_went_to(desk):
         ("granted", QUOTA, None),
     ]
     assert older == entries[1:2]
+
+
+async def overdue(desk: Desk, **what) -> list[str]:
+    async with desk.pool.acquire() as conn:
+        return [one.link_id for one in await views.overdue(conn, what.get("before"), what.get("most"), 10)]
+
+
+async def test_the_oldest_kept_files_of_download_managers_are_given_up_by_age_and_by_space(desk):
+    made = [await desk.make(desk.link(uuid4(), dialect="external")) for _ in range(3)]
+    found = await desk.make(desk.link(uuid4(), dialect=None))
+    for link in (found, *made):
+        await desk.end(Ended(link=link, stored=FILE))
+    old = await desk.found(made[1])
+    ids = [one.link_id for one in made]
+
+    assert await overdue(desk) == []
+    assert await overdue(desk, before=old.stored_at) == ids[:1]
+    assert await overdue(desk, most=200) == ids[:1]
+    assert await overdue(desk, most=99) == ids
+    assert await overdue(desk, most=300) == []

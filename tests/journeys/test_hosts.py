@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from uuid import uuid4
 
 import pytest
 
 from libs.message import Refused
 from proto.auth import ReadUser
 from proto.auth import User as Known
+from proto.job import DeleteJobFiles
 from proto.unrestrict_proxy import (
     HostLink,
     HostRefused,
@@ -168,3 +170,20 @@ async def test_who_cancels_pays_for_what_was_read_and_the_account_is_free_again(
     assert ended.status == 106
     assert traffic.reserved == 0
     assert again.link.link_id != link.link_id
+
+
+async def test_a_file_that_was_given_up_is_gone_and_asking_for_it_fetches_and_charges_it_again(system, user, gator):
+    file = gator.add_file(f"{uuid4().hex}.mkv", SIZE)
+    async with asking(system, user) as one, pooled(one.caller, gator):
+        first = (await one.unrestrict(file.url)).link
+        await one.until(first, "done")
+        await one.caller.command(DeleteJobFiles(owner=None, job_id=first.job_id))
+        await one.until(first, "expired")
+        gone = file.name not in {path.name for path in stored(system).values()}
+        second = await one.unrestrict(file.url)
+        await one.until(second.link, "done")
+        traffic = await one.traffic()
+
+    assert gone
+    assert (second.reused, second.link.link_id != first.link_id) == (False, True)
+    assert traffic.quota - traffic.left == 2 * SIZE

@@ -182,7 +182,7 @@ class Book:
                 await views.ended(conn, one.link.link_id, "error", one.status)
             else:
                 kept = one.stored
-                await views.stored(conn, one.link.link_id, kept.file_id, kept.name, kept.size, kept.sha256)
+                await views.stored(conn, one.link.link_id, kept.file_id, kept.name, kept.size, kept.sha256, at)
         await views.forget_reading(conn, [one.link.job_id for one in ended])
 
     async def expire(self, conn: Connection, links: Sequence[Link], meta: Meta) -> None:

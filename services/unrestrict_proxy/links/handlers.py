@@ -171,6 +171,7 @@ async def _asked(
         resumable=host is not None and host.resumable,
         sealed_password=sealer.seal(password.encode(), link_id) if password else None,
         requested_at=book.clock(),
+        dialect=command.dialect if isinstance(command, UnrestrictLink) else None,
     )
 
 

@@ -35,6 +35,8 @@ class Link(Struct, frozen=True, kw_only=True):
     resumable: bool
     sealed_password: bytes | None
     requested_at: datetime
+    dialect: str | None = None
+    stored_at: datetime | None = None
     file_id: UUID | None = None
     sha256: str | None = None
     status: int | None = None
@@ -131,16 +133,33 @@ async def downloading(conn: Connection, link_id: str, name: str, size: int | Non
     )
 
 
-async def stored(conn: Connection, link_id: str, file_id: UUID, name: str, size: int, sha256: str) -> None:
+async def stored(
+    conn: Connection, link_id: str, file_id: UUID, name: str, size: int, sha256: str, at: datetime
+) -> None:
     await conn.execute(
         "update unrestrict_proxy.links set state = 'done', file_id = $2, name = $3, size = $4, sha256 = $5,"
-        " sealed_password = null where link_id = $1",
+        " stored_at = $6, sealed_password = null where link_id = $1",
         link_id,
         file_id,
         name,
         size,
         sha256,
+        at,
     )
+
+
+async def overdue(conn: Connection, before: datetime | None, most: int | None, limit: int) -> list[Link]:
+    """Kept files that a download manager asked for, the oldest first: those stored before `before`, and those without
+    which no more than `most` bytes would be left."""
+    rows = await conn.fetch(
+        f"select {_COLUMNS} from (select *, sum(size) over (order by stored_at desc, link_id) as newer"
+        " from unrestrict_proxy.links where state = 'done' and dialect = 'external') as kept"
+        " where stored_at < $1 or newer > $2 order by stored_at limit $3",
+        before,
+        most,
+        limit,
+    )
+    return [Link(**row) for row in rows]
 
 
 async def ended(conn: Connection, link_id: str, state: LinkState, status: int | None) -> None:
