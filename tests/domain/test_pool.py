@@ -99,12 +99,16 @@ def test_why_an_account_serves_a_file(given, expected):
         (403, "access"),
         (429, "account"),
         (509, "account"),
-        (0, "host"),
+        (0, "access"),
         (502, "host"),
     ],
 )
 def test_who_is_to_blame_for_an_upstreams_answer(status, blamed):
-    assert choice.blame(status) == blamed
+    assert choice.blame(status, 0) == blamed
+
+
+def test_a_connection_that_broke_after_some_bytes_is_nobodys_fault_but_the_links():
+    assert choice.blame(0, 1) == "link"
 
 
 # ---- accounts --------------------------------------------------------------------------------------------------

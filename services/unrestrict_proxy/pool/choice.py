@@ -102,15 +102,16 @@ def retry_after(standings: Iterable[Standing], platform: str, domains: Collectio
 Blame = Literal["nobody", "link", "account", "access", "host"]
 
 
-def blame(status: int | None) -> Blame:
+def blame(status: int | None, read: int) -> Blame:
     """What the answer to asking for bytes says. `access` may be a link that is over or an account that is: the link is
-    forgotten at once, the account is looked at and gets a strike."""
+    forgotten at once, the account is looked at and gets a strike. A connection that broke after `read` bytes says
+    nothing but that another link is worth a try; one that brought none may do so for this account alone."""
     if status is None or 200 <= status < 400:
         return "nobody"
     if status in {429, 509}:
         return "account"
-    if status in {401, 402, 403}:
+    if status in {401, 402, 403} or (status == 0 and not read):
         return "access"
-    if status == 0 or status >= 500:
+    if status >= 500:
         return "host"
     return "link"
