@@ -92,10 +92,16 @@ def _convert(cls: type[S], values: Mapping[str, object], problems: list[str]) ->
             if field.required:
                 problems.append(f"Set {name}: it has no default.")
             continue
+        read = getattr(field.type, "read_setting", None)
         try:
+            if read is not None:  # a type that has more to say than that something is wrong
+                good[field.name] = read(values[field.name])
+                continue
             good[field.name] = msgspec.convert(values[field.name], field.type, strict=False, dec_hook=_path)
         except msgspec.ValidationError as error:
             problems.append(f"Correct {name}: {error}.")
+        except BadSettings as bad:
+            problems += [f"Correct {name}: {problem}." for problem in bad.problems]
     return cls(**good) if len(problems) == before else None
 
 

@@ -55,6 +55,8 @@ Dialect = Literal["gdluxx", "external", "jobs", "webgui", "myjd", "cli", "schedu
 class Options(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """What a user may choose about one link; a closed vocabulary that engines map onto their own parameters."""
 
+    preset: Annotated[str, Meta(max_length=64)] | None = None
+    """By name, of the operator's; what it says and the job does not takes its place when the job is submitted."""
     engine: EngineName | None = None
     audio_only: bool = False
     max_height: Annotated[int, Meta(ge=144, le=4320)] | None = None
@@ -687,6 +689,8 @@ class BadRequest(Refusal, tag="job.bad_request", kw_only=True, frozen=True):
 
     index: int
     code: str
+    choices: tuple[str, ...] = ()
+    """What would have been acceptable, where that is a list of words."""
 
 
 class IdempotencyMismatch(Refusal, tag="job.idempotency_mismatch", kw_only=True, frozen=True):

@@ -115,6 +115,7 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("urls", nargs="+", metavar="URL")
     one.add_argument("--wait", action="store_true", help="wait until all are finished, without progress bars")
     one.add_argument("--json", action="store_true", help="print one JSON object per job")
+    one.add_argument("--preset", metavar="NAME", help="of those that the operator has defined")
     one.add_argument("--not-before", type=_instant, metavar="TIME", help="begin at this ISO 8601 time at the earliest")
     _data(one)
     _data(commands.add_parser("jobs", help="list jobs, newest first"))

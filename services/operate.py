@@ -38,7 +38,7 @@ from proto.auth import (
     User,
 )
 from proto.gateway import JobRow, ListJobs, ReadJob
-from proto.job import HistoryEntry, ReadHistory, Request, SubmitJobs, Submitted
+from proto.job import HistoryEntry, Options, ReadHistory, Request, SubmitJobs, Submitted
 from proto.job import Progress as ProgressSignal
 from proto.unrestrict_proxy import ReadTraffic, ReadTrafficHistory, SetTraffic, Traffic, TrafficEntry
 from services.hosts import host
@@ -219,7 +219,10 @@ def _admin(environ: Mapping[str, str]) -> str:
 
 async def _get(options: argparse.Namespace, bus: buses.Bus, caller: Caller, environ: Mapping[str, str]) -> int:
     user = await caller.query(ReadUser(username=_admin(environ)), result=User)
-    requests = tuple(Request(job_id=new_id(), url=url, not_before=options.not_before) for url in options.urls)
+    chosen = Options(preset=options.preset)
+    requests = tuple(
+        Request(job_id=new_id(), url=url, options=chosen, not_before=options.not_before) for url in options.urls
+    )
     watch = _Watch(tuple(request.job_id for request in requests))
     # Listening begins before the jobs exist, so the quickest of them can not finish unseen.
     await bus.listen(f"progress.{user.user_id}.*", watch.progress)

@@ -12,6 +12,7 @@ from uuid import UUID
 
 import asyncpg
 import msgspec
+from msgspec.structs import replace
 
 from libs.bus import Bus
 from libs.calls import Answer, Call
@@ -63,6 +64,7 @@ from services.job import batches, domain, quota, views
 from services.job.allowances import Allowances
 from services.job.commit import Built, Ledger, Remembered
 from services.job.engines.options import conflict
+from services.job.engines.presets import Presets, UnknownPreset
 from services.job.leases import Leases
 from services.job.shares import Shares
 from services.job.submitting import submit_once, written
@@ -84,8 +86,10 @@ async def submit_jobs(
     policy: EgressPolicy,
     allowances: Allowances,
     duplicates: timedelta,
+    presets: Presets,
 ) -> Answer:
     """`duplicates` is how long after a submission the same again is given its job, where the dialect wants that."""
+    command = _with_presets(command, presets)
     for index, request in enumerate(command.requests):
         _check(index, request, policy)
     request_hash = hashlib.sha256(call.body).digest()
@@ -112,6 +116,20 @@ async def submit_jobs(
     return Answer(outcome[0], position)
 
 
+def _with_presets(command: SubmitJobs, presets: Presets) -> SubmitJobs:
+    requests = []
+    for index, request in enumerate(command.requests):
+        try:
+            options = presets.applied(request.options)
+        except UnknownPreset as unknown:
+            message = f"there is no preset called {unknown}"
+            raise Refused(
+                BadRequest(message=message, index=index, code="unknown_preset", choices=presets.names)
+            ) from unknown
+        requests.append(request if options is request.options else replace(request, options=options))
+    return replace(command, requests=tuple(requests))
+
+
 def _check(index: int, request: Request, policy: EgressPolicy) -> None:
     links = [request.url, *request.options.fallback_urls]
     if request.options.webhook_url is not None:
@@ -129,7 +147,7 @@ def _repeat(known_hash: bytes, outcome: bytes, request_hash: bytes) -> Answer:
     if known_hash != request_hash:
         raise Refused(IdempotencyMismatch(message="this key was used before for a different request"))
     first = msgspec.json.decode(outcome, type=Submitted)
-    return Answer(msgspec.structs.replace(first, replayed=True))
+    return Answer(replace(first, replayed=True))
 
 
 async def cancel_job(command: CancelJob, call: Call, ledger: Ledger, bus: Bus) -> Answer:

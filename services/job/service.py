@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
+import msgspec
+
 from libs.bus import Message
 from libs.calls import serve
 from libs.egress.policy import EgressPolicy
@@ -15,6 +17,7 @@ from proto import REGISTRY
 from services.job.allowances import Allowances
 from services.job.commit import Ledger
 from services.job.dispatch import Dispatcher
+from services.job.engines.presets import Presets
 from services.job.handlers import HANDLERS, LIMITS, keep_limits
 from services.job.leases import Leases
 from services.job.shares import Shares
@@ -25,6 +28,8 @@ class JobSettings(ServiceSettings, frozen=True, kw_only=True):
     """Attempts that may run against one host at the same time."""
     duplicate_seconds: int = 300
     """How long a link that is sent again gets the job that is under way, from dialects that have no other means."""
+    presets: Presets = msgspec.field(default_factory=Presets)
+    """Options by name of a preset."""
 
 
 @asynccontextmanager
@@ -47,6 +52,7 @@ async def start(settings: JobSettings, resources: Resources) -> AsyncIterator[No
             "allowances": allowances,
             "duplicates": timedelta(seconds=settings.duplicate_seconds),
             "shares": Shares(pool, allowances),
+            "presets": settings.presets,
             "policy": EgressPolicy.parse(settings.egress_allow),
         },
     )

@@ -150,3 +150,33 @@ def test_one_file_serves_a_service_that_runs_alone_and_all_the_others(tmp_path: 
     loaded = load({"job": Job}, {"LONGSHORE_CONFIG": str(file)}, known={"LONGSHORE_HTTP_PORT"}, tables=["gateway"])
 
     assert loaded["job"] == Job(data_dir=Path("/d"))
+
+
+class Words(tuple[str, ...]):
+    """A type with more to say than that something is wrong."""
+
+    __slots__ = ()
+
+    @classmethod
+    def read_setting(cls, value: object) -> Words:
+        wrong = [word for word in str(value).split() if not word.isalpha()]
+        if wrong:
+            raise BadSettings(f"{word} is no word" for word in wrong)
+        return cls(str(value).split())
+
+
+class Reader(msgspec.Struct, frozen=True, kw_only=True):
+    words: Words = Words()
+    size: int = 0
+
+
+def test_a_setting_may_have_several_mistakes_and_all_are_told():
+    with pytest.raises(BadSettings) as bad:
+        load({"reader": Reader}, {"LONGSHORE_WORDS": "a 1 b 2", "LONGSHORE_SIZE": "x"})
+
+    assert sorted(bad.value.problems) == [
+        "Correct LONGSHORE_SIZE: Expected `int`, got `str`.",
+        "Correct LONGSHORE_WORDS: 1 is no word.",
+        "Correct LONGSHORE_WORDS: 2 is no word.",
+    ]
+    assert load({"reader": Reader}, {"LONGSHORE_WORDS": "a b"})["reader"].words == ("a", "b")

@@ -205,6 +205,7 @@ def gallery_extractor(options: Options, *, own: int) -> dict[str, Any]:
 
 
 EFFECTS: dict[str, tuple[str, str, str]] = {
+    "preset": ("becomes other options", "becomes other options", "becomes other options"),
     "engine": ("the only one asked", "the only one asked", "the only one asked"),
     "audio_only": ("`ba/b`, sound taken out by ffmpeg", "-", "hands over to yt-dlp"),
     "max_height": ("`res:N` sort; scaled down when all are larger", "-", "-"),

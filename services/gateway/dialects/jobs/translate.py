@@ -11,7 +11,7 @@ from uuid import UUID, uuid5
 import msgspec
 
 from libs.message import Refusal, tag
-from proto.job import Options, Rename, RenameJobs, Request, SubmitJobs
+from proto.job import BadRequest, Options, Rename, RenameJobs, Request, SubmitJobs
 from proto.worker import Entry
 from services.gateway.dialects.jobs import shown, wire
 from services.gateway.domain import JobView
@@ -44,6 +44,7 @@ _AUDIO_CODECS = {"copy", "aac", "opus", "mp3"}
 _BITRATES = {"64k": 64, "128k": 128, "192k": 192, "256k": 256, "320k": 320}
 _PRESETS = {"highest": 16, "high": 20, "medium": 23, "low": 28, "lowest": 35}
 """Their presets as constant rate factors; 23 is the default of the encoders."""
+_PRESET = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _WORST_QUALITY = 51
 _CLOCK = re.compile(r"(?:(?:(\d{1,3}):)?(\d{1,2}):)?(\d{1,6}(?:\.\d{1,3})?)")
 
@@ -96,6 +97,7 @@ def options(body: wire.Shared, filename: str | None, target_id: UUID | None = No
         max_height=_RESOLUTIONS[_one_of("max_resolution", body.max_resolution, _RESOLUTIONS) or "best"],
         audio_bitrate=_BITRATES.get(_one_of("audio_bitrate", body.audio_bitrate, _BITRATES) or ""),
         video_crf=_quality(body),
+        preset=_preset(body.quality_preset),
         subtitles=body.download_subtitles,
         thumbnail=body.download_thumbnail,
         clip_start=start,
@@ -120,11 +122,24 @@ def _one_of(name: str, value: str | None, allowed: Collection[str]) -> str | Non
 
 
 def _quality(body: wire.Shared) -> int | None:
-    if (preset := _one_of("quality_preset", body.quality_preset, _PRESETS)) is not None:
-        return _PRESETS[preset]
+    if body.quality_preset in _PRESETS:
+        return _PRESETS[body.quality_preset]
     if body.video_quality is not None and body.video_quality > _WORST_QUALITY:
         raise Invalid(f"video_quality must be between 0 and {_WORST_QUALITY}")
     return body.video_quality
+
+
+def _preset(name: str | None) -> str | None:
+    """One that is not theirs may be the operator's: the job service knows."""
+    if name is None or name in _PRESETS:
+        return None
+    if not _PRESET.fullmatch(name):
+        raise Invalid(_no_preset(()))
+    return name
+
+
+def _no_preset(more: Sequence[str]) -> str:
+    return f"quality_preset must be one of {', '.join((*sorted(_PRESETS), *more))}"
 
 
 def _clock(name: str, text: str | None) -> float | None:
@@ -298,4 +313,6 @@ STATUS_OF_REFUSAL: dict[str, int] = {
 
 def refusal(refused: Refusal) -> tuple[int, str]:
     """(HTTP status, text)."""
+    if isinstance(refused, BadRequest) and refused.code == "unknown_preset":
+        return 400, _no_preset(refused.choices)
     return STATUS_OF_REFUSAL.get(tag(refused), 400), refused.message

@@ -18,6 +18,9 @@ def _among(*values: str) -> Meta:
     return Meta(extra_json_schema={"enum": list(values)})
 
 
+_PRESET = Meta(description="highest, high, medium, low, lowest, or a preset of the operator")
+
+
 class Shared(Struct, frozen=True, kw_only=True):
     """What one link and many have in common."""
 
@@ -30,7 +33,7 @@ class Shared(Struct, frozen=True, kw_only=True):
     audio_codec: Annotated[str, _among("copy", "aac", "opus", "mp3")] | None = None
     audio_bitrate: Annotated[str, _among("64k", "128k", "192k", "256k", "320k")] | None = None
     video_quality: Annotated[int, Meta(ge=0, le=255)] | None = None
-    quality_preset: Annotated[str, _among("highest", "high", "medium", "low", "lowest")] | None = None
+    quality_preset: Annotated[str, _PRESET] | None = None
     download_subtitles: bool = False
     download_thumbnail: bool = False
     clip_start: Clock | None = None
