@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -10,6 +12,7 @@ import pytest
 
 from tests.dialects.contract import DOCUMENTS, Contract
 from tests.dialects.transcript import Player, read
+from tests.support.accounts import pooled
 from tests.support.system import PASSWORD
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -31,12 +34,29 @@ def known(user, site) -> dict[str, str]:
     }
 
 
+@asynccontextmanager
+async def file_host(system, hosts) -> AsyncIterator[dict[str, str]]:
+    """With one account that is in the pool, and files whose links are these words."""
+    host = hosts.host("rapidgator")
+    hosted = {
+        "hosted": host.add_file("film.mkv", 30_833),
+        "offline": host.add_file("gone.mkv", 1000, state="offline"),
+    }
+    async with system.operator() as (_, caller), pooled(caller, host):
+        yield {name: file.url for name, file in hosted.items()}
+
+
 @pytest.mark.parametrize("path", CONVERSATIONS, ids=lambda path: f"{path.parent.name}-{path.stem}")
-async def test_a_conversation_goes_as_it_was_written_down(path: Path, user, site):
-    async with user.http() as http:
-        dialect = path.parent.name
+async def test_a_conversation_goes_as_it_was_written_down(path: Path, user, site, request):
+    dialect = path.parent.name
+    async with AsyncExitStack() as stack:
+        http = await stack.enter_async_context(user.http())
+        words = known(user, site)
+        if dialect == "external":
+            fixtures = (request.getfixturevalue(name) for name in ("system", "hosts"))
+            words |= await stack.enter_async_context(file_host(*fixtures))
         contract = Contract(dialect) if dialect in DOCUMENTS else None
-        player = Player(http.session, http.url, known(user, site), contract)
+        player = Player(http.session, http.url, words, contract)
         for exchange in read(path):
             assert await player.play(exchange) == []
 

@@ -66,7 +66,7 @@ async def test_the_extension_finds_everything_that_its_documents_promise(user, s
     assert await said("gdluxx.py", task, tmp_path) == "ok\n"
 
 
-@pytest.mark.parametrize("program", ["jobs.py", "gdluxx.py"])
+@pytest.mark.parametrize("program", ["jobs.py", "gdluxx.py", "external.py"])
 def test_a_client_knows_nothing_of_what_it_talks_to(program: str):
     nodes = list(ast.walk(ast.parse((CLIENTS / program).read_text())))
     names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}

@@ -86,9 +86,9 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(data: Path, allow: str, **settings: str) -> Iterator[System]:
+def running(data: Path, allow: str, *, port: int | None = None, **settings: str) -> Iterator[System]:
     """Everything on `data`, ready. Whatever is left of it afterwards is ended."""
-    port = free_port()
+    port = port or free_port()
     env = {**os.environ, "LONGSHORE_EGRESS_ALLOW": allow, "LONGSHORE_ADMIN_PASSWORD": PASSWORD, **settings}
     log = (data.parent / f"{data.name}.log").open("a")
     process = subprocess.Popen(

@@ -89,14 +89,14 @@ def routes(edge: Edge) -> list[HTTPRouteHandler]:
 
     page, policy = _page()
 
-    async def docs(_: AnyRequest) -> Response[bytes]:
+    async def docs() -> Response[bytes]:
         headers = {
             "Content-Security-Policy": policy,
             "X-Content-Type-Options": "nosniff",
             "Referrer-Policy": "no-referrer",
             "Cache-Control": "public, max-age=3600",
         }
-        return Response(page, media_type="text/html; charset=utf-8", headers=headers)
+        return Response(page, media_type="text/html", headers=headers)
 
     table: tuple[tuple[Literal["GET", "POST"], str, Handler], ...] = (
         ("GET", "/account", account),
