@@ -13,6 +13,8 @@ from libs.message import Command, Event, Query, Refusal
 Instant = Annotated[datetime, Meta(tz=True)]
 Role = Literal["admin", "user"]
 KeyDialect = Literal["gdluxx", "external", "jobs"]
+Style = Literal["current", "legacy"]
+"""Which edition of the jobs API a key's programs were written for."""
 Username = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Password = Annotated[str, Meta(min_length=1, max_length=1024)]
 ClockTime = Annotated[str, Meta(pattern="^([01][0-9]|2[0-3]):[0-5][0-9]$")]
@@ -73,6 +75,8 @@ class IssueKey(Command, tag="auth.issue_key", kw_only=True, frozen=True):
     username: Username
     name: Annotated[str, Meta(max_length=100)] = ""
     expires_at: Instant | None = None
+    webhook_style: Style = "current"
+    status_style: Style = "current"
 
 
 class IssuedKey(Struct, frozen=True, kw_only=True):
@@ -115,6 +119,10 @@ class KeyHolder(Struct, frozen=True, kw_only=True):
     username: str
     role: Role
     expires_at: Instant | None = None
+    webhook_style: Style = "current"
+    """`legacy`: whatever the end, one type of webhook says it."""
+    status_style: Style = "current"
+    """`legacy`: a job has completed or failed, and nothing else."""
 
 
 class ReadPublicKeys(Query, tag="auth.public_keys", kw_only=True, frozen=True):
@@ -201,6 +209,8 @@ class KeyIssued(Event, tag="auth.key_issued", kw_only=True, frozen=True):
     name: str
     at: Instant
     expires_at: Instant | None = None
+    webhook_style: Style = "current"
+    status_style: Style = "current"
 
 
 class KeyRevoked(Event, tag="auth.key_revoked", kw_only=True, frozen=True):

@@ -10,7 +10,7 @@ from uuid import UUID
 from msgspec import Meta, Struct
 
 from libs.message import Command, Event, Query, Refusal
-from proto.auth import Limits
+from proto.auth import Limits, Style
 
 Instant = Annotated[datetime, Meta(tz=True)]
 Link = Annotated[str, Meta(min_length=1, max_length=8192)]
@@ -153,6 +153,8 @@ class SubmitJobs(Command, tag="job.submit", kw_only=True, frozen=True):
     batch_url: str = ""
     """The link whose children the jobs are; empty when they came as a list."""
     batch_folder: str | None = None
+    webhook_style: Style = "current"
+    """In which words webhooks are told of the jobs."""
     reuse: bool = False
     """A link that the owner submitted a moment ago with the same options, and whose job has not ended, is answered with
     that job; so is one that comes twice in `requests`."""
@@ -442,6 +444,7 @@ class JobWebhookRequested(Event, tag="job.webhook_requested", kw_only=True, froz
     folder: str | None
     at: Instant
     progress: bool = False
+    style: Style = "current"
 
 
 class BatchWebhookRequested(Event, tag="job.batch_webhook_requested", kw_only=True, frozen=True):
@@ -454,6 +457,7 @@ class BatchWebhookRequested(Event, tag="job.batch_webhook_requested", kw_only=Tr
     folder: str | None
     size: int
     at: Instant
+    style: Style = "current"
 
 
 class BatchSubmitted(Event, tag="job.batch_submitted", kw_only=True, frozen=True):

@@ -101,6 +101,13 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--dialect", choices=["gdluxx", "external", "jobs"], required=True)
     one.add_argument("--user", help="whose key it is (the admin)")
     one.add_argument("--name", help="a text to tell keys apart; by default the dialect")
+    for style, what in (("webhook", "webhooks"), ("status", "statuses of jobs")):
+        one.add_argument(
+            f"--{style}-style",
+            choices=["current", "legacy"],
+            default="current",
+            help=f"{what} as clients of the jobs API know them: legacy for older ones",
+        )
     _data(one)
     one = keys.add_parser("list", help="list the keys that are good; the keys themselves are not kept")
     one.add_argument("--user", help="only this user's")

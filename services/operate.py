@@ -202,9 +202,15 @@ async def _key(options: argparse.Namespace, caller: Caller, environ: Mapping[str
     if options.action == "revoke":
         await caller.command(RevokeKey(owner=None, key_id=options.id), actor="operator")
         return 0
+    if options.dialect != "jobs" and "legacy" in (options.webhook_style, options.status_style):
+        raise BadWord("only the jobs API has an older style")
     issued, _ = await caller.command(
         IssueKey(
-            dialect=options.dialect, username=options.user or _admin(environ), name=options.name or options.dialect
+            dialect=options.dialect,
+            username=options.user or _admin(environ),
+            name=options.name or options.dialect,
+            webhook_style=options.webhook_style,
+            status_style=options.status_style,
         ),
         result=IssuedKey,
         actor="operator",

@@ -82,7 +82,14 @@ def refresh(session: SessionState | None, generation: int, at: datetime) -> list
 
 def issue_key(command: IssueKey, key_id: UUID, owner: UUID, at: datetime) -> KeyIssued:
     return KeyIssued(
-        key_id=key_id, owner=owner, dialect=command.dialect, name=command.name, at=at, expires_at=command.expires_at
+        key_id=key_id,
+        owner=owner,
+        dialect=command.dialect,
+        name=command.name,
+        at=at,
+        expires_at=command.expires_at,
+        webhook_style=command.webhook_style,
+        status_style=command.status_style,
     )
 
 

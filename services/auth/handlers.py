@@ -231,9 +231,7 @@ async def issue_key(command: IssueKey, call: Call, pool: asyncpg.Pool, store: Ev
     issued = domain.issue_key(command, key_id, user.user_id, at)
     async with store.transaction() as tx:
         position = await _append(tx, key_id, "key", [issued], call.meta, new=True)
-        await views.add_key(
-            tx.conn, key_id, tokens.digest(key), user.user_id, command.dialect, command.name, command.expires_at
-        )
+        await views.add_key(tx.conn, issued, tokens.digest(key))
     return Answer(IssuedKey(key_id=key_id, key=key), position)
 
 

@@ -32,6 +32,8 @@ keys = sa.Table(
     sa.Column("name", sa.Text, nullable=False),
     sa.Column("expires_at", _Instant),
     sa.Column("revoked_at", _Instant),
+    sa.Column("webhook_style", sa.Text, nullable=False, server_default="current"),
+    sa.Column("status_style", sa.Text, nullable=False, server_default="current"),
 )
 
 sessions = sa.Table(

@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 from libs.database import Connection
-from proto.auth import KeyHolder, KeyInfo, Limits, User
+from proto.auth import KeyHolder, KeyInfo, KeyIssued, Limits, User
 from services.auth.domain import Lockout, SessionState
 
 _USER = "user_id, number, username, role, email, created_at, last_login"
@@ -106,17 +106,25 @@ async def open_sessions(conn: Connection, user_id: UUID) -> list[UUID]:
     return [row["session_id"] for row in rows]
 
 
-async def add_key(
-    conn: Connection, key_id: UUID, digest: bytes, owner: UUID, dialect: str, name: str, expires_at: datetime | None
-) -> None:
+async def add_key(conn: Connection, key: KeyIssued, digest: bytes) -> None:
     await conn.execute(
-        "insert into auth.keys values ($1, $2, $3, $4, $5, $6, null)", key_id, digest, owner, dialect, name, expires_at
+        "insert into auth.keys (key_id, digest, owner, dialect, name, expires_at, webhook_style, status_style)"
+        " values ($1, $2, $3, $4, $5, $6, $7, $8)",
+        key.key_id,
+        digest,
+        key.owner,
+        key.dialect,
+        key.name,
+        key.expires_at,
+        key.webhook_style,
+        key.status_style,
     )
 
 
 async def key_holder(conn: Connection, digest: bytes, at: datetime) -> KeyHolder | None:
     row = await conn.fetchrow(
-        "select k.key_id, k.name as key_name, k.dialect, k.owner, k.expires_at, u.username, u.role"
+        "select k.key_id, k.name as key_name, k.dialect, k.owner, k.expires_at, k.webhook_style, k.status_style,"
+        " u.username, u.role"
         " from auth.keys k join auth.users u on u.user_id = k.owner"
         " where k.digest = $1 and k.revoked_at is null and (k.expires_at is null or k.expires_at > $2)",
         digest,

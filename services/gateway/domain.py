@@ -104,6 +104,14 @@ class JobView(Struct, frozen=True, kw_only=True, omit_defaults=True):
         """Without what only goes with an item; files that were given up count."""
         return self.files_deleted + sum(EXTRA.search(one.key) is None for one in self.items)
 
+    @property
+    def outcome(self) -> str:
+        """The state, and of those that ended also how: `warned` when the site does not have it, or not for us, and
+        `skipped` when there was nothing that the user has not already."""
+        if self.state == "failed" and self.failure is not None and self.failure.kind == "content":
+            return "warned"
+        return "skipped" if self.state == "completed" and not self.items_done else self.state
+
 
 class BatchView(Struct, frozen=True, kw_only=True):
     batch_id: UUID

@@ -65,14 +65,14 @@ def fold(known: Mapping[UUID, JobView], events: Sequence[Event]) -> Rows:
             rows.started[event.batch_id] = event.at
         elif isinstance(event, JobSubmitted):
             view = rows.jobs[event.job_id] = domain.opened(event)
-            rows.tallies[view.owner, view.state] += 1
+            rows.tallies[view.owner, view.outcome] += 1
             rows.day(view.owner, event.at).submitted += 1
         else:
             before = rows.jobs[_job_id(event)]
             after = rows.jobs[before.job_id] = domain.evolve(before, event)
-            if after.state != before.state:
-                rows.tallies[after.owner, before.state] -= 1
-                rows.tallies[after.owner, after.state] += 1
+            if after.outcome != before.outcome:
+                rows.tallies[after.owner, before.outcome] -= 1
+                rows.tallies[after.owner, after.outcome] += 1
             _count(rows, event, before, after)
     return rows
 

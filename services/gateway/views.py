@@ -92,7 +92,7 @@ def _statements(rows: Rows) -> list[tuple[str, tuple[list[object], ...]]]:
     tables: tuple[tuple[str, list[tuple[object, ...]]], ...] = (
         (
             _JOBS,
-            [(v.job_id, v.number, v.owner, v.batch_id, v.state, v.submitted_at, _encode(v)) for v in jobs],
+            [(v.job_id, v.number, v.owner, v.batch_id, v.outcome, v.submitted_at, _encode(v)) for v in jobs],
         ),
         (
             _BATCHES,
@@ -157,7 +157,7 @@ class Jobs:
         return [_decode(row["doc"]) for row in rows], total
 
     async def counted(self, owner: UUID | None) -> dict[str, int]:
-        """How many jobs are in which state now."""
+        """How many jobs have which outcome now."""
         rows = await self._pool.fetch(
             "select state, sum(jobs)::bigint as jobs from gateway.tallies where ($1::uuid is null or owner = $1)"
             " group by state",

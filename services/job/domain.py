@@ -143,6 +143,7 @@ def _open(command: SubmitJobs, request: Request, number: int, at: datetime) -> l
                 folder="/".join(options.directory) or None,
                 at=at,
                 progress=options.progress_webhook,
+                style=command.webhook_style,
             )
         )
     return events

@@ -10,10 +10,12 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 
+from proto.auth import Style
 from proto.job import JobCompleted, JobFailed, JobStageEntered
 
 DELAYS = tuple(timedelta(seconds=s) for s in (5, 30, 180, 900, 3600))
 """Before the second and each later try; after the last there is none."""
+SKIPPED = "nothing new behind this link"
 FIRST_LEASE = timedelta(seconds=60)
 """A try that ends without a word, because we died, is made again after this."""
 
@@ -26,35 +28,41 @@ class Hook(Struct, frozen=True):
     first_file: str | None
     progress: bool = False
     """Whether every stage is told."""
+    style: Style = "current"
 
 
 def body(event: JobCompleted | JobFailed, hook: Hook) -> bytes:
-    """The fields of all editions together: receivers read those they know."""
-    common = {"job_id": str(event.job_id), "url": hook.link, "folder": hook.folder}
-    if isinstance(event, JobCompleted):
-        return msgspec.json.encode(
-            {
-                "type": "job_completed",
-                "status": "completed",
-                **common,
-                "title": event.title,
-                "key": hook.first_file,
-                "s3_key": hook.first_file,
-                "file_size_bytes": event.size,
-                "items": event.items_done,
-            }
-        )
-    # What the site does not have, or not for us, is nobody's fault here.
-    kind = ("job_warning", "warning") if event.failure.kind == "content" else ("job_failed", "failed")
+    """The fields of all editions together: receivers read those they know. For the older ones one type says every end,
+    and there is no word for what is neither done nor failed."""
+    kind, status = _kind(event)
+    told: dict[str, object] = {"type": kind, "status": status}
+    if hook.style == "legacy":
+        told = {"type": "job_completed", "status": "Completed" if isinstance(event, JobCompleted) else "Failed"}
+    told |= {"job_id": str(event.job_id), "url": hook.link, "folder": hook.folder}
+    if isinstance(event, JobFailed):
+        told |= {"error": event.failure.message, "error_code": event.failure.code}
+        if hook.style == "legacy":
+            told["error_type"] = "warning" if event.failure.kind == "content" else "error"
+        return msgspec.json.encode(told)
+    if kind == "job_skipped":
+        told["reason"] = SKIPPED
     return msgspec.json.encode(
         {
-            "type": kind[0],
-            "status": kind[1],
-            **common,
-            "error": event.failure.message,
-            "error_code": event.failure.code,
+            **told,
+            "title": event.title,
+            "key": hook.first_file,
+            "s3_key": hook.first_file,
+            "file_size_bytes": event.size,
+            "items": event.items_done,
         }
     )
+
+
+def _kind(event: JobCompleted | JobFailed) -> tuple[str, str]:
+    """Type and status. What the site does not have, or not for us, is nobody's fault here."""
+    if isinstance(event, JobFailed):
+        return ("job_warning", "warning") if event.failure.kind == "content" else ("job_failed", "failed")
+    return ("job_completed", "completed") if event.items_done else ("job_skipped", "skipped")
 
 
 STAGES = {"downloading": ("downloading", 0), "processing": ("muxing", 33), "storing": ("uploading", 66)}
@@ -80,6 +88,7 @@ class BatchHook(Struct, frozen=True, kw_only=True):
     link: str
     folder: str | None
     size: int
+    style: Style = "current"
     completed: int = 0
     failed: int = 0
 

@@ -71,7 +71,9 @@ async def note(conn: Connection, batch: Sequence[Applied], at: datetime) -> None
     """Remember whom to tell, and queue what there is to tell."""
     events = [one.event for one in batch]
     hooks = [
-        (e.job_id, e.owner, e.link, e.folder, e.url, e.progress) for e in events if isinstance(e, JobWebhookRequested)
+        (e.job_id, e.owner, e.link, e.folder, e.url, e.progress, e.style)
+        for e in events
+        if isinstance(e, JobWebhookRequested)
     ]
     if hooks:
         await views.add_hooks(conn, hooks)
@@ -108,7 +110,7 @@ async def _tell(conn: Connection, event: JobStageEntered | Ended, version: int, 
 async def _tell_batch(conn: Connection, event: Ended, batch_id: UUID, at: datetime) -> None:
     """Once, when the last of its jobs has ended for the first time."""
     batch = await views.end_in_batch(conn, batch_id, event.job_id, completed=isinstance(event, JobCompleted))
-    if batch is not None and batch.over:
+    if batch is not None and batch.over and batch.style == "current":
         delivery_id = uuid5(batch_id, "over")
         body = domain.batch_body(batch)
         await views.add_delivery(conn, Delivery(delivery_id, batch.owner, batch_id, batch.url, body, 0), at)
@@ -122,6 +124,7 @@ def _batch(event: BatchWebhookRequested) -> BatchHook:
         link=event.link,
         folder=event.folder,
         size=event.size,
+        style=event.style,
     )
 
 

@@ -18,6 +18,7 @@ hooks = sa.Table(
     sa.Column("url", sa.Text, nullable=False),
     sa.Column("first_file", sa.Text),
     sa.Column("progress", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("style", sa.Text, nullable=False, server_default="current"),
 )
 
 batches = sa.Table(
@@ -29,6 +30,7 @@ batches = sa.Table(
     sa.Column("link", sa.Text, nullable=False),
     sa.Column("folder", sa.Text),
     sa.Column("size", sa.Integer, nullable=False),
+    sa.Column("style", sa.Text, nullable=False, server_default="current"),
 )
 
 ended = sa.Table(

@@ -21,10 +21,10 @@ class Delivery(Struct, frozen=True):
     attempts: int
 
 
-async def add_hooks(conn: Connection, rows: Sequence[tuple[UUID, UUID, str, str | None, str, bool]]) -> None:
+async def add_hooks(conn: Connection, rows: Sequence[tuple[UUID, UUID, str, str | None, str, bool, str]]) -> None:
     await conn.executemany(
-        "insert into notifier.hooks (job_id, owner, link, folder, url, progress) values ($1, $2, $3, $4, $5, $6)"
-        " on conflict do nothing",
+        "insert into notifier.hooks (job_id, owner, link, folder, url, progress, style)"
+        " values ($1, $2, $3, $4, $5, $6, $7) on conflict do nothing",
         rows,
     )
 
@@ -37,16 +37,16 @@ async def hooked(conn: Connection) -> set[UUID]:
 
 async def add_batches(conn: Connection, batches: Sequence[BatchHook]) -> None:
     await conn.executemany(
-        "insert into notifier.batches (batch_id, owner, url, link, folder, size) values ($1, $2, $3, $4, $5, $6)"
-        " on conflict do nothing",
-        [(one.batch_id, one.owner, one.url, one.link, one.folder, one.size) for one in batches],
+        "insert into notifier.batches (batch_id, owner, url, link, folder, size, style)"
+        " values ($1, $2, $3, $4, $5, $6, $7) on conflict do nothing",
+        [(one.batch_id, one.owner, one.url, one.link, one.folder, one.size, one.style) for one in batches],
     )
 
 
 async def end_in_batch(conn: Connection, batch_id: UUID, job_id: UUID, *, completed: bool) -> BatchHook | None:
     """The batch after this job's end; None when nobody wants to hear of it. A job that is retried counts once."""
     row = await conn.fetchrow(
-        "select batch_id, owner, url, link, folder, size from notifier.batches where batch_id = $1", batch_id
+        "select batch_id, owner, url, link, folder, size, style from notifier.batches where batch_id = $1", batch_id
     )
     if row is None:
         return None
@@ -74,9 +74,12 @@ async def note_file(conn: Connection, job_id: UUID, name: str) -> None:
 async def hook(conn: Connection, job_id: UUID) -> tuple[str, Hook] | None:
     """(where to, what about)."""
     row = await conn.fetchrow(
-        "select url, link, folder, first_file, progress from notifier.hooks where job_id = $1", job_id
+        "select url, link, folder, first_file, progress, style from notifier.hooks where job_id = $1", job_id
     )
-    return (row["url"], Hook(row["link"], row["folder"], row["first_file"], row["progress"])) if row else None
+    if row is None:
+        return None
+    values = dict(row)
+    return values.pop("url"), Hook(**values)
 
 
 async def remove_hook(conn: Connection, job_id: UUID) -> None:

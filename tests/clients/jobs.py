@@ -212,12 +212,12 @@ def told(client: Client, receiver: Receiver, job: dict[str, Any]) -> None:
 
 def failure(client: Client, gone: str) -> None:
     first = client.wait(client.create(gone)["job_id"])
-    assert (first["status"], first["s3_url"]) == ("Failed", None), first
+    assert (first["status"], first["s3_url"]) == ("Warning", None), first
     assert first["error"], first
     retried = client.call("POST", f"/jobs/{first['id']}/retry")
     assert retried["message"] == "Job re-queued successfully", retried
     assert (retried["original_job_id"], retried["job_id"] != first["id"]) == (first["id"], True), retried
-    assert client.wait(retried["job_id"])["status"] == "Failed"
+    assert client.wait(retried["job_id"])["status"] == "Warning"
     assert client.job(first["id"]) == first, "the original must stay as it was"
 
 

@@ -11,6 +11,7 @@ from uuid import UUID
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from proto.job import Failure, JobCompleted, JobFailed
 from services.notifier import domain
@@ -126,3 +127,25 @@ def test_a_body_is_json_whatever_the_title_and_the_names_are(text: str):
     told = json.loads(domain.body(event, Hook("https://example.com/a", text, text)))
 
     assert (told["title"], told["folder"], told["key"]) == (text, text, text)
+
+
+COMPLETED = JobCompleted(
+    job_id=JOB, owner=OWNER, attempt=1, engine="http", items_done=1, items_skipped=0, items_failed=0, size=7, at=AT
+)
+GONE = JobFailed(
+    job_id=JOB, owner=OWNER, attempt=1, failure=Failure(kind="content", code="gone", message="it is gone"), at=AT
+)
+
+
+def test_older_receivers_hear_every_end_under_one_type():
+    hook = Hook("https://example.com/a", None, "a.bin", False, "legacy")
+    done, gone = (json.loads(domain.body(event, hook)) for event in (COMPLETED, GONE))
+
+    assert (done["type"], done["status"], done["s3_key"]) == ("job_completed", "Completed", "a.bin")
+    assert (gone["type"], gone["status"], gone["error_type"]) == ("job_completed", "Failed", "warning")
+
+
+def test_a_job_that_brought_nothing_new_is_told_as_skipped_with_the_reason():
+    told = json.loads(domain.body(replace(COMPLETED, items_done=0, size=0), Hook("https://example.com/a", None, None)))
+
+    assert (told["type"], told["status"], told["reason"]) == ("job_skipped", "skipped", "nothing new behind this link")

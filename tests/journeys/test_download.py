@@ -94,7 +94,7 @@ async def test_a_link_to_nothing_fails_at_once_with_a_reason(user, site):
     async with user.http() as http:
         job = await http.ended(await http.submit(site.url("/status/404")))
 
-    assert (job["status"], job["error_type"]) == ("Failed", "warning")
+    assert (job["status"], job["error_type"]) == ("Warning", "warning")
     assert "nothing behind this link" in job["error"]
 
 

@@ -62,7 +62,7 @@ async def test_a_file_of_a_kind_that_is_not_kept_fails_its_job_with_a_reason(use
     async with user.http() as http:
         job = await http.ended(await http.submit(site.file(1000, name)))
 
-    assert (job["status"], job["error_type"], job["s3_key"]) == ("Failed", "warning", None)
+    assert (job["status"], job["error_type"], job["s3_key"]) == ("Warning", "warning", None)
     assert job["error"] == "files that end in .exe are not kept here"
     assert name not in stored(system)
 
@@ -73,7 +73,7 @@ async def test_in_a_gallery_only_what_is_not_kept_fails(picky):
         none = await http.ended(await http.submit("http://don.test/@alice/78"))
         history = http.history(some["id"])
 
-    assert (some["status"], none["status"]) == ("Completed", "Failed")
+    assert (some["status"], none["status"]) == ("Completed", "Warning")
     assert (history.count("job.item_completed"), history.count("job.item_failed")) == (3, 2)
     assert {path.suffix for path in stored(picky).values()} == {".png"}
 

@@ -26,7 +26,7 @@ from services.operate import connect
 
 ROOT = Path(__file__).parents[2]
 PASSWORD = "a-password-for-tests"
-ENDED = ("Completed", "Failed")
+ENDED = ("Completed", "Skipped", "Warning", "Failed")
 PATIENCE = 60.0
 
 

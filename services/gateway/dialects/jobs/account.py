@@ -31,12 +31,13 @@ def table(desk: Desk) -> Table:
             request.query_params.get("limit", "50"),
             request.query_params.get("offset"),
             request.query_params.get("status"),
+            style=key.status_style,
         )
         views, total = await ask.jobs.page(key.owner, states, limit, offset)
-        return reply(shown.DashboardJobs(jobs=[answers.row(view) for view in views], total=total))
+        return reply(shown.DashboardJobs(jobs=[answers.row(view, key.status_style) for view in views], total=total))
 
     async def batches(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
-        limit, _, _ = translate.listing(request.query_params.get("limit", "50"), None, None)
+        limit, _, _ = translate.listing(request.query_params.get("limit", "50"), None, None, style=key.status_style)
         views = await ask.jobs.batches(key.owner, limit)
         return reply(shown.DashboardBatches(batches=[answers.batch(view) for view in views]))
 

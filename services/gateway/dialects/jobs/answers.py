@@ -10,18 +10,20 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from libs.message import Refusal
+from proto.auth import Style
 from proto.job import Options, QuotaExceeded, Usage
 from proto.storage import TargetInfo, TargetRejected
 from proto.worker import LinkInfo
 from services.gateway.dialects.jobs import shown
-from services.gateway.dialects.jobs.translate import FILTERS
+from services.gateway.dialects.jobs.translate import COUNTED
 from services.gateway.domain import BatchView, DayView, JobView
 
 CANCELLED = "Job cancelled by user"
+SKIPPED = "Nothing new behind this link"
 LONGEST_SHORT = 180
 """Seconds of an upright film that is called a short."""
 
-Status = Literal["Pending", "Processing", "Completed", "Failed"]
+Status = Literal["Pending", "Processing", "Completed", "Failed", "Warning", "Skipped"]
 Step = Literal["Queued", "Downloading", "Muxing", "Uploading", "Finished", "Cancelled"]
 
 STATUS: dict[str, tuple[Status, Step]] = {
@@ -34,6 +36,8 @@ STATUS: dict[str, tuple[Status, Step]] = {
     "processing": ("Processing", "Muxing"),
     "storing": ("Processing", "Uploading"),
     "completed": ("Completed", "Finished"),
+    "skipped": ("Skipped", "Finished"),
+    "warned": ("Warning", "Finished"),
     "failed": ("Failed", "Finished"),
     "cancelled": ("Failed", "Cancelled"),
 }
@@ -77,21 +81,20 @@ class Links(NamedTuple):
     thumbnail: str | None = None
 
 
-def job(view: JobView, links: Links) -> shown.Job:
+def job(view: JobView, links: Links, style: Style) -> shown.Job:
     """Lists show no links."""
-    status, step = STATUS[view.state]
+    status, step = STATUS[view.outcome]
     item = view.main
-    error = CANCELLED if view.state == "cancelled" else None
-    failure = view.failure if view.state == "failed" else None
-    if failure is not None:
-        error = failure.message
+    error, error_type = _wrong(view)
+    if style == "legacy" and view.outcome in ("warned", "skipped"):
+        status, error, error_type = "Failed", error or SKIPPED, "warning"
     return shown.Job(
         id=str(view.job_id),
         url=view.url,
         status=status,
         step=step,
         error=error,
-        error_type=None if failure is None else "warning" if failure.kind == "content" else "error",
+        error_type=error_type,
         title=view.title,
         folder="/".join(view.options.directory) or None,
         filename=view.options.filename,
@@ -117,6 +120,15 @@ def job(view: JobView, links: Links) -> shown.Job:
         finished_at=_millis(view.finished_at) if view.finished_at else None,
         **_asked_for(view.options),
     )
+
+
+def _wrong(view: JobView) -> tuple[str | None, Literal["error", "warning"] | None]:
+    """Their text and their word for why there is no file."""
+    if view.state == "cancelled":
+        return CANCELLED, None
+    if view.state != "failed" or view.failure is None:
+        return None, None
+    return view.failure.message, "warning" if view.outcome == "warned" else "error"
 
 
 def told(job: shown.Job, attempts: Sequence[Mapping[str, Any]]) -> shown.Job:
@@ -152,17 +164,17 @@ def _asked_for(chosen: Options) -> dict[str, Any]:
 
 
 def batch(view: BatchView) -> shown.Batch:
-    completed = view.states.get("completed", 0)
-    failed = view.states.get("failed", 0) + view.states.get("cancelled", 0)
+    completed, skipped = view.states.get("completed", 0), view.states.get("skipped", 0)
+    failed = sum(view.states.get(outcome, 0) for outcome in ("failed", "warned", "cancelled"))
     return shown.Batch(
         id=str(view.batch_id),
         show_url=view.url,
-        status=batch_status(view, completed, failed),
+        status=batch_status(view, completed + skipped, failed),
         folder=view.folder,
         total_episodes=view.size,
         completed_episodes=completed,
         failed_episodes=failed,
-        skipped_episodes=0,
+        skipped_episodes=skipped,
         episode_jobs=[str(job_id) for job_id in view.job_ids],
     )
 
@@ -220,8 +232,8 @@ def stats(counted: Mapping[str, int], days: Sequence[DayView]) -> shown.Stats:
     )
 
 
-def row(view: JobView) -> shown.Row:
-    whole = job(view, Links())
+def row(view: JobView, style: Style) -> shown.Row:
+    whole = job(view, Links(), style)
     return shown.Row(
         id=whole.id,
         url=whole.url,
@@ -255,7 +267,8 @@ def cluster(counted: Mapping[str, int]) -> shown.Cluster:
 
 
 def _counted(counted: Mapping[str, int], status: str) -> int:
-    return sum(counted.get(state, 0) for state in FILTERS[status])
+    """As those count them who know only whether a job completed or failed."""
+    return sum(counted.get(outcome, 0) for outcome in COUNTED[status])
 
 
 def _gib(size: int) -> float:

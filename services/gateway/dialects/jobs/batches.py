@@ -30,7 +30,7 @@ def table(desk: Desk) -> Table:
         batch_id, command_id = translate.identities(key.key_id, request.headers.get("x-idempotency-key"), new_id)
         target_id = await desk.target(body.storage, key, command_id)
         command = translate.bulk(key.owner, body, batch_id, target_id)
-        submitted = await ask.submit(command, actor=actor(key), command_id=command_id)
+        submitted = await desk.submit(command, key, command_id)
         ids = [str(job_id) for job_id in submitted.job_ids]
         cached = submitted.replayed or UNSET
         return reply(shown.BulkCreated(batch_id=str(batch_id), total_jobs=len(ids), job_ids=ids, cached=cached), 201)

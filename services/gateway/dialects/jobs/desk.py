@@ -10,12 +10,13 @@ from urllib.parse import quote
 from uuid import UUID, uuid5
 
 from litestar import Request, Response
+from msgspec.structs import replace
 
 from libs.bus import TimedOut
 from libs.egress.links import BadLink, check_link
 from libs.message import Refused, new_id
 from proto.auth import KeyHolder
-from proto.job import QuotaExceeded, StoredItem
+from proto.job import QuotaExceeded, StoredItem, SubmitJobs, Submitted
 from proto.storage import ConfigureTarget, LinkFile, TargetInfo
 from proto.worker import Entry, LinkInfo, Uninspected
 from services.gateway.dialects import Edge, bearer, reply
@@ -90,6 +91,11 @@ class Desk:
                 check_link(one.url, self.edge.policy)
                 good.append(one)
         return good
+
+    async def submit(self, command: SubmitJobs, key: KeyHolder, command_id: UUID | None = None) -> Submitted:
+        """What is told of it is told in the words of the key. Raises Refused."""
+        command = replace(command, webhook_style=key.webhook_style)
+        return await self.ask.submit(command, actor=actor(key), command_id=command_id)
 
     async def job(self, request: AnyRequest, key: KeyHolder) -> JobView:
         view = await self.ask.one(path_id(request, "job_id", "Invalid job ID"), key.owner)

@@ -117,7 +117,7 @@ class Job(Struct, frozen=True, kw_only=True):
 
     id: Id
     url: str
-    status: Literal["Pending", "Processing", "Completed", "Failed"]
+    status: Literal["Pending", "Processing", "Completed", "Failed", "Warning", "Skipped"]
     step: Literal["Queued", "Downloading", "Muxing", "Uploading", "Finished", "Cancelled"]
     s3_url: str | None = None
     subtitle_url: str | None = None

@@ -48,21 +48,23 @@ def table(desk: Desk) -> Table:
         target_id = await desk.target(body.storage, key, command_id)
         if entries := await several(body.url):
             many = translate.collection(key.owner, body, entries, job_id, target_id)
-            await ask.submit(many, actor=actor(key), command_id=command_id)
+            await desk.submit(many, key, command_id)
             return reply(translate.collected(many, entries), 201)
         command = translate.command(key.owner, body, job_id, target_id)
-        submitted = await ask.submit(command, actor=actor(key), command_id=command_id)
+        submitted = await desk.submit(command, key, command_id)
         return reply(shown.Created(job_id=str(submitted.job_ids[0]), cached=submitted.replayed or UNSET), 201)
 
     async def listing(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
-        limit, offset, states = translate.listing(*(request.query_params.get(n) for n in ("limit", "offset", "status")))
+        limit, offset, states = translate.listing(
+            *(request.query_params.get(n) for n in ("limit", "offset", "status")), style=key.status_style
+        )
         views, total = await ask.jobs.page(key.owner, states, limit, offset)
-        jobs = [answers.job(view, Links()) for view in views]
+        jobs = [answers.job(view, Links(), key.status_style) for view in views]
         return reply(shown.Listing(jobs=jobs, total=total, limit=limit, offset=offset))
 
     async def show(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
         view = await desk.job(request, key)
-        job = answers.job(view, await desk.links(view))
+        job = answers.job(view, await desk.links(view), key.status_style)
         if view.options.webhook_url is None or view.finished_at is None:
             return reply(job)
         attempts = await ask.other(ReadDeliveries(owner=key.owner, job_id=view.job_id), list[dict[str, Any]])
@@ -83,7 +85,7 @@ def table(desk: Desk) -> Table:
         if view.state not in ("failed", "cancelled"):
             raise Invalid(translate.NO_RETRY)
         job_id = new_id()
-        await ask.submit(translate.again(view, key.owner, job_id), actor=actor(key))
+        await desk.submit(translate.again(view, key.owner, job_id), key)
         answer = shown.Retried(
             job_id=str(job_id), original_job_id=str(view.job_id), message="Job re-queued successfully"
         )

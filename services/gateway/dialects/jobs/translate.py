@@ -11,6 +11,7 @@ from uuid import UUID, uuid5
 import msgspec
 
 from libs.message import Refusal, tag
+from proto.auth import Style
 from proto.job import BadRequest, Options, Rename, RenameJobs, Request, SubmitJobs
 from proto.worker import Entry
 from services.gateway.dialects.jobs import shown, wire
@@ -54,9 +55,17 @@ FILTERS = {
     "completed": ("completed",),
     "failed": ("failed", "cancelled"),
     "cancelled": ("cancelled",),
-    "warning": (),
-    "skipped": (),
+    "warning": ("warned",),
+    "skipped": ("skipped",),
 }
+"""Outcomes by their word for a status."""
+COUNTED = {
+    **FILTERS,
+    "completed": ("completed", "skipped"),
+    "failed": ("failed", "cancelled", "warned"),
+}
+LEGACY = {**FILTERS, "failed": ("failed", "cancelled", "warned", "skipped"), "warning": (), "skipped": ()}
+"""As FILTERS, for who knows no status but those that jobs once had."""
 
 
 class Invalid(ValueError):
@@ -282,9 +291,11 @@ def again(view: JobView, owner: UUID, job_id: UUID) -> SubmitJobs:
     )
 
 
-def listing(limit: str | None, offset: str | None, status: str | None) -> tuple[int, int, tuple[str, ...] | None]:
-    """(limit, offset, states); what is no number and what is no status is as if it were not there."""
-    states = FILTERS.get(status.lower()) if status else None
+def listing(
+    limit: str | None, offset: str | None, status: str | None, *, style: Style
+) -> tuple[int, int, tuple[str, ...] | None]:
+    """(limit, offset, outcomes); what is no number and what is no status is as if it were not there."""
+    states = (LEGACY if style == "legacy" else FILTERS).get(status.lower()) if status else None
     return min(max(_number(limit, LIST_DEFAULT), 1), LIST_MOST), max(_number(offset, 0), 0), states
 
 
