@@ -44,6 +44,7 @@ FAULTS: Mapping[Fault, tuple[str, int]] = {
     "unknown": ("request", 106),
 }
 SAYABLE = [(name, fault) for name, speech in SPEECHES.items() for fault in FAULTS if fault in speech.faults]
+SLOTS_OF_A_HOST = {("alldebrid", "slots"), ("debridlink", "slots")}
 ACCOUNT_FLOODED = {"realdebrid", "alldebrid", "premiumize", "debridlink", "torbox", "linksnappy"}
 
 
@@ -150,7 +151,7 @@ async def test_every_refusal_has_its_scope_and_status(hosts: Hosts, platform: st
         assert (error.scope, error.status) == FAULTS[fault]
         assert error.exhausted == (fault == "exhausted")
         assert error.renew == (fault == "session_expired")
-        assert error.narrow == (fault in {"host_down", "host_limit"})
+        assert error.narrow == (fault in {"host_down", "host_limit"} or (platform, fault) in SLOTS_OF_A_HOST)
         assert error.detail
         assert_nothing_secret(bench, error)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import unquote
+
 import msgspec
 import pytest
 
@@ -155,6 +157,75 @@ async def test_torbox_may_fail_to_fetch_what_it_promised(hosts: Hosts) -> None:
         error = await refusal(bench.adapter.poll(bench.http, bench.credentials, session, pending))
 
     assert (error.scope, error.status) == ("request", 105)
+
+
+async def test_torbox_that_must_cool_down_says_that_a_server_failed(hosts: Hosts) -> None:
+    """The account is asked, since it is the account that has to wait."""
+    failed = Answer(status=400, body=b'{"success": false, "error": "DOWNLOAD_SERVER_ERROR", "detail": "Failed."}')
+    cooling = b'{"success": true, "data": {"plan": 2, "cooldown_until": "2999-01-01T00:00:00Z"}}'
+    async with bench_of(hosts, "torbox") as bench:
+        file = bench.host.add_file("a.bin", SIZE)
+        bench.host.script(failed, on="resolve", times=2)
+        server = await refusal(bench.link(file))
+        bench.host.script(Answer(body=cooling), on="account")
+        account = await refusal(bench.link(file))
+
+    assert (server.scope, server.status) == ("request", 105)
+    assert (account.scope, account.status, account.exhausted) == ("account", 107, True)
+    assert account.retry_after is not None
+
+
+async def test_a_link_of_torbox_with_the_accounts_key_in_it_is_not_given_on(hosts: Hosts) -> None:
+    async with bench_of(hosts, "torbox") as bench:
+        bench.host.next_link = f"https://cdn.test/a.bin?token={bench.account.secret}"
+        error = await refusal(bench.link(bench.host.add_file("a.bin", SIZE)))
+
+    assert error.status == 106
+    assert bench.account.secret not in str(vars(error))
+
+
+async def test_debridlink_tells_limits_by_host_and_links_of_folders_as_a_list(hosts: Hosts) -> None:
+    async with bench_of(hosts, "debridlink", traffic_left=1 << 30) as bench:
+        state = await bench.state()
+        body = b'{"success": true, "value": [{"downloadUrl": "https://cdn.test/a"}, {"downloadUrl": "https://cdn.test/b"}]}'
+        bench.host.script(Answer(body=body), on="resolve")
+        link = await bench.link(bench.host.add_file("a.bin", SIZE))
+
+    assert state.per_host == {"rapidgator.net": 1 << 30, "rg.to": 1 << 30}
+    assert state.reset_at is not None
+    assert link.url == "https://cdn.test/a"
+
+
+async def test_keep2share_may_say_with_21_itself_that_it_is_the_traffic(hosts: Hosts) -> None:
+    body = (
+        b'{"status": "error", "code": 406, "errorCode": 21, "errors": [{"code": 2, "message": "Traffic limit exceed"}]}'
+    )
+    async with bench_of(hosts, "keep2share") as bench:
+        bench.host.script(Answer(status=406, body=body), on="resolve")
+        error = await refusal(bench.link(bench.host.add_file("a.bin", SIZE)))
+
+    assert (error.scope, error.status, error.exhausted) == ("account", 107, True)
+    assert bench.host.count("account") == 0
+
+
+@pytest.mark.parametrize("platform", ["rapidgator", "keep2share", "linksnappy"])
+async def test_a_refused_login_is_never_mended_by_another_login(hosts: Hosts, platform: str) -> None:
+    """Whatever words it was refused with: who sends wrong passwords again and again is locked out."""
+    async with bench_of(hosts, platform) as bench:
+        bench.host.script("session_expired", on="login")
+        error = await refusal(bench.session())
+
+    assert (error.scope, error.status, error.renew) == ("account", 107, False)
+
+
+async def test_rapidgators_passwords_and_tokens_are_in_no_address(hosts: Hosts) -> None:
+    async with bench_of(hosts, "rapidgator", secret="plainsecret") as bench:
+        await bench.link(bench.host.add_file("a.bin", SIZE))
+        asked = [hit.path for hit in hosts.site.log if hit.path.startswith(bench.host.base_url.partition("/hosts")[1])]
+        tokens = [bench.account.secret, *bench.host.sessions]
+
+    assert asked
+    assert not [path for path in asked for token in tokens if token in unquote(path)]
 
 
 async def test_premiumize_without_fair_use_left_has_no_traffic(hosts: Hosts) -> None:

@@ -27,13 +27,13 @@ from services.unrestrict_proxy.adapters.verdicts import (
     FAILED,
     HOST_DOWN,
     HOST_LIMIT,
+    HOST_SLOTS,
     LATER,
     LOCKED,
     MAINTENANCE,
     NOT_PREMIUM,
     OFFLINE,
     PASSWORD,
-    SLOTS,
     UNKNOWN,
     UNSUPPORTED,
     WRONG_LOGIN,
@@ -43,7 +43,7 @@ from services.unrestrict_proxy.adapters.verdicts import (
 T = TypeVar("T")
 
 API = "https://api.alldebrid.com"
-_AGENT = "longshore"
+_HOSTS = "v4.1/user/hosts"
 _MEGABYTE = 1_000_000
 
 _CODES: dict[str, Verdict] = {
@@ -64,7 +64,7 @@ _CODES: dict[str, Verdict] = {
     "LINK_HOST_UNAVAILABLE": HOST_DOWN,
     "LINK_HOST_FULL": HOST_DOWN,
     "LINK_HOST_LIMIT_REACHED": HOST_LIMIT,
-    "LINK_TOO_MANY_DOWNLOADS": SLOTS,
+    "LINK_TOO_MANY_DOWNLOADS": HOST_SLOTS,
     "LINK_ERROR": FAILED,
     "LINK_IS_MISSING": FAILED,
     "DELAYED_INVALID_ID": FAILED,
@@ -85,13 +85,8 @@ class _Envelope(Struct, frozen=True):
 
 
 class _User(Struct, frozen=True):
-    """`quotas` is what is left of limited hosts, in megabytes, by the host's name or domain."""
-
     premium: bool = field(name="isPremium")
     until: Moment | None = field(default=None, name="premiumUntil")
-    quotas: dict[str, Annotated[float, Meta(ge=0, le=1e12)] | None] | list[None] = field(
-        default_factory=dict, name="limitedHostersQuotas"
-    )
 
 
 class _Owner(Struct, frozen=True):
@@ -99,8 +94,12 @@ class _Owner(Struct, frozen=True):
 
 
 class _Host(Struct, frozen=True):
+    """`quota` is what is left, in megabytes or in links as `kind` says; most hosts have none."""
+
     domains: tuple[str, ...]
     status: bool = True
+    quota: Annotated[float, Meta(ge=0, le=1e12)] | None = None
+    kind: str | None = field(default=None, name="quotaType")
 
 
 class _Hosts(Struct, frozen=True):
@@ -150,16 +149,17 @@ class AllDebrid:
 
     async def account(self, http: aiohttp.ClientSession, credentials: Credentials, session: Session) -> AccountState:
         user = (await _call(http, credentials, "v4/user", [], _Owner))[1].user
-        quotas = user.quotas if isinstance(user.quotas, dict) else {}
+        _, got = await _call(http, credentials, _HOSTS, [], _Hosts)
+        limited = [one for one in got.hosts.values() if one.quota is not None and one.kind == "traffic"]
         return AccountState(
             usable=user.premium,
             premium_until=moment(user.until),
-            per_host={host: int(left * _MEGABYTE) for host, left in quotas.items() if left is not None},
+            per_host={domain: int((one.quota or 0) * _MEGABYTE) for one in limited for domain in one.domains},
             reason="" if user.premium else NOT_PREMIUM.message,
         )
 
     async def hosts(self, http: aiohttp.ClientSession, credentials: Credentials, session: Session) -> tuple[str, ...]:
-        _, got = await _call(http, credentials, "v4/user/hosts", [], _Hosts)
+        _, got = await _call(http, credentials, _HOSTS, [], _Hosts)
         return tuple(domain for host in got.hosts.values() if host.status for domain in host.domains)
 
     async def check(
@@ -211,7 +211,6 @@ async def _call(
         "POST" if form else "GET",
         f"{(credentials.base_url or API).rstrip('/')}/{path}",
         secrets=secrets_of(credentials),
-        params=[("agent", _AGENT)],
         form=form or None,
         headers={"Authorization": f"Bearer {credentials.secret}"},
     )

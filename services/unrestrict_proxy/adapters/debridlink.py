@@ -30,11 +30,11 @@ from services.unrestrict_proxy.adapters.verdicts import (
     FAILED,
     HOST_DOWN,
     HOST_LIMIT,
+    HOST_SLOTS,
     LOCKED,
     NOT_PREMIUM,
     OFFLINE,
     PASSWORD,
-    SLOTS,
     UNKNOWN,
     UNSUPPORTED,
     WRONG_LOGIN,
@@ -52,17 +52,18 @@ _CODES: dict[str, Verdict] = {
     "expired_token": WRONG_LOGIN,
     "accountLocked": LOCKED,
     "notFreeHost": NOT_PREMIUM,
-    "freeServerOverload": NOT_PREMIUM,
+    "unverifiedEmail": LOCKED,
     "serverNotAllowed": ADDRESS,
     "disabledServerHost": ADDRESS,
     "maxLink": EXHAUSTED,
     "maxData": EXHAUSTED,
     "maxLinkHost": HOST_LIMIT,
     "maxDataHost": HOST_LIMIT,
-    "maxSimultaneousFilesHost": SLOTS,
+    "maxSimultaneousFilesHost": HOST_SLOTS,
     "maintenanceHost": HOST_DOWN,
     "disabledHost": HOST_DOWN,
     "noServerHost": HOST_DOWN,
+    "freeServerOverload": HOST_DOWN,
     "floodDetected": ACCOUNT_FLOOD,
     "notDebrid": UNSUPPORTED,
     "hostNotValid": UNSUPPORTED,
@@ -101,11 +102,29 @@ class _Reset(Struct, frozen=True):
     value: Annotated[int, Meta(ge=0, le=10_000_000)] | None = None
 
 
-class _Limits(Struct, frozen=True):
-    """Of all hosts together, as far as it tells."""
+class _Part(Struct, frozen=True):
+    """What is used of the whole, in percent."""
 
+    current: Annotated[float, Meta(ge=0, le=1000)] = 0.0
+
+
+class _Limited(Struct, frozen=True):
+    name: str
     day: _Use | None = field(default=None, name="daySize")
+
+
+class _Limits(Struct, frozen=True):
+    used: _Part = field(default=_Part(), name="usagePercent")
     reset: _Reset | None = field(default=None, name="nextResetSeconds")
+    hosters: tuple[_Limited, ...] = ()
+
+
+class _Host(Struct, frozen=True):
+    """`status` is 1 and more for what works."""
+
+    name: str
+    domains: tuple[str, ...]
+    status: int = 0
 
 
 class _Link(Struct, frozen=True):
@@ -132,19 +151,22 @@ class DebridLink:
         _, got = await _call(http, credentials, "account/infos", None, _Account)
         _, limits = await _call(http, credentials, "downloader/limits/all", None, _Limits)
         now = datetime.now(UTC)
-        day = limits.day or _Use()
+        left = {
+            one.name: max(0, one.day.value - one.day.current) for one in limits.hosters if one.day and one.day.value
+        }
+        hosts = await _hosts(http, credentials) if left else ()
         resets = None if limits.reset is None or limits.reset.value is None else timedelta(seconds=limits.reset.value)
         return AccountState(
             usable=got.left > 0,
             premium_until=now + timedelta(seconds=got.left) if got.left else None,
-            traffic_left=None if day.value is None else max(0, day.value - day.current),
-            traffic_total=day.value,
+            traffic_left=0 if limits.used.current >= 100 else None,
             reset_at=None if resets is None else now + resets,
+            per_host={domain: left[one.name] for one in hosts if one.name in left for domain in one.domains},
             reason="" if got.left else NOT_PREMIUM.message,
         )
 
     async def hosts(self, http: aiohttp.ClientSession, credentials: Credentials, session: Session) -> tuple[str, ...]:
-        return (await _call(http, credentials, "downloader/hostnames", None, tuple[str, ...]))[1]
+        return tuple(domain for one in await _hosts(http, credentials) if one.status >= 1 for domain in one.domains)
 
     async def check(
         self, http: aiohttp.ClientSession, credentials: Credentials, session: Session, files: Sequence[HostFile]
@@ -161,7 +183,11 @@ class DebridLink:
         password: str | None,
     ) -> DirectLink | Pending:
         form = {"url": file.url} | ({"password": password} if password else {})
-        reply, got = await _call(http, credentials, "downloader/add", form, _Link)
+        reply, raw = await _call(http, credentials, "downloader/add", form, Raw)
+        made = reply.part(raw, tuple[_Link, ...]) if bytes(raw).startswith(b"[") else (reply.part(raw, _Link),)
+        if not made:
+            raise reply.broken()
+        got = made[0]
         return DirectLink(
             url=reply.link(got.url),
             name=got.name,
@@ -174,6 +200,11 @@ class DebridLink:
         self, http: aiohttp.ClientSession, credentials: Credentials, session: Session, pending: Pending
     ) -> DirectLink | Pending:
         raise FAILED.error("nothing_pending")
+
+
+async def _hosts(http: aiohttp.ClientSession, credentials: Credentials) -> tuple[_Host, ...]:
+    _, hosts = await _call(http, credentials, "downloader/hosts?keys=name,domains,status", None, tuple[_Host, ...])
+    return hosts
 
 
 async def _call(

@@ -72,6 +72,7 @@ _CODES: dict[int, Verdict] = {
     30: CAPTCHA,
     31: CAPTCHA,
     33: CAPTCHA,
+    43: NOT_PREMIUM,
     70: WRONG_LOGIN,
     71: CAPTCHA,
     72: LOCKED,
@@ -91,7 +92,7 @@ _NO_DOWNLOAD_CODES: dict[int, Verdict] = {
     7: NOT_PREMIUM,
     8: PRIVATE,
 }
-"""Of `errors` below code 42."""
+"""Of `errors` below codes 42 and 21."""
 _STATUSES = {400: FAILED, 401: SESSION_OVER, 403: SESSION_OVER, 404: OFFLINE, 429: FLOOD, 503: MAINTENANCE}
 
 
@@ -237,7 +238,7 @@ async def _call(
     said = reply.read(_Status)
     if said.status == "success" and reply.status < 400:
         return reply
-    raise _refused(reply, said, renewable=session is None or bool(session.token))
+    raise _refused(reply, said, renewable=session is not None and bool(session.token))
 
 
 def _refused(reply: Reply, said: _Status, *, renewable: bool) -> HostError:
@@ -247,6 +248,8 @@ def _refused(reply: Reply, said: _Status, *, renewable: bool) -> HostError:
         verdict = _NO_DOWNLOAD_CODES.get(reason.code or 0, LATER if pause else UNKNOWN)
         return reply.refused(verdict, f"{_NO_DOWNLOAD}/{reason.code}", retry_after=pause)
     if said.error_code == _NOT_AVAILABLE:
+        if reason.code in _NO_DOWNLOAD_CODES:
+            return reply.refused(_NO_DOWNLOAD_CODES[reason.code], f"{_NOT_AVAILABLE}/{reason.code}", retry_after=pause)
         return reply.refused(OFFLINE, _NOT_AVAILABLE)
     status = reply.status if reply.status >= 400 else said.code
     if said.error_code is None:

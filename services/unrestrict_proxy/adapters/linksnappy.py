@@ -153,7 +153,7 @@ class LinkSnappy:
     async def login(self, http: aiohttp.ClientSession, credentials: Credentials) -> Session:
         params = [("username", credentials.username), ("password", credentials.secret)]
         reply = await _call(http, credentials, None, "AUTHENTICATE", params)
-        _well(reply)
+        _well(reply, at_login=True)
         if not reply.cookies:
             raise reply.broken()
         return Session(cookies=reply.cookies)
@@ -239,17 +239,18 @@ async def _call(
     )
 
 
-def _well(reply: Reply) -> None:
+def _well(reply: Reply, *, at_login: bool = False) -> None:
     """Raises HostError when it was refused."""
     said = reply.read(_Status)
     if said.status != "OK" or reply.status >= 400:
-        raise _refused(reply, said.error)
+        raise _refused(reply, said.error, at_login=at_login)
 
 
-def _refused(reply: Reply, error: str | bool | None) -> HostError:
+def _refused(reply: Reply, error: str | bool | None, *, at_login: bool = False) -> HostError:
     message = error.lower() if isinstance(error, str) else ""
     for words, verdict in _WORDS:
         if words in message:
-            return reply.refused(verdict, _CODE.sub("_", words))
+            said = WRONG_LOGIN if at_login and verdict is SESSION_OVER else verdict
+            return reply.refused(said, _CODE.sub("_", words))
     verdict = DOWN if reply.status >= 500 else ACCOUNT_FLOOD if reply.status == 429 else UNKNOWN
     return reply.refused(verdict, reply.status)

@@ -1,4 +1,4 @@
-"""Premiumize: the account's key in every form, an envelope of status and message, refusals in words alone."""
+"""Premiumize: the account's key as a bearer, an envelope of status and a code or at least words."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from services.unrestrict_proxy.adapters.verdicts import (
     EXHAUSTED,
     FAILED,
     HOST_DOWN,
+    HOST_LIMIT,
     LATER,
     LOCKED,
     MAINTENANCE,
@@ -44,6 +45,20 @@ from services.unrestrict_proxy.adapters.verdicts import (
 
 API = "https://www.premiumize.me/api"
 
+_CODES: dict[str, Verdict] = {
+    "authentication_failed": WRONG_LOGIN,
+    "permission_denied": NOT_PREMIUM,
+    "account_limit_reached": EXHAUSTED,
+    "service_limit_reached": HOST_LIMIT,
+    "rate_limit_reached": ACCOUNT_FLOOD,
+    "service_unsupported": UNSUPPORTED,
+    "invalid_request": UNSUPPORTED,
+    "service_down": HOST_DOWN,
+    "link_generation_failed": LATER,
+    "transient_error": LATER,
+    "not_found": OFFLINE,
+    "unknown_error": UNKNOWN,
+}
 _WORDS: tuple[tuple[str, Verdict], ...] = (
     ("not logged in", WRONG_LOGIN),
     ("invalid api", WRONG_LOGIN),
@@ -69,12 +84,13 @@ _WORDS: tuple[tuple[str, Verdict], ...] = (
     ("not found", OFFLINE),
     ("file is offline", OFFLINE),
 )
-"""Parts of `message`, in the order in which they are tried."""
+"""Parts of `message`, in the order in which they are tried, for answers without a code."""
 
 
 class _Status(Struct, frozen=True):
     status: str
     message: str | None = None
+    code: str | int | None = None
 
 
 class _Account(Struct, frozen=True):
@@ -177,10 +193,11 @@ async def _call(
 ) -> Reply:
     reply = await ask(
         http,
-        "POST",
+        "POST" if form else "GET",
         f"{(credentials.base_url or API).rstrip('/')}/{path}",
         secrets=secrets_of(credentials),
-        form=[*form, ("apikey", credentials.secret)],
+        form=form or None,
+        headers={"Authorization": f"Bearer {credentials.secret}"},
     )
     if path == "services/list" and reply.status == 200:
         return reply  # the one answer without an envelope
@@ -191,9 +208,11 @@ async def _call(
 
 
 def _refused(reply: Reply, said: _Status) -> HostError:
+    if isinstance(said.code, str) and said.code in _CODES:
+        return reply.refused(_CODES[said.code], said.code)
     message = (said.message or "").lower()
     for words, verdict in _WORDS:
         if words in message:
             return reply.refused(verdict, words.replace(" ", "_"))
     verdict = DOWN if reply.status >= 500 else ACCOUNT_FLOOD if reply.status == 429 else UNKNOWN
-    return reply.refused(verdict, reply.status)
+    return reply.refused(verdict, said.code or reply.status)

@@ -1,4 +1,4 @@
-"""RapidGator, interface version 2: a session's token in every query, an envelope of response, status and details."""
+"""RapidGator, interface version 2: a session's token in every form, an envelope of response, status and details."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ _LOGIN_PAUSE = 600.0
 _WORDS: tuple[tuple[str, Verdict], ...] = (
     ("session not exist", SESSION_OVER),
     ("login or password is wrong", WRONG_LOGIN),
-    ("two-factor", CAPTCHA),
+    ("auth code", CAPTCHA),
     ("captcha", CAPTCHA),
     ("frozen", LOCKED),
     ("not premium", NOT_PREMIUM),
@@ -126,9 +126,10 @@ class RapidGator:
         return HostFile(ref=ref, url=f"https://rapidgator.net/file/{identity}")
 
     async def login(self, http: aiohttp.ClientSession, credentials: Credentials) -> Session:
-        params = [("login", credentials.username), ("password", credentials.secret)]
-        got = await self._call(http, credentials, None, "user/login", params, _Token)
-        return Session(token=got[1].token)
+        """Wrong passwords are counted: the platform blocks the address of who sends too many."""
+        form = [("login", credentials.username), ("password", credentials.secret)]
+        _, got = await self._call(http, credentials, None, "user/login", form, _Token)
+        return Session(token=got.token)
 
     async def account(self, http: aiohttp.ClientSession, credentials: Credentials, session: Session) -> AccountState:
         _, info = await self._call(http, credentials, session, "user/info", [], _Info)
@@ -149,8 +150,8 @@ class RapidGator:
     ) -> list[FileInfo]:
         if not files:
             return []
-        params = [("url", ",".join(one.url for one in files))]
-        _, rows = await self._call(http, credentials, session, "file/check_link", params, list[_Checked])
+        form = [("url", ",".join(one.url for one in files))]
+        _, rows = await self._call(http, credentials, session, "file/check_link", form, list[_Checked])
         found = {match.ref.file_ref: row for row in rows if (match := self.match(row.url))}
         return [_info(found.get(one.ref.file_ref)) for one in files]
 
@@ -162,8 +163,8 @@ class RapidGator:
         file: HostFile,
         password: str | None,
     ) -> DirectLink | Pending:
-        params = [("file_id", file.ref.file_ref)]
-        reply, got = await self._call(http, credentials, session, "file/download", params, _Download)
+        form = [("file_id", file.ref.file_ref)]
+        reply, got = await self._call(http, credentials, session, "file/download", form, _Download)
         return DirectLink(url=reply.link(got.download_url))
 
     async def poll(
@@ -177,16 +178,16 @@ class RapidGator:
         credentials: Credentials,
         session: Session | None,
         path: str,
-        params: list[tuple[str, str]],
+        form: list[tuple[str, str]],
         kind: type[T],
     ) -> tuple[Reply, T]:
         if session is not None:
-            params = [*params, ("token", session.token)]
+            form = [*form, ("token", session.token)]
         url = f"{(credentials.base_url or API).rstrip('/')}/{path}"
-        reply = await ask(http, "GET", url, secrets=secrets_of(credentials, session), params=params)
+        reply = await ask(http, "POST", url, secrets=secrets_of(credentials, session), form=form)
         envelope = reply.read(_Envelope)
         if envelope.status != 200 or reply.status >= 400:
-            raise _refused(reply, envelope)
+            raise _refused(reply, envelope, at_login=session is None)
         return reply, reply.part(envelope.response, kind)
 
 
@@ -198,12 +199,13 @@ def _info(row: _Checked | None) -> FileInfo:
     return FileInfo(online="online", name=row.filename, size=row.size)
 
 
-def _refused(reply: Reply, envelope: _Envelope) -> HostError:
+def _refused(reply: Reply, envelope: _Envelope, *, at_login: bool) -> HostError:
     status = envelope.status if envelope.status != 200 else reply.status
     said = (envelope.details or "").lower()
     for words, verdict in _WORDS:
-        if words in said:
+        if words in said and not (at_login and verdict is SESSION_OVER):
             return reply.refused(
                 verdict, words.replace(" ", "_"), retry_after=_LOGIN_PAUSE if verdict is FLOOD else None
             )
-    return reply.refused(_STATUSES.get(status, DOWN if status >= 500 else UNKNOWN), status)
+    verdict = _STATUSES.get(status, DOWN if status >= 500 else UNKNOWN)
+    return reply.refused(WRONG_LOGIN if at_login and verdict is SESSION_OVER else verdict, status)

@@ -25,10 +25,12 @@ from services.unrestrict_proxy.adapters.contract import (
 )
 from services.unrestrict_proxy.adapters.verdicts import (
     ACCOUNT_FLOOD,
+    BAD_ANSWER,
     BANNED,
     DOWN,
     EXHAUSTED,
     FAILED,
+    HOST_DOWN,
     LATER,
     LOCKED,
     MAINTENANCE,
@@ -49,6 +51,12 @@ _DONE = {"completed", "cached"}
 _FAILED = re.compile(r"(?i)fail|error|stalled|expired|missing")
 _POLL_SECONDS = 5.0
 
+_SERVER_ERROR = "DOWNLOAD_SERVER_ERROR"
+TOO_LARGE = Verdict(
+    scope="account", status=107, message="The file is larger than the account's plan allows.", retry_after=3600,
+    narrow=True,
+)  # fmt: skip
+
 _CODES: dict[str, Verdict] = {
     "NO_AUTH": WRONG_LOGIN,
     "BAD_TOKEN": WRONG_LOGIN,
@@ -60,9 +68,13 @@ _CODES: dict[str, Verdict] = {
     "DOWNLOAD_LIMIT_REACHED": EXHAUSTED,
     "ACTIVE_LIMIT": SLOTS,
     "TOO_MANY_REQUESTS": ACCOUNT_FLOOD,
-    "DOWNLOAD_SERVER_ERROR": LATER,
+    _SERVER_ERROR: LATER,
     "SERVER_ERROR": LATER,
     "DATABASE_ERROR": LATER,
+    "NO_SERVERS_AVAILABLE_ERROR": LATER,
+    "DOWNLOAD_TOO_LARGE": TOO_LARGE,
+    "TOO_MUCH_DATA": EXHAUSTED,
+    "VENDOR_DISABLED": HOST_DOWN,
     "MAINTENANCE": MAINTENANCE,
     "UNSUPPORTED_SITE": UNSUPPORTED,
     "INVALID_LINK": UNSUPPORTED,
@@ -113,7 +125,7 @@ class _Part(Struct, frozen=True):
 
 
 class _Download(Struct, frozen=True):
-    """`progress` from 0 to 1."""
+    """`progress` from 0 to 1; which words `download_state` may be is not written down."""
 
     download_state: str
     name: str | None = None
@@ -132,7 +144,7 @@ class TorBox:
     platform = "torbox"
     name = "TorBox"
     domains: tuple[str, ...] = ()
-    caps = Caps(max_chunks=8, slots=3, batch=50, link_seconds=3 * 3600, multihost=True)
+    caps = Caps(max_chunks=8, slots=3, batch=50, link_seconds=3600, multihost=True)
 
     def match(self, url: str) -> HostFile | None:
         return None  # it has no files of its own
@@ -179,8 +191,23 @@ class TorBox:
         password: str | None,
     ) -> DirectLink | Pending:
         form = [("link", file.url), *([("password", password)] if password else [])]
-        _, got = await _call(http, credentials, "POST", "webdl/createwebdownload", form, _Created)
+        try:
+            _, got = await _call(http, credentials, "POST", "webdl/createwebdownload", form, _Created)
+        except HostError as error:
+            raise await self._cooling(http, credentials, session, error) from None
         return Pending(ticket=str(got.webdownload_id), after=1.0)
+
+    async def _cooling(
+        self, http: aiohttp.ClientSession, credentials: Credentials, session: Session, error: HostError
+    ) -> HostError:
+        """An account that must cool down is answered as if a server had failed."""
+        if error.code != _SERVER_ERROR:
+            return error
+        until = (await self.account(http, credentials, session)).reset_at
+        if until is None:
+            return error
+        seconds = (until - datetime.now(UTC)).total_seconds()
+        return EXHAUSTED.error(error.code, retry_after=max(seconds, 1.0), detail=error.detail)
 
     async def poll(
         self, http: aiohttp.ClientSession, credentials: Credentials, session: Session, pending: Pending
@@ -198,6 +225,8 @@ class TorBox:
         best = max(got.files, key=lambda one: one.size)
         params = [("token", credentials.secret), ("web_id", pending.ticket), ("file_id", str(best.id))]
         reply, link = await _call(http, credentials, "GET", "webdl/requestdl", params, str)
+        if credentials.secret in link:
+            raise reply.refused(BAD_ANSWER, "key_in_link")
         return DirectLink(url=reply.link(link), name=best.short_name or best.name or got.name, size=best.size or None)
 
 

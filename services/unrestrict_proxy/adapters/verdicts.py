@@ -59,6 +59,11 @@ HOST_LIMIT = Verdict(
     narrow=True,
 )  # fmt: skip
 
+HOST_SLOTS = Verdict(
+    scope="account", status=107, message="The account has too many downloads of this host open.", retry_after=60,
+    narrow=True,
+)  # fmt: skip
+
 FLOOD = Verdict(scope="host", status=105, message="The platform was asked too often.", retry_after=60)
 MAINTENANCE = Verdict(scope="host", status=105, message="The platform is under maintenance.", retry_after=600)
 DOWN = Verdict(scope="host", status=105, message="The platform is out of order.", retry_after=120)

@@ -39,7 +39,6 @@ def _well(**data: Any) -> web.Response:
 
 def user(host: Host, ask: Ask) -> web.Response:
     account = host.holder(ask.bearer)
-    quotas = {} if account.traffic_left is None else {"rapidgator": account.traffic_left / 1_000_000}
     return _well(
         user={
             "username": account.username,
@@ -47,15 +46,17 @@ def user(host: Host, ask: Ask) -> web.Response:
             "isSubscribed": False,
             "isTrial": False,
             "premiumUntil": account.premium_until if account.premium else 0,
-            "limitedHostersQuotas": quotas,
+            "limitedHostersQuotas": {},
         }
     )
 
 
 def hosts(host: Host, ask: Ask) -> web.Response:
-    host.holder(ask.bearer)
+    left = host.holder(ask.bearer).traffic_left
+    quota = {} if left is None else {"quota": left / 1_000_000, "quotaMax": 50_000, "quotaType": "traffic"}
     rows = {
-        "rapidgator": {"name": "rapidgator", "type": "premium", "domains": ["rapidgator.net", "rg.to"], "status": True},
+        "rapidgator": {"name": "rapidgator", "domains": ["rapidgator.net", "rg.to"], "status": True} | quota,
+        "isra": {"name": "isra", "domains": ["isra.cloud"], "status": True, "quota": 5, "quotaType": "nb_download"},
         "nitroflare": {"name": "nitroflare", "type": "premium", "domains": ["nitroflare.com"], "status": False},
     }
     return _well(hosts=rows)
@@ -103,7 +104,7 @@ def identify(name: str) -> tuple[str, str]:
 SPEECH = Speech(
     calls={
         "v4/user": ("account", user),
-        "v4/user/hosts": ("hosts", hosts),
+        "v4.1/user/hosts": ("hosts", hosts),
         "v4/link/infos": ("check", infos),
         "v4/link/unlock": ("resolve", unlock),
         "v4/link/delayed": ("poll", delayed),

@@ -47,13 +47,16 @@ def infos(host: Host, ask: Ask) -> web.Response:
 def limits(host: Host, ask: Ask) -> web.Response:
     account = host.holder(ask.bearer)
     total = account.traffic_total or 0
-    used = total - (account.traffic_left or 0)
-    return _well({"daySize": {"current": used, "value": total}, "nextResetSeconds": {"value": 3600}, "hosters": []})
+    row = {"name": "rapidgator", "daySize": {"current": total - (account.traffic_left or 0), "value": total}}
+    return _well({"usagePercent": {"current": 12}, "nextResetSeconds": {"value": 3600}, "hosters": [row]})
 
 
-def hostnames(host: Host, ask: Ask) -> web.Response:
-    host.holder(ask.bearer)
-    return _well(["rapidgator.net", "rg.to", "1fichier.com"])
+def hosters(host: Host, ask: Ask) -> web.Response:
+    rows = [
+        {"name": "rapidgator", "domains": ["rapidgator.net", "rg.to"], "status": 1},
+        {"name": "nitroflare", "domains": ["nitroflare.com"], "status": 0},
+    ]
+    return _well(rows)
 
 
 def add(host: Host, ask: Ask) -> web.Response:
@@ -83,7 +86,7 @@ SPEECH = Speech(
     calls={
         "account/infos": ("account", infos),
         "downloader/limits/all": ("limits", limits),
-        "downloader/hostnames": ("hosts", hostnames),
+        "downloader/hosts": ("hosts", hosters),
         "downloader/add": ("resolve", add),
     },
     faults=frozenset(WORDS),

@@ -1,4 +1,4 @@
-"""Premiumize's interface: the key in the form, an envelope of status and message, a fair use without bytes."""
+"""Premiumize's interface: a bearer key, an envelope of status and a code or words, a fair use without bytes."""
 
 from __future__ import annotations
 
@@ -9,28 +9,30 @@ from aiohttp import web
 
 from .host import Ask, Fault, Host, Speech
 
-WORDS: dict[Fault, str] = {
-    "wrong_login": "Not logged in.",
-    "frozen": "Account locked.",
-    "not_premium": "You need a premium membership for this.",
-    "exhausted": "Fair use limit reached!",
-    "slots": "Too many active downloads.",
-    "address_refused": "Your IP address is not allowed.",
-    "flood": "Too many requests.",
-    "maintenance": "We are under maintenance.",
-    "host_down": "This hoster is down.",
-    "unsupported": "Unsupported link.",
-    "offline": "File not found.",
-    "banned": "Removed after a DMCA notice.",
-    "private": "This file is private.",
-    "password": "Wrong download password.",
-    "later": "Please try again.",
-    "unknown": "The moon is in the wrong house.",
+WORDS: dict[Fault, tuple[str, str | None]] = {
+    "wrong_login": ("Not logged in.", None),
+    "frozen": ("Account locked.", None),
+    "not_premium": ("This needs a premium membership.", "permission_denied"),
+    "exhausted": ("Fair use limit reached!", "account_limit_reached"),
+    "slots": ("Too many active downloads.", None),
+    "address_refused": ("Your IP address is not allowed.", None),
+    "flood": ("Too many requests.", "rate_limit_reached"),
+    "maintenance": ("We are under maintenance.", None),
+    "host_down": ("This service is down.", "service_down"),
+    "host_limit": ("Enough of this service.", "service_limit_reached"),
+    "unsupported": ("Unsupported link.", "service_unsupported"),
+    "offline": ("File not found.", "not_found"),
+    "banned": ("Removed after a DMCA notice.", None),
+    "private": ("This file is private.", None),
+    "password": ("Wrong download password.", None),
+    "later": ("Please try again.", "transient_error"),
+    "unknown": ("The moon is in the wrong house.", "moon_house"),
 }
 
 
 def refuse(fault: Fault) -> web.Response:
-    return web.json_response({"status": "error", "message": WORDS[fault]})
+    message, code = WORDS[fault]
+    return web.json_response({"status": "error", "message": message} | ({} if code is None else {"code": code}))
 
 
 def _well(**fields: Any) -> web.Response:
@@ -38,7 +40,7 @@ def _well(**fields: Any) -> web.Response:
 
 
 def info(host: Host, ask: Ask) -> web.Response:
-    account = host.holder(ask.field("apikey"))
+    account = host.holder(ask.bearer)
     return _well(
         customer_id="123456789",
         premium_until=account.premium_until if account.premium else False,
@@ -48,13 +50,13 @@ def info(host: Host, ask: Ask) -> web.Response:
 
 
 def services(host: Host, ask: Ask) -> web.Response:
-    host.holder(ask.field("apikey"))
+    host.holder(ask.bearer)
     aliases = {"rapidgator.net": ["rapidgator.net", "rg.to"]}
     return web.json_response({"directdl": ["rapidgator.net", "1fichier.com"], "cache": [], "aliases": aliases})
 
 
 def cached(host: Host, ask: Ask) -> web.Response:
-    host.holder(ask.field("apikey"))
+    host.holder(ask.bearer)
     found = [host.find(link) for link in ask.fields["items[]"]]
     known = [file if file is not None and file.state == "online" else None for file in found]
     return _well(
@@ -66,7 +68,7 @@ def cached(host: Host, ask: Ask) -> web.Response:
 
 
 def directdl(host: Host, ask: Ask) -> web.Response:
-    account = host.holder(ask.field("apikey"))
+    account = host.holder(ask.bearer)
     file = host.openable(ask.field("src"), account, ask.field("download_password"))
     link = host.link_to(file, account)
     content = [

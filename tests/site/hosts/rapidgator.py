@@ -1,4 +1,4 @@
-"""RapidGator's interface, version 2: the token in every query, an envelope of response, status and details."""
+"""RapidGator's interface, version 2: the token in every form, an envelope of response, status and details."""
 
 from __future__ import annotations
 
