@@ -76,9 +76,6 @@ class Credentials(Struct, frozen=True, kw_only=True):
     domains: tuple[str, ...] = ()
     base_url: str | None = None
     """Where the platform's interface is spoken, when not at its own address."""
-    max_chunks: int | None = None
-    slots: int | None = None
-    """What the operator allows on a generic host, which no `Caps` can know; None is what `Caps` says."""
 
     def __repr__(self) -> str:
         return f"Credentials(username={self.username!r})"

@@ -132,7 +132,6 @@ class Generic:
             headers=found.headers,
             name=info.name,
             size=info.size,
-            max_chunks=credentials.max_chunks,
             resumable=found.reply.status == 206,
         )
 
