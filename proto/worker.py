@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated
+from uuid import UUID
 
 from msgspec import Meta, Struct
 
@@ -14,6 +15,8 @@ class InspectLink(Query, tag="worker.inspect", kw_only=True, frozen=True):
     """What is behind a link, without fetching it. Any worker may answer; the reply is a `LinkInfo`."""
 
     url: Link
+    owner: UUID | None = None
+    """With the cookies that this user has for the link's host."""
 
 
 class Entry(Struct, frozen=True, kw_only=True, omit_defaults=True):

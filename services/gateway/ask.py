@@ -34,7 +34,7 @@ class Ask:
         self._caller = caller
         self._follower = jobs_follower
         self._pending: OrderedDict[UUID, JobView] = OrderedDict()
-        self._inspected: OrderedDict[str, tuple[float, LinkInfo]] = OrderedDict()
+        self._inspected: OrderedDict[tuple[UUID, str], tuple[float, LinkInfo]] = OrderedDict()
 
     async def job(self, command: Command, *, actor: str, result: Any = None, command_id: UUID | None = None) -> Any:
         """To the job service; when this returns, the gateway's view has what it did. Raises what Caller raises."""
@@ -55,15 +55,15 @@ class Ask:
         value, _ = await self._caller.command(message, result=result, actor=actor, timeout=timeout)
         return value
 
-    async def inspect(self, url: str) -> LinkInfo:
-        """What is behind a link. The same link asked about again within a minute costs nothing. Raises Refused, and the
-        bus's errors when no worker is there."""
+    async def inspect(self, url: str, owner: UUID) -> LinkInfo:
+        """What is behind a link, for one user: sites show each what they may see. The same link asked about again
+        within a minute costs nothing. Raises Refused, and the bus's errors when no worker is there."""
         now = time.monotonic()
-        known = self._inspected.get(url)
+        known = self._inspected.get((owner, url))
         if known is not None and known[0] > now:
             return known[1]
-        found = await self.other(InspectLink(url=url), LinkInfo, timeout=INSPECT_SECONDS)
-        self._inspected[url] = (now + INSPECTED_SECONDS, found)
+        found = await self.other(InspectLink(url=url, owner=owner), LinkInfo, timeout=INSPECT_SECONDS)
+        self._inspected[owner, url] = (now + INSPECTED_SECONDS, found)
         while len(self._inspected) > INSPECTED_KEPT:
             self._inspected.popitem(last=False)
         return found

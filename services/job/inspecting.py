@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from urllib.parse import urlsplit
+from uuid import UUID
 
 import msgspec
 
@@ -14,7 +16,9 @@ from libs.calls import Answer
 from libs.egress.links import BadLink, check_link
 from libs.egress.policy import EgressPolicy
 from libs.message import Refused, new_id
+from proto.unrestrict_proxy import Cookie
 from proto.worker import InspectLink, LinkInfo, Uninspected
+from services.job import cookies
 from services.job.engines import EngineFailed
 from services.job.engines.ytdlp import YtdlpEngine
 
@@ -24,7 +28,8 @@ AT_ONCE = 8
 
 
 class Inspector:
-    """`grant` gives a way out for a name, `revoke` closes it."""
+    """`grant` gives a way out for a name, `revoke` closes it; `jar` has the cookies of a user for a host, or raises
+    TimeoutError."""
 
     def __init__(
         self,
@@ -33,14 +38,16 @@ class Inspector:
         folder: Path,
         grant: Callable[[str], str],
         revoke: Callable[[str], object],
+        jar: Callable[[UUID, str], Awaitable[list[Cookie]]],
     ) -> None:
         self._engine = engine
         self._policy = policy
         self._folder = folder
         self._grant = grant
         self._revoke = revoke
+        self._jar = jar
 
-    async def look(self, url: str) -> LinkInfo:
+    async def look(self, url: str, owner: UUID | None = None) -> LinkInfo:
         """Raises Refused."""
         try:
             check_link(url, self._policy)
@@ -50,7 +57,9 @@ class Inspector:
         work = Path(await asyncio.to_thread(tempfile.mkdtemp, dir=self._folder, prefix="inspect-"))
         try:
             async with asyncio.timeout(SECONDS):
-                said = await self._engine.inspect(url, self._grant(name), work)
+                found = await self._jar(owner, urlsplit(url).hostname or "-") if owner is not None else []
+                with cookies.jar(work / cookies.name("inspect"), found) as file:
+                    said = await self._engine.inspect(url, self._grant(name), work, file)
             return msgspec.convert(said, LinkInfo)
         except TimeoutError as error:
             raise Refused(Uninspected(message="the site took too long to answer", code="timed_out")) from error
@@ -64,7 +73,7 @@ class Inspector:
 
 
 async def inspect_link(query: InspectLink, inspector: Inspector) -> Answer:
-    return Answer(await inspector.look(query.url))
+    return Answer(await inspector.look(query.url, query.owner))
 
 
 HANDLERS = (inspect_link,)

@@ -28,6 +28,7 @@ from libs.egress.proxy import EgressProxy
 from libs.message import new_id
 from proto import REGISTRY
 from proto.job import Control, Ticket, WorkerHeartbeat
+from proto.unrestrict_proxy import Cookie, ReadCookies
 from services.job import cookies, inspecting
 from services.job.attempt import Worker
 from services.job.engines.gallerydl import GalleryDlEngine
@@ -45,6 +46,9 @@ QUEUE = "download"
 HEARTBEAT_SECONDS = 1.0
 DRAIN_SECONDS = 25.0
 """Below the thirty seconds that a stopping worker is promised to need."""
+
+COOKIES_SECONDS = 5.0
+"""How long cookies are asked for to look at a link, whose asker waits."""
 
 _encode = msgspec.json.Encoder().encode
 _ticket = msgspec.json.Decoder(Ticket).decode
@@ -101,7 +105,13 @@ async def _engines(settings: WorkerSettings, bus: Bus, stack: AsyncExitStack) ->
     worker_id = settings.worker_id or new_id()
     asker = Reporter(caller, worker_id)
     hosts = HostTable(asker, Router(ytdlp, gallerydl, cache).route)
-    inspector = Inspector(ytdlp, policy, cache, proxy.grant, proxy.revoke)
+
+    async def jar(owner: UUID, host: str) -> list[Cookie]:
+        query = ReadCookies(owner=owner, host=host)
+        found: list[Cookie] = await asker.send(query, list[Cookie], patience=COOKIES_SECONDS)
+        return found
+
+    inspector = Inspector(ytdlp, policy, cache, proxy.grant, proxy.revoke, jar)
     worker = Worker(
         caller,
         {"http": http, "ytdlp": ytdlp, "gallerydl": gallerydl, "unrestrict": UnrestrictEngine(asker, http)},

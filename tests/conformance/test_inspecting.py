@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 from pathlib import Path
+from uuid import UUID
 
 import psutil
 import pytest
 
 from libs.egress.policy import EgressPolicy
 from libs.message import Refused
+from proto.unrestrict_proxy import Cookie
 from services.job.engines.ytdlp import YtdlpEngine
 from services.job.inspecting import Inspector
 from tests.support.engines import ground
@@ -26,7 +28,10 @@ async def looking(folder: Path):
             opened.append(name)
             return there.fetch(there.site.url("/")).proxy
 
-        inspector = Inspector(engine, EgressPolicy.parse("127.0.0.0/8"), folder / "cache", grant, opened.remove)
+        async def jar(owner: UUID, host: str) -> list[Cookie]:
+            return [Cookie(name=f"of-{owner.int}", value="yes", domain=host, host_only=True)]
+
+        inspector = Inspector(engine, EgressPolicy.parse("127.0.0.0/8"), folder / "cache", grant, opened.remove, jar)
         yield there.site, inspector, engine, opened
 
 
@@ -83,3 +88,15 @@ async def test_a_slow_site_keeps_nobody_else_waiting_and_its_process_goes_with_i
 
     assert quick.title == "Embedded clip (1)"
     assert opened == []
+
+
+async def test_a_link_is_looked_at_with_the_cookies_of_who_asks(tmp_path: Path):
+    async with looking(tmp_path) as (site, inspector, _, _):
+        await inspector.look(site.url("/watch/og"), UUID(int=7))
+        theirs = {hit.cookie for hit in site.log}
+        del site.log[:]
+        await inspector.look(site.url("/watch/og"))
+
+        assert theirs == {"of-7=yes"}
+        assert {hit.cookie for hit in site.log} == {None}
+    assert not list(tmp_path.rglob("cookies-*"))

@@ -285,6 +285,22 @@ async def test_two_hundred_and_one_cookies_of_a_domain_are_refused(user):
         assert await refused(http, {"domain": "a.example", "cookies": [GOOD] * 201}) == (400, ORIGIN)
 
 
+async def test_a_link_is_looked_at_with_the_cookies_of_who_asks_and_told_to_nobody_else(user, other, site):
+    path = "/watch/og"
+    before = len(site.hits(path))
+    async with user.http() as http, other.http() as stranger:
+        await synced(http, "video.test", cookie("sid", "mine", ".video.test"))
+        statuses = [
+            (await one.jobs("POST", "/metadata", {"url": site.url(path, "video.test")}))[0]
+            for one in (http, http, stranger)
+        ]
+    asked = [hit.cookie for hit in site.hits(path)][before:]
+
+    assert statuses == [200, 200, 200]
+    assert set(asked[: len(asked) // 2]) == {"sid=mine"}
+    assert set(asked[len(asked) // 2 :]) == {None}
+
+
 # ---- where they are, and where not ----------------------------------------------------------------------------
 
 

@@ -70,11 +70,17 @@ class YtdlpEngine:
             return
         raise _failed("transient", "engine_lost", "the downloader could not be started")
 
-    async def inspect(self, url: str, proxy: str, work: Path) -> dict[str, Any]:
+    async def inspect(self, url: str, proxy: str, work: Path, cookies: Path | None = None) -> dict[str, Any]:
         """What is behind a link, in the fields of `proto.worker.LinkInfo`. Raises EngineFailed. Its process is gone
         when this ends, however it ends."""
         assert self._runners is not None
-        request = {"inspect": True, "url": url, "proxy": proxy, "work": str(work)}
+        request = {
+            "inspect": True,
+            "url": url,
+            "proxy": proxy,
+            "work": str(work),
+            "cookies": str(cookies) if cookies else None,
+        }
         for _ in range(2):
             try:
                 async with self._runners.run(request) as reader:

@@ -20,6 +20,8 @@ LONGEST_TITLE = 500
 def inspect(channel: socket.socket, request: Mapping[str, Any], downloader: Downloader) -> None:
     """One answer: `info`, or `failed` as a job would."""
     try:
+        if request["cookies"] is not None:
+            downloader.take_cookies(request["cookies"])
         said: dict[str, Any] = {
             "t": "info",
             "info": _ours(downloader.look(request["url"], request["proxy"], MOST_ENTRIES)),

@@ -72,10 +72,10 @@ class Desk:
             except BadLink as bad:
                 raise Invalid(str(bad)) from bad
 
-    async def look(self, url: str) -> LinkInfo:
+    async def look(self, url: str, key: KeyHolder) -> LinkInfo:
         """Raises Invalid with 504 when the site takes too long, Refused for every other reason."""
         try:
-            return await self.ask.inspect(url)
+            return await self.ask.inspect(url, key.owner)
         except TimedOut as error:
             raise Invalid(translate.TOO_SLOW, 504) from error
         except Refused as refused:

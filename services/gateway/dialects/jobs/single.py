@@ -22,31 +22,31 @@ from services.gateway.dialects.jobs.translate import Invalid
 def table(desk: Desk) -> Table:
     ask = desk.ask
 
-    async def several(url: str) -> list[Entry]:
+    async def several(url: str, key: KeyHolder) -> list[Entry]:
         """The films behind one link. What can not be looked at is taken for one: its job will say why."""
         if not translate.may_be_many(url):
             return []
         try:
-            return desk.allowed((await desk.look(url)).entries)
+            return desk.allowed((await desk.look(url, key)).entries)
         except Refused:
             return []
 
-    async def metadata(request: AnyRequest, _: KeyHolder) -> Response[bytes]:
+    async def metadata(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
         body = translate.decode(await request.body(), wire.Look)
         desk.check(body.url)
-        return reply(answers.metadata(await desk.look(body.url)))
+        return reply(answers.metadata(await desk.look(body.url, key)))
 
-    async def is_short(request: AnyRequest, _: KeyHolder) -> Response[bytes]:
+    async def is_short(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
         body = translate.decode(await request.body(), wire.Look)
         desk.check(body.url)
-        return reply(answers.shortness(await desk.look(body.url)))
+        return reply(answers.shortness(await desk.look(body.url, key)))
 
     async def create(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
         body = translate.decode(await request.body(), wire.Create)
         desk.check(body.url, body.webhook_url)
         job_id, command_id = translate.identities(key.key_id, request.headers.get("x-idempotency-key"), new_id)
         target_id = await desk.target(body.storage, key, command_id)
-        if entries := await several(body.url):
+        if entries := await several(body.url, key):
             many = translate.collection(key.owner, body, entries, job_id, target_id)
             await desk.submit(many, key, command_id)
             return reply(translate.collected(many, entries), 201)
