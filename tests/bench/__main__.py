@@ -19,8 +19,10 @@ from typing import Any
 import aiohttp
 import uvloop
 
+from tests.bench import hosting
 from tests.bench.system import System, load, run, system
 from tests.site import SiteProcess
+from tests.site.hosts import Hosts
 
 Report = Callable[[str, str, str, str], None]
 
@@ -189,6 +191,29 @@ async def rebuild(site: SiteProcess) -> None:
     report(f"rebuild of the read model, events/s ({events} events)", f"{events / seconds:.0f}", "20000")
 
 
+async def hosts(_: object) -> None:
+    """Links of a file host: two hundred at once on five accounts of three slots each, and one that is kept."""
+    with Hosts.start() as scripted:
+        gator = scripted.host("rapidgator")
+        accounts = [gator.add_account(knobs={"rate": hosting.RATE}) for _ in range(5)]
+        async with system(workers=4, slots=6) as one:
+            await hosting.add(one, gator, accounts)
+            key = await one.key("external")
+            found = await hosting.storm(one, key, gator, accounts)
+            report(
+                f"200 links at once, 5 accounts x 3 slots: done in {found.seconds:.1f} s",
+                f"{found.done} done",
+                "200",
+                f"at most {found.peak} of 3 at once on an account; {found.busy:.1f} of 15 slots busy on average;"
+                f" charged {found.spent / (200 * hosting.SIZE):.3f} of the sizes",
+            )
+            kept = gator.add_file("kept.bin", 100_000)
+            async with aiohttp.ClientSession(one.url, headers={"X-Api-Key": key}) as http:
+                await hosting.fetched(http, kept.url)
+            times = await hosting.again(one, key, kept.url)
+            report("unrestrict of a kept file, p50 ms", f"{hosting.p50(times) * 1e3:.1f}", "10")
+
+
 BENCHES: dict[str, Callable[[Any], Awaitable[None]]] = {
     "start": start,
     "memory": memory,
@@ -197,6 +222,7 @@ BENCHES: dict[str, Callable[[Any], Awaitable[None]]] = {
     "many": many,
     "big": big,
     "rebuild": rebuild,
+    "hosts": hosts,
 }
 
 
