@@ -1,4 +1,5 @@
-"""Owns platforms, host accounts and their credentials, users' cookies, and says which platform a link belongs to.
+"""Owns platforms, the pool of host accounts, links to their files and what those cost, and users' cookies.
 
-Accepts unrestrict_proxy.* commands. Announces unrestrict_proxy.* events. Reacts to nothing.
+Accepts unrestrict_proxy.* commands. Announces unrestrict_proxy.* events. Reacts to ends of jobs
+and to files that are gone.
 """
