@@ -139,9 +139,10 @@ async def test_many_who_need_a_session_over_two_pools_log_in_once(installation):
     async with pools.pool() as one, pools.pool() as two, asyncio.TaskGroup() as tasks:
         for number in range(12):
             tasks.create_task((one, two)[number % 2].open(new_id(), host.file(str(number)), None))
+        waiting = "select from pg_locks where locktype = 'advisory' and not granted"
         async with asyncio.timeout(20):
-            while host.asked["login"] == 0:
-                await asyncio.sleep(0)  # until somebody asked; the others wait for the lock or come later
+            while not await pools.rows(waiting) and host.asked["login"] < 2:
+                await asyncio.sleep(0.01)  # until the other pool waits for its turn
         gate.set()
 
     assert host.asked["login"] == 1

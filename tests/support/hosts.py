@@ -10,8 +10,10 @@ from datetime import UTC, datetime, timedelta
 
 from libs.calls import Call
 from libs.egress.policy import EgressPolicy
+from libs.eventstore import EventStore
 from libs.message import Meta, new_id
 from libs.sealing import Sealer
+from proto import REGISTRY
 from proto.unrestrict_proxy import AddHostAccount, LinkClass
 from services.unrestrict_proxy.adapters.contract import (
     AccountState,
@@ -133,6 +135,7 @@ class Pools:
         self.hosts = hosts
         self.clock = Clock()
         self._installation = installation
+        self._reader = None
 
     async def add(self, platform: str, username: str, secret: str | None = None, **more):
         account = AddHostAccount(
@@ -152,10 +155,14 @@ class Pools:
             yield one
 
     async def events(self, *kinds: str):
-        store = await self._installation.store("unrestrict_proxy", 1)
+        store = EventStore(await self._read_with(), "unrestrict_proxy", REGISTRY, lambda: None)
         found = [one.event for one in await store.read()]
         return [one for one in found if not kinds or one.__struct_config__.tag.partition(".")[2] in kinds]
 
     async def rows(self, query: str, *values):
-        pool = await self._installation.pool("unrestrict_proxy", 1)
-        return await pool.fetch(query, *values)
+        return await (await self._read_with()).fetch(query, *values)
+
+    async def _read_with(self):
+        if self._reader is None:
+            self._reader = await self._installation.pool("unrestrict_proxy", 1)
+        return self._reader
