@@ -9,10 +9,11 @@ import aiohttp
 import pytest
 
 from libs.message import new_id
+from proto.unrestrict_proxy import NotYet
 from services.unrestrict_proxy import adapters
 from services.unrestrict_proxy.adapters.contract import HostError
 from services.unrestrict_proxy.pool import Lease, PoolShort
-from tests.site.hosts import Hosts
+from tests.site.hosts import SPEECHES, Hosts
 from tests.support.hosts import GIB, Pools
 
 INSIDE = "127.0.0.0/8"
@@ -42,6 +43,39 @@ async def test_the_bytes_behind_a_lease_are_the_file(installation, hosts):
     assert (info.name, info.size) == ("film.bin", 50_000)
     assert hashlib.sha256(body).hexdigest() == file.sha256
     assert (host.count("login"), host.count("account"), host.count("resolve")) == (1, 1, 1)
+
+
+@pytest.mark.parametrize("platform", SPEECHES)
+async def test_every_platform_gives_its_files_through_the_pool(installation, hosts, platform):
+    host = hosts.host(platform)
+    account = host.add_account()
+    pools = Pools(installation, *adapters.PLATFORMS)
+    account_id = await pools.add(
+        platform,
+        account.username,
+        secret=account.secret,
+        base_url=host.base_url,
+        domains=("127.0.0.1",) if platform == "generic" else (),
+        max_chunks=2,
+    )
+    file, holder = host.add_file("film.bin", 50_000, polls=2), new_id()
+    async with pools.pool(allow=INSIDE) as pool:
+        found = await pool.match(file.url)
+        info = await pool.check(found)
+        while isinstance(lease := await pool.open(holder, found, None), NotYet):
+            pools.clock.pass_(lease.after)
+        async with (
+            aiohttp.ClientSession() as http,
+            http.get(lease.link.url, headers=lease.link.headers) as answer,
+        ):
+            body = await answer.read()
+        shown = {one.platform: one for one in await pool.hosts()}[found.ref.platform]
+
+    assert info.online in {"online", "unknown"}
+    assert (lease.account_id, lease.platform) == (account_id, platform)
+    assert (lease.link.max_chunks or 2, lease.caps.max_chunks) == (2, 2)
+    assert hashlib.sha256(body).hexdigest() == file.sha256
+    assert shown.working
 
 
 async def test_sessions_that_are_over_are_renewed_once_for_all_who_notice(installation, hosts):

@@ -163,7 +163,7 @@ class Pool:
                 lease_id=slot.lease_id,
                 account_id=slot.account_id,
                 platform=one.adapter.platform,
-                link=found,
+                link=_limited(found, one.account.max_chunks),
                 caps=one.caps,
             )
 
@@ -279,6 +279,13 @@ class Pool:
     async def accounts(self) -> list[Account]:
         async with self._pool.acquire() as conn:
             return await views.accounts(conn, self._now())
+
+
+def _limited(link: DirectLink, most: int | None) -> DirectLink:
+    """The operator's word goes before that of the platform."""
+    if most is None or link.max_chunks is None:
+        return link
+    return msgspec.structs.replace(link, max_chunks=min(link.max_chunks, most))
 
 
 def _check(adapter: Adapter, file: HostFile) -> Call[FileInfo]:
