@@ -577,6 +577,7 @@ class JobCompleted(Event, tag="job.completed", kw_only=True, frozen=True):
     at: Instant
     title: str | None = None
     batch_id: UUID | None = None
+    url: str = ""
 
 
 class JobAttemptFailed(Event, tag="job.attempt_failed", kw_only=True, frozen=True):
@@ -597,6 +598,7 @@ class JobFailed(Event, tag="job.failed", kw_only=True, frozen=True):
     failure: Failure
     at: Instant
     batch_id: UUID | None = None
+    url: str = ""
 
 
 class JobInterrupted(Event, tag="job.interrupted", kw_only=True, frozen=True):

@@ -248,6 +248,7 @@ def report_completed(job: Job, command: ReportCompleted, at: datetime) -> Decisi
             at=at,
             title=command.title or job.title,
             batch_id=job.batch_id,
+            url=job.url,
         ),
     ]
 
@@ -270,7 +271,13 @@ def report_failed(job: Job, command: ReportFailed, at: datetime, jitter: float) 
         ]
     return [
         JobFailed(
-            job_id=job.job_id, owner=job.owner, attempt=job.attempt, failure=failure, at=at, batch_id=job.batch_id
+            job_id=job.job_id,
+            owner=job.owner,
+            attempt=job.attempt,
+            failure=failure,
+            at=at,
+            batch_id=job.batch_id,
+            url=job.url,
         )
     ]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
@@ -12,14 +12,14 @@ import structlog
 from libs.eventstore import Any as AnyVersion
 from libs.eventstore import EventStore, Write
 from libs.message import Event, Meta, new_id
-from libs.sealing import Sealer
 from proto.notifier import WebhookAttempted
 from services.notifier import domain, views
-from services.notifier.channels.webhook import Webhooks
-from services.notifier.handlers import secret_of
-from services.notifier.views import Delivery
+from services.notifier.channels.posting import Answered
+from services.notifier.views import Channel, Delivery
 
 log = structlog.get_logger()
+
+Send = Callable[[Delivery], Awaitable[Answered]]
 
 LOOK_SECONDS = 60.0
 AT_A_TIME = 20
@@ -32,15 +32,13 @@ class Deliverer:
         self,
         pool: asyncpg.Pool,
         store: EventStore,
-        sealer: Sealer,
-        webhooks: Webhooks,
+        channels: Mapping[Channel, Send],
         delays: Sequence[timedelta] = domain.DELAYS,
     ) -> None:
         self.changed = asyncio.Event()
         self._pool = pool
         self._store = store
-        self._sealer = sealer
-        self._webhooks = webhooks
+        self._channels = channels
         self._delays = tuple(delays)
 
     async def run(self) -> None:
@@ -72,8 +70,7 @@ class Deliverer:
             return
 
     async def _deliver(self, one: Delivery) -> None:
-        secret = await secret_of(one.owner, self._pool, self._sealer)
-        answered = await self._webhooks.post(one.url, one.body, domain.signature(secret, one.body, datetime.now(UTC)))
+        answered = await self._channels[one.channel](one)
         at, number = datetime.now(UTC), one.attempts + 1
         failed = answered.error is not None
         following = at + self._delays[number - 1] if failed and number <= len(self._delays) else None
@@ -88,6 +85,7 @@ class Deliverer:
             elapsed_ms=answered.elapsed_ms,
             at=at,
             next_attempt_at=following,
+            channel=one.channel,
         )
         async with self._store.transaction() as tx:
             await tx.append(

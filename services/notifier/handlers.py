@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID, uuid5
 
 import asyncpg
 import msgspec
 
-from libs.calls import Answer
+from libs.calls import Answer, Call
 from libs.database import Connection
-from libs.eventstore import EventStore
+from libs.eventstore import Any as AnyVersion
+from libs.eventstore import EventStore, Write
 from libs.eventstore.projection import Applied
-from libs.message import Event
+from libs.message import Event, Refused
 from libs.sealing import Sealer
 from proto.job import (
     BatchWebhookRequested,
@@ -25,10 +26,24 @@ from proto.job import (
     JobStageEntered,
     JobWebhookRequested,
 )
-from proto.notifier import ReadDeliveries, ReadWebhookSecret, RotateWebhookSecret, WebhookAttempted
+from proto.notifier import (
+    ConfigureSlack,
+    ReadDeliveries,
+    ReadSlack,
+    ReadWebhookSecret,
+    RemoveSlack,
+    RotateWebhookSecret,
+    SlackConfigured,
+    SlackInfo,
+    SlackNotFound,
+    SlackRejected,
+    SlackRemoved,
+    WebhookAttempted,
+)
 from services.notifier import domain, views
+from services.notifier.channels import slack
 from services.notifier.domain import BatchHook
-from services.notifier.views import Delivery
+from services.notifier.views import Delivery, KeptSlack
 
 WANTED = frozenset(
     {
@@ -45,16 +60,21 @@ Ended = JobCompleted | JobFailed | JobCancelled
 
 
 class Hooked:
-    """Whether an event is about a job, or a job of a batch, that somebody wants to hear of."""
+    """Whether an event is about a job, or a job of a batch, that somebody wants to hear of; or how a job of somebody
+    ends who has a channel."""
 
     def __init__(self, known: set[UUID]) -> None:
         self._known = known
+        self.owners: set[UUID] = set()
+        """Who have a channel."""
 
     def __call__(self, event: Event) -> bool:
         if isinstance(event, JobWebhookRequested):
             self._known.add(event.job_id)
         elif isinstance(event, BatchWebhookRequested):
             self._known.add(event.batch_id)
+        if isinstance(event, JobCompleted | JobFailed) and event.owner in self.owners:
+            return True
         return any(getattr(event, name, None) in self._known for name in ("job_id", "batch_id"))
 
     def ended(self, batch: Sequence[Applied]) -> None:
@@ -65,6 +85,14 @@ class Hooked:
 async def hooked_jobs(pool: asyncpg.Pool) -> set[UUID]:
     async with pool.acquire() as conn:
         return await views.hooked(conn)
+
+
+CHANNELS = frozenset({"notifier.slack_configured", "notifier.slack_removed"})
+
+
+async def channel_owners(pool: asyncpg.Pool) -> set[UUID]:
+    async with pool.acquire() as conn:
+        return await views.slack_owners(conn)
 
 
 async def note(conn: Connection, batch: Sequence[Applied], at: datetime) -> None:
@@ -84,6 +112,8 @@ async def note(conn: Connection, batch: Sequence[Applied], at: datetime) -> None
             await views.note_file(conn, event.job_id, event.item.name)
         elif isinstance(event, (JobStageEntered, JobCompleted, JobFailed, JobCancelled)):
             await _tell(conn, event, one.at.version, at)
+        if isinstance(event, (JobCompleted, JobFailed)):
+            await _tell_slack(conn, event, one.at.version, at)
         if isinstance(event, (JobCompleted, JobFailed, JobCancelled)) and event.batch_id is not None:
             await _tell_batch(conn, event, event.batch_id, at)
 
@@ -105,6 +135,14 @@ async def _tell(conn: Connection, event: JobStageEntered | Ended, version: int, 
             await views.add_delivery(conn, Delivery(delivery_id, event.owner, event.job_id, url, body, 0), at)
     if isinstance(event, JobCompleted):
         await views.remove_hook(conn, event.job_id)
+
+
+async def _tell_slack(conn: Connection, event: JobCompleted | JobFailed, version: int, at: datetime) -> None:
+    kept = await views.slack(conn, event.owner)
+    body = slack.body(event, kept.info.level) if kept is not None else None
+    if body is not None:
+        delivery_id = uuid5(event.job_id, f"{version} slack")
+        await views.add_delivery(conn, Delivery(delivery_id, event.owner, event.job_id, "", body, 0, "slack"), at)
 
 
 async def _tell_batch(conn: Connection, event: Ended, batch_id: UUID, at: datetime) -> None:
@@ -164,4 +202,53 @@ async def read_deliveries(query: ReadDeliveries, pool: asyncpg.Pool, store: Even
     return Answer([msgspec.to_builtins(event) for event in attempts])
 
 
-HANDLERS = (rotate_secret, read_secret, read_deliveries)
+async def configure_slack(
+    command: ConfigureSlack, call: Call, store: EventStore, slack_sealer: Sealer, hooked: Hooked
+) -> Answer:
+    if not slack.ADDRESS.fullmatch(command.webhook_url):
+        raise Refused(SlackRejected(message="webhook_url must be below https://hooks.slack.com/services/"))
+    at = datetime.now(UTC)
+    info = SlackInfo(masked=slack.masked(command.webhook_url), level=command.level, configured_at=at)
+    kept = KeptSlack(info, slack_sealer.seal(command.webhook_url.encode(), str(command.owner)))
+    async with store.transaction() as tx:
+        places = await tx.append([_of_owner(SlackConfigured(owner=command.owner, level=command.level, at=at), call)])
+        await views.keep_slack(tx.conn, command.owner, kept)
+    hooked.owners.add(command.owner)
+    return Answer(info, places[-1])
+
+
+async def remove_slack(
+    command: RemoveSlack, call: Call, pool: asyncpg.Pool, store: EventStore, hooked: Hooked
+) -> Answer:
+    await _slack(command, pool)
+    async with store.transaction() as tx:
+        places = await tx.append([_of_owner(SlackRemoved(owner=command.owner, at=datetime.now(UTC)), call)])
+        await views.remove_slack(tx.conn, command.owner)
+    hooked.owners.discard(command.owner)
+    return Answer(position=places[-1])
+
+
+async def read_slack(query: ReadSlack, pool: asyncpg.Pool) -> Answer:
+    return Answer((await _slack(query, pool)).info)
+
+
+async def _slack(message: RemoveSlack | ReadSlack, pool: asyncpg.Pool) -> KeptSlack:
+    async with pool.acquire() as conn:
+        kept = await views.slack(conn, message.owner)
+    if kept is None:
+        raise Refused(SlackNotFound(message="Slack notifications are not configured"))
+    return kept
+
+
+def _of_owner(event: SlackConfigured | SlackRemoved, call: Call) -> Write:
+    return Write(
+        stream_id=uuid5(event.owner, "slack"),
+        kind="slack",
+        expected=AnyVersion(),
+        events=[event],
+        meta=call.meta,
+        tenant=event.owner,
+    )
+
+
+HANDLERS = (rotate_secret, read_secret, read_deliveries, configure_slack, remove_slack, read_slack)

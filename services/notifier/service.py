@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
+import asyncpg
+import structlog
+
+from libs.bus import BusError
 from libs.calls import serve
 from libs.database import Connection
 from libs.egress.policy import EgressPolicy
@@ -13,18 +18,49 @@ from libs.eventstore.projection import Applied, Follower
 from libs.runtime import Resources, Service, ServiceSettings
 from libs.sealing import Sealer
 from proto import REGISTRY
-from services.notifier.channels.webhook import Webhooks
-from services.notifier.delivery import Deliverer
-from services.notifier.handlers import HANDLERS, WANTED, Hooked, hooked_jobs, note
+from services.notifier.channels.posting import Poster
+from services.notifier.channels.slack import Slack
+from services.notifier.channels.webhook import Webhook
+from services.notifier.delivery import Deliverer, Send
+from services.notifier.handlers import (
+    CHANNELS,
+    HANDLERS,
+    WANTED,
+    Hooked,
+    channel_owners,
+    hooked_jobs,
+    note,
+    secret_of,
+)
+from services.notifier.views import Channel
+
+log = structlog.get_logger()
 
 
 @asynccontextmanager
 async def start(settings: ServiceSettings, resources: Resources) -> AsyncIterator[None]:
     pool, bus, store = await resources.event_source(settings, "notifier", REGISTRY, kept=0)
     sealer = Sealer(settings.secret_key, "webhook-secret")
-    async with Webhooks(EgressPolicy.parse(settings.egress_allow)) as webhooks:
-        deliverer = Deliverer(pool, store, sealer, webhooks)
+    slack_sealer = Sealer(settings.secret_key, "slack")
+    async with Poster(EgressPolicy.parse(settings.egress_allow)) as poster:
+        channels: dict[Channel, Send] = {
+            "webhook": Webhook(poster, lambda owner: secret_of(owner, pool, sealer)).send,
+            "slack": Slack(poster, pool, slack_sealer).send,
+        }
+        deliverer = Deliverer(pool, store, channels)
         hooked = Hooked(await hooked_jobs(pool))
+
+        async def owners() -> None:
+            """Another process may keep or remove a channel: the table is read anew whenever it is told so."""
+            while True:
+                try:
+                    async with bus.follow("EV_NOTIFIER", new=True, only=CHANNELS) as told:
+                        hooked.owners = await channel_owners(pool)
+                        async for _ in told:
+                            hooked.owners = await channel_owners(pool)
+                except (BusError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+                    await log.awarning("notifier.channels", reason=type(error).__name__)
+                await asyncio.sleep(0.5)  # back-off while something is away
 
         async def apply(conn: Connection, batch: Sequence[Applied]) -> None:
             await note(conn, batch, datetime.now(UTC))
@@ -44,9 +80,22 @@ async def start(settings: ServiceSettings, resources: Resources) -> AsyncIterato
             relevant=hooked,
             committed=noted,
         )
+        hooked.owners = await channel_owners(pool)
+        resources.spawn(owners(), "channels")
         resources.spawn(follower.run(), "jobs")
         resources.spawn(deliverer.run(), "delivery")
-        await serve(bus, "notifier", HANDLERS, {"pool": pool, "store": store, "sealer": sealer})
+        await serve(
+            bus,
+            "notifier",
+            HANDLERS,
+            {
+                "pool": pool,
+                "store": store,
+                "sealer": sealer,
+                "slack_sealer": slack_sealer,
+                "hooked": hooked,
+            },
+        )
         yield
 
 

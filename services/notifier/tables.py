@@ -51,6 +51,7 @@ deliveries = sa.Table(
     sa.Column("body", BYTEA, nullable=False),
     sa.Column("attempts", sa.Integer, nullable=False),
     sa.Column("due_at", _Instant),
+    sa.Column("channel", sa.Text, nullable=False, server_default="webhook"),
 )
 sa.Index("deliveries_due", deliveries.c.due_at, postgresql_where=deliveries.c.due_at.is_not(None))
 
@@ -59,4 +60,14 @@ secrets = sa.Table(
     metadata,
     sa.Column("owner", UUID(as_uuid=True), primary_key=True),
     sa.Column("sealed", BYTEA, nullable=False),
+)
+
+slack = sa.Table(
+    "slack",
+    metadata,
+    sa.Column("owner", UUID(as_uuid=True), primary_key=True),
+    sa.Column("sealed", BYTEA, nullable=False),
+    sa.Column("masked", sa.Text, nullable=False),
+    sa.Column("level", sa.Text, nullable=False),
+    sa.Column("configured_at", _Instant, nullable=False),
 )

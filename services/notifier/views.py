@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Literal
 from uuid import UUID
 
 from msgspec import Struct
 
 from libs.database import Connection
+from proto.notifier import SlackInfo
 from services.notifier.domain import BatchHook, Hook
+
+Channel = Literal["webhook", "slack"]
 
 
 class Delivery(Struct, frozen=True):
@@ -19,6 +23,7 @@ class Delivery(Struct, frozen=True):
     url: str
     body: bytes
     attempts: int
+    channel: Channel = "webhook"
 
 
 async def add_hooks(conn: Connection, rows: Sequence[tuple[UUID, UUID, str, str | None, str, bool, str]]) -> None:
@@ -88,7 +93,8 @@ async def remove_hook(conn: Connection, job_id: UUID) -> None:
 
 async def add_delivery(conn: Connection, one: Delivery, due: datetime) -> None:
     await conn.execute(
-        "insert into notifier.deliveries values ($1, $2, $3, $4, $5, $6, $7) on conflict do nothing",
+        "insert into notifier.deliveries (delivery_id, owner, job_id, url, body, attempts, due_at, channel)"
+        " values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict do nothing",
         one.delivery_id,
         one.owner,
         one.job_id,
@@ -96,6 +102,7 @@ async def add_delivery(conn: Connection, one: Delivery, due: datetime) -> None:
         one.body,
         one.attempts,
         due,
+        one.channel,
     )
 
 
@@ -105,7 +112,7 @@ async def lease(conn: Connection, at: datetime, until: datetime, limit: int) -> 
         "update notifier.deliveries set due_at = $2 where delivery_id in ("
         " select delivery_id from notifier.deliveries where due_at <= $1 order by due_at limit $3"
         " for update skip locked)"
-        " returning delivery_id, owner, job_id, url, body, attempts",
+        " returning delivery_id, owner, job_id, url, body, attempts, channel",
         at,
         until,
         limit,
@@ -122,6 +129,44 @@ async def attempted(conn: Connection, delivery_id: UUID, attempts: int, due: dat
 async def next_due(conn: Connection) -> datetime | None:
     found: datetime | None = await conn.fetchval("select min(due_at) from notifier.deliveries")
     return found
+
+
+class KeptSlack(Struct, frozen=True):
+    info: SlackInfo
+    sealed: bytes
+
+    def __repr__(self) -> str:
+        return f"KeptSlack({self.info.masked})"
+
+
+async def slack(conn: Connection, owner: UUID) -> KeptSlack | None:
+    row = await conn.fetchrow("select masked, level, configured_at, sealed from notifier.slack where owner = $1", owner)
+    if row is None:
+        return None
+    values = dict(row)
+    sealed = values.pop("sealed")
+    return KeptSlack(SlackInfo(**values), sealed)
+
+
+async def slack_owners(conn: Connection) -> set[UUID]:
+    return {row["owner"] for row in await conn.fetch("select owner from notifier.slack")}
+
+
+async def keep_slack(conn: Connection, owner: UUID, kept: KeptSlack) -> None:
+    await conn.execute(
+        "insert into notifier.slack (owner, sealed, masked, level, configured_at) values ($1, $2, $3, $4, $5)"
+        " on conflict (owner) do update set sealed = excluded.sealed, masked = excluded.masked,"
+        " level = excluded.level, configured_at = excluded.configured_at",
+        owner,
+        kept.sealed,
+        kept.info.masked,
+        kept.info.level,
+        kept.info.configured_at,
+    )
+
+
+async def remove_slack(conn: Connection, owner: UUID) -> None:
+    await conn.execute("delete from notifier.slack where owner = $1", owner)
 
 
 async def secret(conn: Connection, owner: UUID) -> bytes | None:
@@ -142,7 +187,8 @@ async def keep_secret(conn: Connection, owner: UUID, sealed: bytes, *, replace: 
 
 async def deliveries_of(conn: Connection, job_id: UUID, owner: UUID | None) -> list[UUID]:
     rows = await conn.fetch(
-        "select delivery_id from notifier.deliveries where job_id = $1 and ($2::uuid is null or owner = $2)",
+        "select delivery_id from notifier.deliveries where job_id = $1 and channel = 'webhook'"
+        " and ($2::uuid is null or owner = $2)",
         job_id,
         owner,
     )

@@ -1,66 +1,25 @@
-"""One signed POST."""
+"""Signed webhooks of the user's own."""
 
 from __future__ import annotations
 
-import time
-from typing import Self
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from uuid import UUID
 
-import aiohttp
-from msgspec import Struct
+from services.notifier import domain
+from services.notifier.channels.posting import Answered, Poster
+from services.notifier.views import Delivery
 
-from libs.egress.links import BadLink, check_link
-from libs.egress.policy import EgressPolicy, refusal
-
-SECONDS = 30.0
 SIGNATURE = "X-Tornado-Signature"
 """The header that receivers of the jobs API verify."""
 
 
-class Answered(Struct, frozen=True):
-    """`status` None when no answer came; `error` None when it was accepted."""
+class Webhook:
+    def __init__(self, poster: Poster, secret_of: Callable[[UUID], Awaitable[str]]) -> None:
+        self._poster = poster
+        self._secret_of = secret_of
 
-    status: int | None
-    error: str | None
-    elapsed_ms: int
-
-
-class Webhooks:
-    """Posts under the egress policy: to no private address that was not opened, and never along a redirect."""
-
-    def __init__(self, policy: EgressPolicy) -> None:
-        self._policy = policy
-        self._session: aiohttp.ClientSession | None = None
-
-    async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(
-            connector=self._policy.connector(limit=32, limit_per_host=4),
-            timeout=aiohttp.ClientTimeout(total=SECONDS),
-            cookie_jar=aiohttp.DummyCookieJar(),
-        )
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        if self._session is not None:
-            await self._session.close()
-
-    async def post(self, url: str, raw: bytes, signature: str) -> Answered:
-        started = time.monotonic()
-
-        def answered(status: int | None, error: str | None) -> Answered:
-            return Answered(status, error, int((time.monotonic() - started) * 1000))
-
-        assert self._session is not None
-        try:
-            check_link(url, self._policy)
-            async with self._session.post(
-                url,
-                data=raw,
-                allow_redirects=False,
-                headers={"Content-Type": "application/json", "User-Agent": "Longshore", SIGNATURE: signature},
-            ) as response:
-                status = response.status
-                return answered(status, None if 200 <= status < 300 else f"the receiver answered {status}")
-        except BadLink as bad:
-            return answered(None, str(bad))
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            return answered(None, refusal(error) or f"no answer: {type(error).__name__}")
+    async def send(self, one: Delivery) -> Answered:
+        """Signed anew each time, so that receivers may refuse what is old."""
+        signature = domain.signature(await self._secret_of(one.owner), one.body, datetime.now(UTC))
+        return await self._poster.post(one.url, one.body, {SIGNATURE: signature})

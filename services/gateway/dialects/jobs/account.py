@@ -6,11 +6,20 @@ from datetime import UTC, date, datetime
 
 from litestar import Response
 
+from libs.message import Refused
 from proto.auth import KeyHolder
 from proto.job import ReadUsage, Usage
-from proto.notifier import ReadWebhookSecret, RotateWebhookSecret
+from proto.notifier import (
+    ConfigureSlack,
+    ReadSlack,
+    ReadWebhookSecret,
+    RemoveSlack,
+    RotateWebhookSecret,
+    SlackInfo,
+    SlackNotFound,
+)
 from services.gateway.dialects import reply
-from services.gateway.dialects.jobs import answers, shown, translate
+from services.gateway.dialects.jobs import answers, shown, translate, wire
 from services.gateway.dialects.jobs.desk import AnyRequest, Desk, Table, actor
 
 EVER = date(1970, 1, 1)
@@ -59,6 +68,24 @@ def table(desk: Desk) -> Table:
         fresh = await ask.other(RotateWebhookSecret(owner=key.owner), str, actor=actor(key))
         return reply(shown.Secret(webhook_signing_secret=fresh))
 
+    async def configure_slack(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
+        given = translate.decode(await request.body(), wire.Slack)
+        command = ConfigureSlack(owner=key.owner, webhook_url=given.webhook_url, level=given.notify_level)
+        info = await ask.other(command, SlackInfo, actor=actor(key))
+        return reply(shown.SlackKept(message="Slack notifications configured successfully", notify_level=info.level))
+
+    async def show_slack(_: AnyRequest, key: KeyHolder) -> Response[bytes]:
+        try:
+            return reply(answers.slack(await ask.other(ReadSlack(owner=key.owner), SlackInfo)))
+        except Refused as refused:
+            if isinstance(refused.refusal, SlackNotFound):
+                return reply(shown.NoSlack())
+            raise
+
+    async def remove_slack(_: AnyRequest, key: KeyHolder) -> Response[bytes]:
+        await ask.other(RemoveSlack(owner=key.owner), type(None), actor=actor(key))
+        return reply(shown.Message(message="Slack notifications removed successfully"))
+
     return (
         ("GET", "/usage", usage),
         ("GET", "/dashboard/stats", stats),
@@ -69,6 +96,9 @@ def table(desk: Desk) -> Table:
         ("GET", "/dashboard/billing", billing),
         ("GET", "/user/webhook-secret", secret),
         ("POST", "/user/webhook-secret/rotate", rotate),
+        ("POST", "/user/slack", configure_slack),
+        ("GET", "/user/slack", show_slack),
+        ("DELETE", "/user/slack", remove_slack),
     )
 
 

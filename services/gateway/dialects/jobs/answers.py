@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from libs.message import Refusal
 from proto.auth import Style
 from proto.job import Options, QuotaExceeded, Usage
+from proto.notifier import SlackInfo
 from proto.storage import TargetInfo, TargetRejected
 from proto.worker import LinkInfo
 from services.gateway.dialects.jobs import shown
@@ -287,6 +288,15 @@ def target(info: TargetInfo) -> shown.TargetShown:
         access_key_masked=info.masked,
         last_modified=info.configured_at.isoformat(timespec="seconds").replace("+00:00", "Z"),
         source="user",
+    )
+
+
+def slack(info: SlackInfo) -> shown.SlackShown:
+    return shown.SlackShown(
+        configured=True,
+        webhook_url_masked=info.masked,
+        notify_level=info.level,
+        last_modified=info.configured_at.isoformat(timespec="seconds").replace("+00:00", "Z"),
     )
 
 

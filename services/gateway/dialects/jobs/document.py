@@ -86,6 +86,9 @@ def calls() -> dict[str, Call]:
         "GET /dashboard/billing": _call("Nothing is billed", {200: (shown.Billing,)}),
         "GET /user/webhook-secret": _call("What webhooks are signed with", {200: (shown.Secret,)}),
         "POST /user/webhook-secret/rotate": _call("Sign webhooks with another secret", {200: (shown.Secret,)}),
+        "POST /user/slack": _call("Tell a Slack channel how jobs end", {200: (shown.SlackKept,)}, body=wire.Slack),
+        "GET /user/slack": _call("Which Slack channel is told", {200: (shown.SlackShown, shown.NoSlack)}),
+        "DELETE /user/slack": _call("Tell no Slack channel", {200: (shown.Message,), 404: _PROBLEM}),
         **_targets(),
     }
 

@@ -277,3 +277,20 @@ class TargetShown(Struct, frozen=True, kw_only=True):
     access_key_masked: str
     last_modified: str
     source: str
+
+
+class SlackKept(Message, frozen=True, kw_only=True):
+    notify_level: str
+
+
+class NoSlack(Struct, frozen=True, kw_only=True):
+    configured: bool = False
+
+
+class SlackShown(Struct, frozen=True, kw_only=True):
+    """Without its secret."""
+
+    configured: bool
+    webhook_url_masked: str
+    notify_level: str
+    last_modified: str

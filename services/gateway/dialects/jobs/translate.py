@@ -317,6 +317,8 @@ STATUS_OF_REFUSAL: dict[str, int] = {
     "storage.target_unavailable": 400,
     "job.idempotency_mismatch": 409,
     "job.quota_exceeded": 403,
+    "notifier.slack_not_found": 404,
+    "notifier.slack_rejected": 400,
     "auth.locked_out": 429,
 }
 """HTTP status of our refusals; any other is 400."""

@@ -52,6 +52,12 @@ class Create(Shared, frozen=True, kw_only=True):
     filename: str | None = None
 
 
+class Slack(Struct, frozen=True, kw_only=True):
+    webhook_url: Annotated[str, Meta(max_length=500)]
+    """Below https://hooks.slack.com/services/."""
+    notify_level: Literal["all", "errors_only", "warnings_only"] = "all"
+
+
 class Look(Struct, frozen=True, kw_only=True):
     url: Link
 
