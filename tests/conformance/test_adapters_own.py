@@ -282,6 +282,19 @@ async def test_a_generic_hosts_redirect_takes_no_credentials_along_to_another_ho
     assert "Authorization" not in to_another
 
 
+async def test_a_file_that_a_generic_host_forbids_costs_no_good_account(hosts: Hosts) -> None:
+    """With an address to ask about the account, it is known whose matter it is; without, the account only rests."""
+    async with bench_of(hosts, "generic") as bench:
+        file = bench.host.add_file("a.bin", SIZE)
+        bench.host.script("frozen", on="resolve", times=None)
+        of_file = await refusal(bench.link(file))
+        bench.credentials = msgspec.structs.replace(bench.credentials, base_url=None)
+        of_either = await refusal(bench.link(file))
+
+    assert (of_file.scope, of_file.status) == ("file", 103)
+    assert (of_either.scope, of_either.status, of_either.retry_after) == ("account", 107, 3600)
+
+
 async def test_a_generic_host_gives_its_credentials_to_its_own_domains_alone(hosts: Hosts) -> None:
     async with bench_of(hosts, "generic") as bench:
         foreign = bench.adapter.match("http://files.elsewhere.test/a.bin")

@@ -38,6 +38,7 @@ from services.unrestrict_proxy.adapters.verdicts import (
     FLOOD,
     MAINTENANCE,
     OFFLINE,
+    PRIVATE,
     UNKNOWN,
     UNSUPPORTED,
     WRONG_LOGIN,
@@ -62,6 +63,11 @@ _STATUSES: dict[int, Verdict] = {
     503: MAINTENANCE,
     509: EXHAUSTED,
 }
+
+
+FORBIDDEN = Verdict(
+    scope="account", status=107, message="The host refuses the account, or the account this file.", retry_after=3600
+)
 
 
 class _Found(Struct, frozen=True):
@@ -163,6 +169,8 @@ async def _fetchable(http: aiohttp.ClientSession, credentials: Credentials, url:
         raise UNSUPPORTED.error("not_its_domain")
     found = await _first_byte(http, credentials, url)
     reply = found.reply
+    if reply.status == 403:
+        raise await _forbidden(http, credentials, reply)
     if reply.status not in {200, 206}:
         raise reply.refused(_STATUSES.get(reply.status, DOWN if reply.status >= 500 else UNKNOWN), reply.status)
     named = parts.path.lower().endswith((".html", ".htm", ".xhtml"))
@@ -171,16 +179,25 @@ async def _fetchable(http: aiohttp.ClientSession, credentials: Credentials, url:
     return found
 
 
+async def _forbidden(http: aiohttp.ClientSession, credentials: Credentials, reply: Reply) -> HostError:
+    """Where the account can be asked about, a file that is refused to a good one is the file's matter."""
+    if credentials.base_url is None:
+        return reply.refused(FORBIDDEN, reply.status)
+    home = (await _first_byte(http, credentials, credentials.base_url)).reply
+    return reply.refused(WRONG_LOGIN if home.status in {401, 403} else PRIVATE, reply.status)
+
+
 async def _first_byte(http: aiohttp.ClientSession, credentials: Credentials, url: str) -> _Found:
     """One byte is asked for, since not every server knows HEAD and not every one that does tells the truth by it."""
     own = _headers(credentials)
     secrets = [*secrets_of(credentials), *own.values()]
+    began = url.partition(":")[0]
     for _ in range(_MOST_HOPS):
         parts = split(url)
         if parts is None:
             raise BAD_ANSWER.error("bad_link")
         trusted = domain_of(parts, credentials.domains) is not None or url == credentials.base_url
-        headers = own if trusted else {}
+        headers = own if trusted and parts.scheme in {began, "https"} else {}
         reply = await ask(
             http,
             "GET",
