@@ -16,6 +16,18 @@ Bytes = Annotated[int, Meta(ge=0)]
 Provider = Literal["local", "s3", "blob", "gcs", "oss"]
 
 
+class About(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is known of a file beside its bytes, for the names of folders. Hints from outside, like names; empty when
+    nobody says."""
+
+    site: str = ""
+    uploader: str = ""
+    collection: str = ""
+    """The playlist, the show."""
+    date: str = ""
+    """On which it was published, as in 2026-01-31."""
+
+
 class StoreFile(Command, tag="storage.store", kw_only=True, frozen=True):
     """Take a finished file over from a work folder. Repeating it for the same (job, key) returns the first outcome."""
 
@@ -27,6 +39,7 @@ class StoreFile(Command, tag="storage.store", kw_only=True, frozen=True):
     name: str
     """A hint from outside; sanitised here and nowhere else."""
     directory: tuple[str, ...] = ()
+    about: About = About()
     size: Bytes
     sha256: Digest
     media_type: str = "application/octet-stream"

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from uuid import UUID
 
 import structlog
+from msgspec.structs import replace
 
 from libs.bus import BusError
 from libs.calls import Caller, ServiceFailed
@@ -46,6 +47,7 @@ from proto.job import (
 from proto.storage import NOT_KEPT, FileRejected, StillStoring, StoredFile, StoreFile
 from proto.unrestrict_proxy import Cookie, ReadCookies
 from services.job import cookies
+from services.job.domain import plain_host
 from services.job.engines import Engine, EngineFailed, Fetch, FetchedFile, known
 from services.job.pacing import Pacing
 from services.job.reporting import Reporter
@@ -115,6 +117,7 @@ class Attempt:
         """Items that the user has from earlier jobs."""
         self._skips_told = self._began
         self._not_kept: Failure | None = None
+        self._host = ""
         self._room = Room(claimed, reporter)
 
     def stop(self, wanted: Wanted) -> None:
@@ -165,6 +168,7 @@ class Attempt:
         self, url: str, work: Path, engines: Mapping[EngineName, Engine], order: list[EngineName], proxy: str
     ) -> None:
         claimed = self.claimed
+        self._host = plain_host(url)
         async with self._cookies(url, work) as jar:
             fetch = Fetch(
                 job_id=claimed.job_id,
@@ -356,6 +360,7 @@ class Attempt:
                     path=str(file.path.relative_to(self._work_root)),
                     name=_named(options.filename, file.key, file.name),
                     directory=options.directory,
+                    about=file.about if file.about.site else replace(file.about, site=self._host),
                     size=file.size,
                     sha256=sha256,
                     media_type=file.media_type,

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Mapping
+from datetime import date
 from pathlib import PurePosixPath
 from uuid import UUID
+
+from proto.storage import About
 
 LONGEST_NAME = 200
 """Bytes of UTF-8; every common file system takes 255, and room is left for a suffix that tells twins apart."""
@@ -72,6 +76,47 @@ def safe_name(hint: str, fallback: str = "file") -> str:
 def safe_directory(hints: tuple[str, ...]) -> PurePosixPath:
     """Each part made safe by itself, so `..` can not climb; empty parts vanish."""
     return PurePosixPath(*(safe_name(part, "folder") for part in hints if part.strip(" ./\\")))
+
+
+FIELDS = ("owner", "site", "uploader", "collection", "date", "year", "month")
+UNKNOWN = "unknown"
+LONGEST_WORD = 80
+"""Bytes of UTF-8 that a field becomes."""
+_FIELD = re.compile(r"\{([^{}]*)\}")
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+
+
+def check_folders(template: str) -> None:
+    """Raises ValueError, in words for whoever wrote it."""
+    for name in _FIELD.findall(template):
+        if name not in FIELDS:
+            raise ValueError(f"folders have no field {{{name}}}; there are {', '.join(f'{{{one}}}' for one in FIELDS)}")
+    if set("{}") & set(_FIELD.sub("", template)):
+        raise ValueError("a brace in folders begins or ends no field")
+
+
+def words(about: About, owner: UUID, today: date) -> dict[str, str]:
+    """What the fields become for one file."""
+    day = about.date if _DATE.fullmatch(about.date) else today.isoformat()
+    return {
+        "owner": str(owner),
+        "site": _word(about.site),
+        "uploader": _word(about.uploader),
+        "collection": _word(about.collection),
+        "date": day,
+        "year": day[:4],
+        "month": day[5:7],
+    }
+
+
+def folders(template: str, known: Mapping[str, str]) -> tuple[str, ...]:
+    """The folders that a checked template names. No field becomes two of them: what nobody knows is called so."""
+    return tuple(_FIELD.sub(lambda field: known.get(field[1], UNKNOWN), part) for part in re.split(r"[\\/]", template))
+
+
+def _word(value: str) -> str:
+    short = value.encode("utf-8", "replace")[:LONGEST_WORD].decode("utf-8", "ignore")
+    return re.sub(r"[\\/{}]", "_", short).strip(" .") or UNKNOWN
 
 
 def placed(owner: UUID, directory: tuple[str, ...], name: str, twin: int = 0) -> PurePosixPath:

@@ -30,7 +30,9 @@ TRIES = 3
 
 
 class Keeper:
-    def __init__(self, pool: asyncpg.Pool, store: EventStore, target: LocalTarget) -> None:
+    def __init__(self, pool: asyncpg.Pool, store: EventStore, target: LocalTarget, folders: str = "") -> None:
+        """`folders` is a checked template: where files go below their owner's folder."""
+        self._folders = folders
         self._pool = pool
         self._store = store
         self._target = target
@@ -118,12 +120,11 @@ class Keeper:
         if conn is None:
             async with self._pool.acquire() as own:
                 return await self._names(command, own)
-        first = await views.twins(conn, domain.placed(command.owner, command.directory, command.name))
-        names = [
-            domain.placed(command.owner, command.directory, command.name, twin)
-            for twin in range(first, first + NAMES_TRIED)
-        ]
-        names.append(domain.placed(command.owner, (*command.directory, str(command.job_id)), command.name))
+        words = domain.words(command.about, command.owner, datetime.now(UTC).date())
+        folder = (*domain.folders(self._folders, words), *command.directory)
+        first = await views.twins(conn, domain.placed(command.owner, folder, command.name))
+        names = [domain.placed(command.owner, folder, command.name, twin) for twin in range(first, first + NAMES_TRIED)]
+        names.append(domain.placed(command.owner, (*folder, str(command.job_id)), command.name))
         recorded = await views.taken(conn, [str(name) for name in names])
         return [name for name in names if str(name) not in recorded]
 

@@ -273,9 +273,10 @@ class _Upload:
 
 async def _free_key(remote: ObjectTarget, command: StoreFile) -> str:
     """A name that nothing has there: what others keep in the same bucket is not ours to replace."""
+    words = domain.words(command.about, command.owner, datetime.now(UTC).date())
     for twin in range(NAMES_TRIED):
-        key = remote.key(command.directory, domain.twin_name(command.name, twin))
+        key = remote.key(command.directory, domain.twin_name(command.name, twin), words)
         found = await remote.stat(key)
         if found is None:
             return key
-    return remote.key((*command.directory, str(command.job_id)), command.name)
+    return remote.key((*command.directory, str(command.job_id)), command.name, words)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Annotated
+from typing import Annotated, Self
 
 from msgspec import Meta
 
@@ -14,9 +14,10 @@ from libs.egress.policy import EgressPolicy
 from libs.eventstore.projection import Applied, Follower
 from libs.runtime import Resources, Service, ServiceSettings
 from libs.sealing import LinkSigner, Sealer
+from libs.settings import BadSettings
 from proto import REGISTRY
 from services.storage.app import FileServer
-from services.storage.domain import DEFAULT, EXTENSIONS, extensions
+from services.storage.domain import DEFAULT, EXTENSIONS, check_folders, extensions
 from services.storage.eraser import Eraser
 from services.storage.handlers import DELETIONS, HANDLERS, delete_files
 from services.storage.keeping import Keeper
@@ -25,9 +26,25 @@ from services.storage.targets.local import LocalTarget
 from services.storage.targets.mover import Mover
 
 
+class Folders(str):
+    """A template of folders."""
+
+    __slots__ = ()
+
+    @classmethod
+    def read_setting(cls, value: object) -> Self:
+        try:
+            check_folders(str(value))
+        except ValueError as error:
+            raise BadSettings([str(error)]) from error
+        return cls(value)
+
+
 class StorageSettings(ServiceSettings, frozen=True, kw_only=True):
     extensions: Annotated[str, Meta(pattern=EXTENSIONS)] = DEFAULT
     """Endings of files that are kept, separated by commas: `default` is our list, `*` everything."""
+    folders: Folders = Folders()
+    """Where files go on our own disk, below their owner's folder and above the job's own."""
 
 
 @asynccontextmanager
@@ -36,7 +53,7 @@ async def start(settings: StorageSettings, resources: Resources) -> AsyncIterato
     target = LocalTarget(settings.data_dir / "files", settings.data_dir / "work")
     async with Mover(EgressPolicy.parse(settings.egress_allow)) as mover:
         remote = Remote(pool, store, target, mover, Sealer(settings.secret_key, "storage-target"))
-        keeper, eraser = Keeper(pool, store, target), Eraser(pool, remote)
+        keeper, eraser = Keeper(pool, store, target, settings.folders), Eraser(pool, remote)
 
         async def delete(conn: Connection, batch: Sequence[Applied]) -> None:
             await delete_files(conn, batch, keeper)

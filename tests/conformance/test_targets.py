@@ -11,10 +11,10 @@ import signal
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path, PurePosixPath
 from urllib.parse import parse_qs, urlsplit
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import aiohttp
 import botocore.auth
@@ -31,6 +31,8 @@ from msgspec.structs import replace
 from yarl import URL
 
 from libs.egress.policy import EgressPolicy
+from proto.storage import About
+from services.storage.domain import words
 from services.storage.targets.credentials import S3, Blob, Credentials, Gcs, Oss
 from services.storage.targets.mover import Mover
 from services.storage.targets.objects import ObjectTarget, Patience, TargetAway, TargetRefused
@@ -716,7 +718,9 @@ def test_links_for_s3_have_the_signature_that_amazons_own_library_makes(method: 
 
 # -- names and secrets -----------------------------------------------------------------------------------------------
 
-WORDS = st.text(max_size=40) | st.sampled_from(["..", "../..", "/", "\\..\\", "a/../../b", "%2e%2e", "\0", "~", ""])
+WORDS = st.text(st.characters(exclude_characters="{}"), max_size=40) | st.sampled_from(
+    ["..", "../..", "/", "\\..\\", "a/../../b", "%2e%2e", "\0", "~", ""]
+)
 
 
 @given(st.lists(WORDS, max_size=6), WORDS, WORDS, WORDS)
@@ -729,6 +733,28 @@ def test_hostile_names_stay_inside_the_folder(folders: list[str], name: str, pre
     assert not {"..", "."} & set(str(key).split("/"))
     assert not str(key).startswith("/")
     assert "\\" not in str(key)
+
+
+FIELDS = "".join(f"{{{name}}}/" for name in ("owner", "site", "uploader", "collection", "date"))
+
+
+@given(WORDS | st.text(max_size=300), WORDS, WORDS)
+def test_folders_that_are_named_after_a_file_stay_inside_the_prefix(word: str, folder: str, name: str):
+    """And no field becomes more than one of them."""
+    credentials = an_s3(folder_prefix="mine", base_folder=FIELDS)
+    about = About(site=word, uploader=word, collection=word, date=word)
+    key = PurePosixPath(credentials.key((), name, words(about, UUID(int=1), date(2026, 1, 2))))
+
+    assert credentials.root() == PurePosixPath("mine")
+    assert key.parts[:2] == ("mine", str(UUID(int=1)))
+    assert len(key.parts) == 7
+    assert not {"..", "."} & set(key.parts)
+
+
+def test_a_prefix_that_names_no_field_of_ours_is_refused():
+    for wrong in ("{colour}", "{site", "a}b", "{{site}}"):
+        with pytest.raises(ValueError, match="folders"):
+            an_s3(folder_prefix=wrong)
 
 
 @given(st.lists(st.text(min_size=100, max_size=300), max_size=12), st.text(max_size=300))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path, PurePosixPath
 from uuid import UUID
 
@@ -9,7 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.storage.domain import ending, extensions, placed, safe_directory, safe_name
+from proto.storage import About
+from services.storage.domain import (
+    check_folders,
+    ending,
+    extensions,
+    folders,
+    placed,
+    safe_directory,
+    safe_name,
+    words,
+)
 
 OWNER = UUID(int=1)
 ANYTHING = st.text(max_size=600)
@@ -167,3 +178,32 @@ def test_the_operators_list_adds_to_ours_or_takes_its_place():
     assert extensions("exe,default") == ours | {"exe"}
     assert extensions("mp4") == {"mp4"}
     assert extensions("default,*") is None
+
+
+ABOUT = About(site="don.test", uploader="Ada / Lovelace", collection="", date="2026-01-31")
+
+
+def test_folders_are_named_after_what_is_known_of_a_file():
+    known = words(ABOUT, OWNER, date(2026, 2, 3))
+
+    assert folders("{site}/{uploader}/{year}-{month}/{collection}", known) == (
+        "don.test", "Ada _ Lovelace", "2026-01", "unknown",
+    )  # fmt: skip
+    assert folders("", known) == ("",)
+    assert words(About(), OWNER, date(2026, 2, 3))["date"] == "2026-02-03"
+
+
+@given(ANYTHING | NASTY)
+def test_no_word_leads_out_of_the_owners_folder(word: str):
+    known = words(About(site=word, uploader=word, collection=word, date=word), OWNER, date(2026, 2, 3))
+    path = placed(OWNER, folders("{site}/{uploader}/x{collection}/{date}", known), "a")
+
+    assert path.parts[0] == str(OWNER)
+    assert len(path.parts) == 6
+    assert not {"..", "."} & set(path.parts)
+
+
+@pytest.mark.parametrize("template", ["{colour}", "{site", "site}", "{{site}}", "{}"])
+def test_a_template_with_another_field_is_refused(template: str):
+    with pytest.raises(ValueError, match="folders"):
+        check_folders(template)

@@ -13,8 +13,12 @@ from tests.support.system import System, running, stored
 
 @pytest.fixture(scope="module")
 def picky(tmp_path_factory, site) -> Iterator[System]:
-    """An installation that keeps nothing but PNG."""
-    settings = {"LONGSHORE_EXTENSIONS": "png", "LONGSHORE_GALLERY_INSTANCES": "mastodon=http://don.test"}
+    """An installation that keeps nothing but PNG, in folders of its own."""
+    settings = {
+        "LONGSHORE_EXTENSIONS": "png",
+        "LONGSHORE_FOLDERS": "{site}/{uploader}/{date}",
+        "LONGSHORE_GALLERY_INSTANCES": "mastodon=http://don.test",
+    }
     with running(tmp_path_factory.mktemp("picky") / "data", site.egress_allow, **settings) as one:
         yield one
 
@@ -75,7 +79,9 @@ async def test_in_a_gallery_only_what_is_not_kept_fails(picky):
 
     assert (some["status"], none["status"]) == ("Completed", "Warning")
     assert (history.count("job.item_completed"), history.count("job.item_failed")) == (3, 2)
-    assert {path.suffix for path in stored(picky).values()} == {".png"}
+    kept = stored(picky).values()
+    assert {path.suffix for path in kept} == {".png"}
+    assert {path.parent.relative_to(path.parents[3]).parts for path in kept} == {("don_test", "alice", "2026-01-02")}
 
 
 @pytest.mark.parametrize(

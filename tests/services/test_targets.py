@@ -48,6 +48,17 @@ async def test_a_file_goes_to_the_users_own_storage_and_its_link_leads_there(use
     assert hashlib.sha256(body).hexdigest() == site.sha256(300_000, name)
 
 
+async def test_folders_in_a_storage_are_named_after_the_file(user, site, bucket):
+    name = f"{uuid4().hex}.bin"
+    async with user.http() as http:
+        wrong, _ = await http.jobs("POST", "/user/s3", {**bucket, "folder_prefix": "{colour}"})
+        await http.jobs("POST", "/user/s3", {**bucket, "folder_prefix": "from {site}", "base_folder": "{uploader}"})
+        job = await http.ended(await http.submit(site.file(1000, name, "files.test"), folder="a"))
+
+    assert wrong == 400
+    assert job["s3_key"] == f"from files.test/unknown/a/{name}"
+
+
 async def test_two_files_of_one_name_are_both_kept(user, site, bucket):
     name = f"{uuid4().hex}.bin"
     async with user.http() as http:

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from libs.egress.rate import Rate
 from proto.job import EngineName, Failure, Options
+from proto.storage import About
 
 
 class EngineFailed(Exception):
@@ -52,6 +53,8 @@ class FetchedFile(Struct, frozen=True, kw_only=True):
     """Stable identity of the item within the job, the same on every attempt."""
     site: str | None = None
     """As in `proto.job.StoredItem`; what only goes with an item has none."""
+    about: About = About()
+    """The site may be left to the worker, who knows the link."""
     path: Path
     name: str
     size: int

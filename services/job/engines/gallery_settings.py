@@ -88,6 +88,10 @@ _SIDECARS: dict[str, Any] = {"name": "metadata", "mode": "json", "event": ["afte
 """Writes beside the file what is known of it, without what begins with an underscore: there are headers among it."""
 
 
+_UPLOADER = "account[acct]|author[name]|user[name]|username|uploader|artist|author|user"
+"""Where sites have the name, the first that is there."""
+
+
 def _telling(event: str, said: str) -> dict[str, Any]:
     """A line of JSON at this event. `!j` writes a value as JSON, whatever is in it."""
     return {
@@ -95,7 +99,8 @@ def _telling(event: str, said: str) -> dict[str, Any]:
         "mode": "print",
         "event": event,
         "format": f'{FILE_MARK}{{{{"t":"{said}",'
-        '"key":{_archive_key!j},"site":{category!j},"path":{_path.path!j}}}',
+        '"key":{_archive_key!j},"site":{category!j},"path":{_path.path!j},'
+        f'"uploader":{{{_UPLOADER}!j}},"date":{{date!j}}}}}}',
     }
 
 

@@ -13,6 +13,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 from proto.job import EngineName, Failure
+from proto.storage import About
 from services.job.engines import EngineFailed, Fetch, FetchedFile, Observer, sandbox
 from services.job.engines.gallery_failures import exit_failure, failure_in
 from services.job.engines.gallery_settings import FILE_MARK, PROGRESS_MARK, SIDECAR, prepare
@@ -97,7 +98,7 @@ class _Run:
                 await self._observer.resolved(title=None, total=None, items_total=None)
             event: dict[str, Any] = json.loads(word[len(FILE_MARK) :])
             if event["key"] not in self._told:
-                await self._happened(event["t"], event["key"], event["site"], Path(event["path"]))
+                await self._happened(event["t"], event["key"], _about(event), Path(event["path"]))
         elif word.startswith(PROGRESS_MARK):
             done, speed = (_amount(part) for part in word[len(PROGRESS_MARK) :].split())
             self._observer.progress(done=self._bytes + done, total=None, speed=speed, items_done=self._stored)
@@ -106,28 +107,29 @@ class _Run:
         else:
             self._warnings.append(word[:WORD_LENGTH])
 
-    async def _happened(self, what: str, key: str, site: str, path: Path) -> None:
+    async def _happened(self, what: str, key: str, about: About, path: Path) -> None:
         self._told.add(key)
         if key in self._fetch.known or (what == "skipped" and await asyncio.to_thread(self._archive.__contains__, key)):
             await self._observer.skipped(key)
         elif what == "failed":
             await self._failed(key)
         else:  # also a file that was found on disk: an earlier attempt fetched it and did not get to store it
-            await self._finished(key, site, *await asyncio.to_thread(_measured, path))
+            await self._finished(key, about, *await asyncio.to_thread(_measured, path))
         self._warnings.clear()
 
-    async def _finished(self, key: str, site: str, path: Path, size: int) -> None:
+    async def _finished(self, key: str, about: About, path: Path, size: int) -> None:
         if not path.is_relative_to(self._folder):
             raise EngineFailed(
                 Failure(kind="permanent", code="outside", message="the downloader wrote outside its folder")
             )
         self._stored += 1
         self._bytes += size
-        await self._beside(key, path)
+        await self._beside(key, about, path)
         await self._observer.finished(
             FetchedFile(
                 key=key,
-                site=site,
+                site=about.site,
+                about=about,
                 path=path,
                 name=path.name,
                 size=size,
@@ -136,7 +138,7 @@ class _Run:
         )
         self._observer.progress(done=self._bytes, total=None, items_done=self._stored, current=path.name)
 
-    async def _beside(self, key: str, path: Path) -> None:
+    async def _beside(self, key: str, about: About, path: Path) -> None:
         """Before the file itself: one that is stored is passed over by a later attempt, with what belongs to it."""
         facts = path.with_name(path.name + SIDECAR)
         key = f"{key} metadata"
@@ -146,7 +148,14 @@ class _Run:
             await self._observer.skipped(key)
             return
         await self._observer.finished(
-            FetchedFile(key=key, path=facts, name=facts.name, size=facts.stat().st_size, media_type="application/json")
+            FetchedFile(
+                key=key,
+                path=facts,
+                name=facts.name,
+                size=facts.stat().st_size,
+                media_type="application/json",
+                about=about,
+            )
         )
 
     async def _failed(self, key: str) -> None:
@@ -191,6 +200,12 @@ def parse_instances(text: str) -> dict[str, list[str]]:
             raise BadInstances(f"LONGSHORE_GALLERY_INSTANCES: {part!r} is not software=https://host")
         found.setdefault(software, []).append(root.rstrip("/"))
     return found
+
+
+def _about(event: dict[str, Any]) -> About:
+    """What a site says may be anything."""
+    uploader = event["uploader"] if isinstance(event["uploader"], str) else ""
+    return About(site=str(event["site"]), uploader=uploader, date=str(event["date"] or "")[:10])
 
 
 def _measured(path: Path) -> tuple[Path, int]:

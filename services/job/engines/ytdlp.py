@@ -11,6 +11,7 @@ import msgspec
 import structlog
 
 from proto.job import EngineName, Failure, FailureKind
+from proto.storage import About
 from services.job.engines import EngineFailed, Fetch, FetchedFile, Observer, sandbox
 from services.job.engines.options import conflict
 from services.job.engines.runners import Lost, Runners
@@ -172,6 +173,7 @@ def _file(told: dict[str, Any], fetch: Fetch) -> FetchedFile:
     return FetchedFile(
         key=told["key"],
         site=told.get("site"),
+        about=msgspec.convert(told["about"], About),
         path=path,
         name=told["name"],
         size=told["size"],

@@ -83,7 +83,7 @@ def item_key(info: Mapping[str, Any]) -> str:
     """As yt-dlp's archive has it. Ids of what was found on a page are last parts of its address, and several entries
     of a list may share one: there the whole address tells them apart."""
     key = f"{(info.get('extractor_key') or info.get('ie_key') or 'link').lower()} {info.get('id') or info.get('url')}"
-    if _of_a_page(key) and info.get("playlist_index"):
+    if of_a_page(key) and info.get("playlist_index"):
         address = str(info.get("webpage_url") or info.get("url"))
         key = f"{key} {hashlib.sha256(address.encode()).hexdigest()[:8]}"
     return key if len(key) <= LONGEST_KEY else f"{key[:LONGEST_KEY]} {file_name(key)}"
@@ -93,12 +93,12 @@ def item_site(info: Mapping[str, Any]) -> str | None:
     """The extractor, whose ids are its site's. What was found on a page has an identity beyond the job only as one of
     several, with its address."""
     key = item_key(info)
-    if _of_a_page(key) and not info.get("playlist_index"):
+    if of_a_page(key) and not info.get("playlist_index"):
         return None
     return key.partition(" ")[0]
 
 
-def _of_a_page(key: str) -> bool:
+def of_a_page(key: str) -> bool:
     return key.partition(" ")[0] in PAGES
 
 
@@ -227,7 +227,7 @@ class _Known:
 
     def __contains__(self, key: str | None) -> bool:
         # What identifies an entry of a page besides its id is known later, and then asked again.
-        return key is not None and not _of_a_page(key) and self._listener.is_known(key)
+        return key is not None and not of_a_page(key) and self._listener.is_known(key)
 
     def add(self, key: str) -> None: ...
 

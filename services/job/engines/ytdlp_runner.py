@@ -21,7 +21,7 @@ from services.job.engines.ytdlp_extras import choose_subtitles, extras, name_thu
 from services.job.engines.ytdlp_failures import Verdict, classify
 from services.job.engines.ytdlp_inspect import inspect
 from services.job.engines.ytdlp_leftovers import begin_again, drop_pieces, tidy
-from services.job.engines.ytdlp_library import Downloader, file_name, item_key, item_site
+from services.job.engines.ytdlp_library import Downloader, file_name, item_key, item_site, of_a_page
 from services.job.engines.ytdlp_live import PULSE_SECONDS, Patience, prepare
 from services.job.engines.ytdlp_meter import Meter
 
@@ -213,8 +213,9 @@ class Runner:
                 beside.append(_file(f"{key} {one.kind}", one.path, f"{title}.{one.ending}"))
         # Of one film it is what the job is about. Of several each is stored as it comes, and one that is stored is
         # passed over by a later attempt, with all that belongs to it.
+        about = _about(info)
         for message in (film, *beside) if self._meter.items_total == 1 else (*beside, film):
-            self._tell(message)
+            self._tell({**message, "about": about})
 
     def extra_failed(self, info: dict[str, Any], kind: str, error: Exception) -> None:
         """Something beside a film; the film does not depend on it."""
@@ -283,6 +284,17 @@ class Runner:
     def _tell(self, message: dict[str, Any]) -> None:
         with self._telling:
             self._channel.sendall(json.dumps(message).encode() + b"\n")
+
+
+def _about(info: dict[str, Any]) -> dict[str, str]:
+    """In the fields of `proto.storage.About`. Of a page that is no site of its own the worker knows the host."""
+    day = str(info.get("upload_date") or info.get("release_date") or "")
+    return {
+        "site": "" if of_a_page(item_key(info)) else item_key(info).partition(" ")[0],
+        "uploader": str(info.get("uploader") or info.get("channel") or "")[:LONGEST_TITLE],
+        "collection": str(info.get("playlist_title") or info.get("series") or "")[:LONGEST_TITLE],
+        "date": f"{day[:4]}-{day[4:6]}-{day[6:8]}" if len(day) == 8 else "",
+    }
 
 
 def _file(key: str, path: Path, name: str) -> dict[str, Any]:

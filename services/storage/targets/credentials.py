@@ -6,6 +6,8 @@ import base64
 import binascii
 import json
 import re
+from collections.abc import Mapping
+from itertools import takewhile
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -15,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from msgspec import Struct
 
 from libs.egress.addresses import literal_address
-from services.storage.domain import safe_directory, safe_name
+from services.storage.domain import check_folders, folders, safe_directory, safe_name
 from services.storage.targets.places import Place, place_of
 
 LONGEST_KEY = 1000
@@ -42,21 +44,28 @@ class _Credentials(Struct, frozen=True, kw_only=True, tag_field="provider"):
     def __rich_repr__(self) -> Any:
         yield "..."
 
-    def root(self) -> PurePosixPath:
-        """What every key of this target begins with; `.` for nothing."""
-        return safe_directory((*re.split(r"[\\/]", self.folder_prefix or ""), *re.split(r"[\\/]", self.base_folder)))
+    @property
+    def _template(self) -> str:
+        return f"{self.folder_prefix or ''}/{self.base_folder}"
 
-    def key(self, folder: tuple[str, ...], name: str) -> str:
-        """Folders that would make it longer than services take are left out, the deepest first."""
-        parts = safe_directory(folder).parts
+    def root(self) -> PurePosixPath:
+        """What every key of this target begins with, up to the first folder that is named after a file; `.` for
+        nothing."""
+        return safe_directory(tuple(takewhile(lambda part: "{" not in part, re.split(r"[\\/]", self._template))))
+
+    def key(self, folder: tuple[str, ...], name: str, words: Mapping[str, str] | None = None) -> str:
+        """`words` are what fields in the prefix and the base folder become. Folders that would make it longer than
+        services take are left out, the deepest first."""
+        parts = safe_directory((*folders(self._template, words or {}), *folder)).parts
         while True:
-            key = self.root().joinpath(*parts, safe_name(name))
+            key = PurePosixPath(*parts, safe_name(name))
             if len(str(key).encode()) <= LONGEST_KEY:
                 return str(key)
             parts = parts[:-1]
 
     def _check_root(self) -> None:
-        if len(str(self.root()).encode()) > LONGEST_ROOT:
+        check_folders(self._template)
+        if len(self._template.encode()) > LONGEST_ROOT:
             raise ValueError(f"folder_prefix and base_folder may have {LONGEST_ROOT} bytes together")
 
 

@@ -9,7 +9,7 @@ import asyncio
 import ipaddress
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -76,9 +76,9 @@ class ObjectTarget:
         self._patience = patience
         self._clock = clock
 
-    def key(self, folder: tuple[str, ...], name: str) -> str:
+    def key(self, folder: tuple[str, ...], name: str, words: Mapping[str, str] | None = None) -> str:
         """Where a file of this name goes: below the prefix and the base folder, whatever the words are."""
-        return self._credentials.key(folder, name)
+        return self._credentials.key(folder, name, words)
 
     async def verify(self) -> None:
         """Writes a small object, reads it back and deletes it. Raises TargetRefused, TargetAway."""
