@@ -23,6 +23,7 @@ from services.gateway.dialects.jobs import document as jobs_document
 from services.gateway.dialects.jobs import routes as jobs
 from services.gateway.dialects.webgui import routes as webgui
 from services.gateway.fanout import Hub
+from services.gateway.throttle import TooMany
 
 log = structlog.get_logger()
 
@@ -50,7 +51,13 @@ def application(edge: Edge, hub: Hub) -> Any:
             *webgui.routes(edge, hub),
             *_documents(edge),
         ],
-        exception_handlers={HTTPException: _refused, BusError: _away, ServiceFailed: _away, Exception: _bug},
+        exception_handlers={
+            HTTPException: _refused,
+            BusError: _away,
+            ServiceFailed: _away,
+            TooMany: _too_many,
+            Exception: _bug,
+        },
         openapi_config=None,
         request_max_body_size=BODY_LIMIT,
         logging_config=None,
@@ -113,6 +120,12 @@ def _away(request: AnyRequest, error: Exception) -> Response[bytes]:
     log.warning("http.service_away", path=request.url.path, reason=str(error))
     answer = _problem(request, 503, "The service is restarting; try again in a moment")
     answer.headers["Retry-After"] = "1"
+    return answer
+
+
+def _too_many(request: AnyRequest, error: TooMany) -> Response[bytes]:
+    answer = _problem(request, 429, "Too many requests; try again in a moment")
+    answer.headers["Retry-After"] = str(error.seconds)
     return answer
 
 

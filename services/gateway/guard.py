@@ -21,6 +21,7 @@ from libs.bus import Bus, BusError
 from libs.calls import Caller
 from libs.message import Refused
 from proto.auth import KeyDialect, KeyHolder, KeyRevoked, ReadPublicKeys, SessionEnded, VerifyKey
+from services.gateway.throttle import Throttle
 
 log = structlog.get_logger()
 
@@ -48,10 +49,11 @@ class Identity(Struct, frozen=True, kw_only=True):
 
 
 class Guard:
-    def __init__(self, caller: Caller, bus: Bus) -> None:
+    def __init__(self, caller: Caller, bus: Bus, throttle: Throttle | None = None) -> None:
         self.ended_listeners: list[Callable[[UUID], None]] = []
         self._caller = caller
         self._bus = bus
+        self._throttle = throttle or Throttle(0)
         self._keys: OrderedDict[str, tuple[float, KeyHolder]] = OrderedDict()
         self._public: dict[str, Ed25519PublicKey] = {}
         self._ended: OrderedDict[UUID, None] = OrderedDict()
@@ -76,6 +78,16 @@ class Guard:
         if holder.dialect != dialect or (holder.expires_at is not None and holder.expires_at <= datetime.now(UTC)):
             return None
         return holder
+
+    async def holder(self, key: str | None, dialect: KeyDialect, address: str) -> KeyHolder | None:
+        """As `key`, of a request that came from `address`. A good key is counted for itself, whatever comes without one
+        for the address, which is not even looked up any more when there is too much of it. Raises TooMany."""
+        known = key is not None and self._trusted(hashlib.sha256(key.encode()).hexdigest()) is not None
+        if not known:
+            self._throttle.spent(address)
+        found = await self.key(key, dialect) if key else None
+        self._throttle.count(str(found.key_id) if found is not None else address)
+        return found
 
     def _trusted(self, digest: str) -> KeyHolder | None:
         known = self._keys.get(digest)

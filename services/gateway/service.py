@@ -24,10 +24,13 @@ from services.gateway.dialects.webgui import translate
 from services.gateway.fanout import STREAM, Hub
 from services.gateway.guard import Guard
 from services.gateway.handlers import HANDLERS
+from services.gateway.throttle import Throttle
 from services.gateway.views import Jobs
 
 
 class GatewaySettings(ServiceSettings, frozen=True, kw_only=True):
+    request_rate: Annotated[int, Meta(ge=0)] = 1000
+    """Requests a second of one key, or of one address without a good one; 0 is no limit."""
     download_connections: Annotated[int, Meta(ge=1, le=1000)] = 16
     download_seconds: Annotated[int, Meta(ge=1)] = 7 * 24 * 3600
     """How long a link under `/download` is good at least, and at most twice as long."""
@@ -52,7 +55,7 @@ async def start(settings: GatewaySettings, resources: Resources) -> AsyncIterato
     )
     hub = Hub(bus, follower, jobs, REGISTRY, translate.frames, translate.progress)
     resources.spawn(follower.run(), "jobs")
-    guard = Guard(caller, bus)
+    guard = Guard(caller, bus, Throttle(settings.request_rate))
     resources.spawn(guard.follow(), "guard")
     resources.spawn(hub.run(), "fanout")
     await bus.listen("progress.*.*", hub.heard)

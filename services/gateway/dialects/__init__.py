@@ -46,6 +46,11 @@ def reply(body: object, status: int = 200, headers: Mapping[str, str] | None = N
     return Response(content, status_code=status, media_type="application/json", headers=dict(headers or {}))
 
 
+def address(request: Request[Any, Any, Any]) -> str:
+    """Where a request came from: the last proxy, when there are any."""
+    return f"address:{request.client.host if request.client else ''}"
+
+
 def bearer(request: Request[Any, Any, Any]) -> str | None:
     """The token of `Authorization: Bearer`; None without such a header, empty when it has no token."""
     header = request.headers.get("authorization")

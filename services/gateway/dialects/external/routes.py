@@ -18,6 +18,7 @@ from libs.message import Refused
 from proto.auth import KeyHolder
 from proto.unrestrict_proxy import HostInfo, HostLink, ListHosts, ReadLink, ReadTraffic, Traffic, Unrestricted
 from services.gateway.dialects import Edge, bearer, reply
+from services.gateway.dialects import address as client_address
 from services.gateway.dialects.external import translate
 from services.gateway.dialects.external.translate import Address, Invalid, Trouble
 from services.gateway.dialects.external.words import language
@@ -50,7 +51,7 @@ def routes(edge: Edge) -> list[HTTPRouteHandler]:
     def answering(handler: Handler) -> Callable[[AnyRequest], Awaitable[Response[bytes]]]:
         async def answered(request: AnyRequest) -> Response[bytes]:
             key = request.headers.get("x-api-key") or bearer(request)
-            holder = await edge.guard.key(key, "external") if key else None
+            holder = await edge.guard.holder(key, "external", client_address(request))
             if holder is None:
                 return _told(request, translate.NO_KEY)
             try:

@@ -84,6 +84,7 @@ _OF_HTTP = {
     404: Trouble(404, 900, "path"),
     405: Trouble(405, 900, "method"),
     413: Trouble(413, 900, "size"),
+    429: Trouble(503, 105, 105, 1),  # theirs has other meanings, all of them about a file host
     500: Trouble(500, 999, 999),
     503: Trouble(503, 105, 105, 1),
 }

@@ -15,11 +15,11 @@ PATH = "/api/extension/openapi.json"
 
 DESCRIPTION = """\
 Every answer says `success`. 400: a request that can not be used. 401: no key, or a wrong one. 409: a key of
-repetition was used for something else. 413: too much. 503: a service is restarting.
+repetition was used for something else. 413: too much. 429: far too often. 503: a service is restarting.
 """
 
 _PROBLEM = (wire.Problem,)
-_ALWAYS = {400: _PROBLEM, 401: _PROBLEM, 503: _PROBLEM}
+_ALWAYS = {400: _PROBLEM, 401: _PROBLEM, 429: _PROBLEM, 503: _PROBLEM}
 _CORS = {"Access-Control-Allow-Origin": "The origin that asks, or any", "Vary": "Origin"}
 
 
@@ -52,7 +52,7 @@ def openapi(version: str) -> bytes:
     statuses = {status for call in calls().values() for status in call.answers}
     headers = {status: dict(_CORS) for status in statuses}
     headers[401]["WWW-Authenticate"] = "Bearer"
-    headers[503]["Retry-After"] = "Seconds"
+    headers[429]["Retry-After"] = headers[503]["Retry-After"] = "Seconds"
     return msgspec.json.encode(
         document(
             Api(

@@ -15,7 +15,7 @@ from proto.auth import KeyHolder
 from proto.job import QuotaExceeded
 from proto.unrestrict_proxy import CookieDomain, ListCookieDomains, RemoveCookies
 from services.gateway.blobs import Blob
-from services.gateway.dialects import BODY_LIMIT, Edge, bearer, reply
+from services.gateway.dialects import BODY_LIMIT, Edge, address, bearer, reply
 from services.gateway.dialects.gdluxx import bundles, translate, wire
 from services.gateway.dialects.gdluxx.translate import Invalid
 
@@ -69,7 +69,7 @@ def routes(edge: Edge) -> list[HTTPRouteHandler]:
             raise Unauthorized(translate.NO_HEADER)
         if not token:
             raise Unauthorized(translate.EMPTY_TOKEN, 400)
-        found = await edge.guard.key(token, "gdluxx")
+        found = await edge.guard.holder(token, "gdluxx", address(request))
         if found is None:
             raise Unauthorized(translate.BAD_KEY)
         return found

@@ -19,7 +19,7 @@ from proto.auth import KeyHolder
 from proto.job import QuotaExceeded, StoredItem, SubmitJobs, Submitted
 from proto.storage import ConfigureTarget, LinkFile, TargetInfo
 from proto.worker import Entry, LinkInfo, Uninspected
-from services.gateway.dialects import Edge, bearer, reply
+from services.gateway.dialects import Edge, address, bearer, reply
 from services.gateway.dialects.jobs import answers, credentials, shown, translate
 from services.gateway.dialects.jobs.answers import Links
 from services.gateway.dialects.jobs.translate import Invalid
@@ -48,7 +48,7 @@ class Desk:
 
         async def answered(request: AnyRequest) -> Response[bytes]:
             key = request.headers.get("x-api-key") or bearer(request)
-            holder = await self.edge.guard.key(key, "jobs") if key else None
+            holder = await self.edge.guard.holder(key, "jobs", address(request))
             if holder is None:
                 return problem(request, 401, translate.BAD_KEY if key else translate.MISSING_KEY)
             try:

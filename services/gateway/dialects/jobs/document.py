@@ -17,11 +17,11 @@ PATH = "/api/jobs/openapi.json"
 DESCRIPTION = """\
 Errors are `{"error": text}`. 400: a value that can not be used, or a state in which the call makes no sense. 401: no
 key, or a wrong one. 403: the storage quota is used up. 404: nothing of yours has this id. 422: JSON of the wrong
-shape. 503: a service is restarting.
+shape. 429: far too many requests. 503: a service is restarting.
 """
 
 _PROBLEM = (Problem,)
-_ALWAYS = {401: _PROBLEM, 503: _PROBLEM}
+_ALWAYS = {401: _PROBLEM, 429: _PROBLEM, 503: _PROBLEM}
 _READ = {400: _PROBLEM, 413: _PROBLEM, 422: _PROBLEM}
 """Of calls that bring a body."""
 _ONE = {400: _PROBLEM, 404: _PROBLEM}
@@ -116,7 +116,7 @@ def openapi(version: str) -> bytes:
                     "key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
                     "bearer": {"type": "http", "scheme": "bearer"},
                 },
-                headers={503: {"Retry-After": "Seconds"}},
+                headers={429: {"Retry-After": "Seconds"}, 503: {"Retry-After": "Seconds"}},
                 calls=calls(),
             )
         )
