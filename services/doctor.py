@@ -21,9 +21,10 @@ from libs.message import Refused
 from libs.supervisor import DataFolder
 from proto.auth import ReadPublicKeys
 from proto.gateway import JobRow, ListJobs
-from proto.unrestrict_proxy import ListPlatforms, PlatformInfo
+from proto.unrestrict_proxy import HostAccount, ListHostAccounts
 from services.operate import NotRunning, connect
 
+LOOK = "Look into the logs of `longshore up`, then restart it."
 LOW_DISK = 2 << 30
 """Bytes; below this a film no longer fits."""
 
@@ -76,14 +77,31 @@ def _engines() -> list[Finding]:
     return [Finding("engine", f"{name} {version(name)}") for name in ("yt-dlp", "gallery-dl")]
 
 
+async def _accounts(caller: Caller) -> list[Finding]:
+    """Those that are out for a time come back by themselves."""
+    name = "unrestrict-proxy and its database"
+    try:
+        accounts = await caller.query(ListHostAccounts(), result=list[HostAccount], timeout=2)
+    except (BusError, ServiceFailed, Refused) as error:
+        return [Finding(name, str(error), LOOK)]
+    broken = [one for one in accounts if one.standing == "broken"]
+    return [
+        Finding(name, "answers"),
+        *(
+            Finding(
+                f"account {one.username} on {one.platform}".replace("  ", " "),
+                one.reason,
+                f"Mend it there, then `longshore host check {one.account_id}`; or remove it.",
+            )
+            for one in broken
+        ),
+    ]
+
+
 async def _servers(bus: Bus, caller: Caller) -> list[Finding]:
     asked: tuple[tuple[str, Callable[[], Awaitable[object]]], ...] = (
         ("auth", lambda: caller.query(ReadPublicKeys(), result=dict[str, str], timeout=2)),
         ("gateway and its database", lambda: caller.query(ListJobs(limit=1), result=list[JobRow], timeout=2)),
-        (
-            "unrestrict-proxy and its database",
-            lambda: caller.query(ListPlatforms(), result=list[PlatformInfo], timeout=2),
-        ),
     )
     findings = [Finding("NATS", "connected")]
     for name, ask in asked:
@@ -91,7 +109,8 @@ async def _servers(bus: Bus, caller: Caller) -> list[Finding]:
             await ask()
             findings.append(Finding(name, "answers"))
         except (BusError, ServiceFailed, Refused) as error:
-            findings.append(Finding(name, str(error), "Look into the logs of `longshore up`, then restart it."))
+            findings.append(Finding(name, str(error), LOOK))
+    findings += await _accounts(caller)
     for spec in STREAMS:
         try:
             state = (await bus.stream(spec.name).info())["state"]

@@ -61,6 +61,9 @@ MAY_PUBLISH = {
         "$JS.ACK.WORK.download.1.1.1.1.1",
     ],
     "cli": [
+        "cmd.unrestrict_proxy.add_account",
+        "cmd.unrestrict_proxy.check_account",
+        "q.unrestrict_proxy.accounts",
         "cmd.auth.create_user",
         "cmd.job.submit",
         "cmd.job.lose_worker",
@@ -99,6 +102,8 @@ MAY_NOT_PUBLISH = {
         "q.job.history",
         "cmd.storage.delete",
         "cmd.auth.create_user",
+        "cmd.unrestrict_proxy.add_account",
+        "q.unrestrict_proxy.accounts",
         "work.run.download.5",
         "progress.o.j",
         "ctl.job.j",

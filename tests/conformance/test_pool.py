@@ -340,6 +340,22 @@ async def test_a_platform_that_does_not_answer_is_given_up_at_the_deadline(insta
     assert (error.scope, error.status, error.code) == ("host", 105, "unreachable")
 
 
+async def test_an_adapter_that_is_at_a_loss_ends_one_call_and_nothing_else(installation):
+    host = Host("filehost", "file.test")
+    pools = Pools(installation, host)
+    account_id = await pools.add("filehost", "a")
+    async with pools.pool() as pool:
+        host.script("account", KeyError("a secret"))
+        account = await pool.read(account_id)
+        host.script("resolve", KeyError("a secret"))
+        error = await refused(pool.open(new_id(), host.file("abc"), None))
+        lease = await pool.open(new_id(), host.file("abc"), None)
+
+    assert account.standing.state is None
+    assert (error.scope, error.status, "secret" in str(error)) == ("request", 106, False)
+    assert isinstance(lease, Lease)
+
+
 async def test_links_that_lead_to_dead_servers_stop_the_platform_though_its_interface_answers(installation):
     host = Host("filehost", "file.test")
     pools = Pools(installation, host)

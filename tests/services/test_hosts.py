@@ -59,11 +59,14 @@ def test_an_account_that_the_platform_does_not_take_is_kept_and_said(system, hos
     )  # fmt: skip
     logins = host.count("login")
     checked = tried(system, "host", "check", account_id)
+    doctor = tried(system, "doctor")
     longshore("host", "remove", account_id, data=system.data)
 
     assert (status, said) == (1, "broken: The platform does not accept these credentials.")
     assert checked[0] == 1
     assert "broken" in checked[1]
+    assert doctor[0] == 1
+    assert f"BAD account {account.username} on rapidgator: The platform does not accept" in doctor[1]
     assert (logins, host.count("login")) == (1, 2)
 
 

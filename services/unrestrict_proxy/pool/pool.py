@@ -172,10 +172,10 @@ class Pool:
         search = Search(self._pool, self._changes, self.platforms, file, self._now)
         now = self._now()
         found = [(one.account, one.adapter) for one in await search.serving()]
-        if any(one.standing.state is not None and one.standing.usable(now) for one, _ in found):
-            self._readings.look()
-        else:
+        if not any(one.standing.state is not None and one.standing.usable(now) for one, _ in found):
             await self._readings.due(found)
+        elif any(one.standing.due(now, adapter.caps.state_seconds) for one, adapter in found):
+            self._readings.look()
         return search
 
     async def _refused(self, search: Search, one: Serving, error: HostError) -> None:

@@ -67,7 +67,8 @@ class Standing(Struct, frozen=True, kw_only=True):
             return "unusable", None, self.state.reason
         if self.left() == 0:
             return "unusable", self.state.reset_at, "The account's traffic is used up."
-        return "usable", None, ""
+        out = sorted(platform for platform, end in self.paused.items() if now < end)
+        return "usable", None, f"not for {', '.join(out)}" if out else ""
 
     def recovers(self, now: datetime) -> bool:
         """A time that it was out for is over, and nobody has said so yet."""
