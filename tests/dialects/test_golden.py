@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -13,7 +14,7 @@ import pytest
 from tests.dialects.contract import DOCUMENTS, Contract
 from tests.dialects.transcript import Player, read
 from tests.support.accounts import pooled
-from tests.support.system import PASSWORD
+from tests.support.system import PASSWORD, longshore
 
 GOLDEN = Path(__file__).parent / "golden"
 CONVERSATIONS = sorted(GOLDEN.rglob("*.http"))
@@ -34,6 +35,18 @@ def known(user, site) -> dict[str, str]:
     }
 
 
+async def prepared(path: Path, user) -> dict[str, str]:
+    """What the operator did before; the words that come of it."""
+    match path.stem:
+        case "a-full-storage":
+            await asyncio.to_thread(longshore, "user", "limit", user.name, "--storage", "0", data=user.system.data)
+        case "older-clients":
+            words = ("key", "create", "--dialect", "jobs", "--user", user.name)
+            style = ("--status-style", "legacy", "--webhook-style", "legacy")
+            return {"legacy_key": await asyncio.to_thread(longshore, *words, *style, data=user.system.data)}
+    return {}
+
+
 @asynccontextmanager
 async def file_host(system, hosts) -> AsyncIterator[dict[str, str]]:
     """With one account that is in the pool, and files whose links are these words."""
@@ -51,7 +64,7 @@ async def test_a_conversation_goes_as_it_was_written_down(path: Path, user, site
     dialect = path.parent.name
     async with AsyncExitStack() as stack:
         http = await stack.enter_async_context(user.http())
-        words = known(user, site)
+        words = known(user, site) | await prepared(path, user)
         if dialect == "external":
             fixtures = (request.getfixturevalue(name) for name in ("system", "hosts"))
             words |= await stack.enter_async_context(file_host(*fixtures))
