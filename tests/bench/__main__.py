@@ -182,6 +182,40 @@ async def big(site: SiteProcess) -> None:
     )
 
 
+async def serve(_: object) -> None:
+    """1 GiB that was fetched for a link, in turn with nginx and its sendfile; and asking for that link again."""
+    from tests.bench.serving import fetched, linked, nginx  # noqa: PLC0415 - imports what the other benches do not need
+
+    size, turns = 1 << 30, 5
+    with tempfile.TemporaryDirectory(prefix="longshore-bench-") as made:
+        folder = Path(made)
+        folder.chmod(0o755)
+        async with system(folder=folder / "data") as one, linked(one, size) as file:
+            with nginx(folder, file.path.parent) as theirs:
+                for connections in (1, 16):
+                    ratios, speeds = [], []
+                    for _ in range(turns):
+                        ours = await asyncio.to_thread(fetched, file.link, size, connections)
+                        other = await asyncio.to_thread(fetched, f"{theirs}/{file.path.name}", size, connections)
+                        ratios.append(other / ours)
+                        speeds.append(f"{size / ours / 1e6:.0f}/{size / other / 1e6:.0f}")
+                    report(
+                        f"serving 1 GiB against nginx, {connections} connections, ratio",
+                        f"{statistics.median(ratios):.2f}",
+                        "0.8",
+                        f"MB/s here/there: {' '.join(speeds)}",
+                    )
+            done = await load(
+                host="127.0.0.1",
+                port=one.port,
+                path="/api/external/v1/unrestrict",
+                headers={"Authorization": f"Bearer {file.key}"},
+                bodies=[json.dumps({"url": file.url})] * 500,
+                connections=1,
+            )
+            report("unrestrict of a stored file, p50 ms", f"{done['p50'] * 1e3:.1f}", "10")
+
+
 async def rebuild(site: SiteProcess) -> None:
     """The gateway's read model from the first event on."""
     from tests.bench.rebuild import rate  # noqa: PLC0415 - imports the services, which the other benches do not
@@ -221,6 +255,7 @@ BENCHES: dict[str, Callable[[Any], Awaitable[None]]] = {
     "complete": complete,
     "many": many,
     "big": big,
+    "serve": serve,
     "rebuild": rebuild,
     "hosts": hosts,
 }

@@ -5,6 +5,8 @@ The client reads into one buffer and throws it away, in a process of its own: `p
 
 from __future__ import annotations
 
+import argparse
+import asyncio
 import json
 import os
 import shutil
@@ -13,11 +15,19 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
+
+import aiohttp
+
+from libs.message import new_id
+from proto.unrestrict_proxy import AddHostAccount
+from services.operate import connect
+from tests.bench.system import System
+from tests.site.hosts import Hosts
 
 BUFFER = 1 << 20
 
@@ -79,6 +89,45 @@ def fetched(url: str, size: int, connections: int) -> float:
         [sys.executable, "-m", "tests.bench.serving"], input=task, capture_output=True, text=True, check=True
     )
     return float(done.stdout)
+
+
+class Linked(NamedTuple):
+    """A file host's file that is kept: its public link, our address of it, where it lies, and a key to ask with."""
+
+    url: str
+    link: str
+    path: Path
+    key: str
+
+
+@asynccontextmanager
+async def linked(one: System, size: int) -> AsyncIterator[Linked]:
+    with Hosts.start() as hosts:
+        host = hosts.host("rapidgator")
+        account, file = host.add_account(), host.add_file("big.mkv", size)
+        async with connect(argparse.Namespace(data=one.folder), {}) as (_, caller):
+            await caller.command(
+                AddHostAccount(
+                    account_id=new_id(),
+                    platform="rapidgator",
+                    username=account.username,
+                    secret=account.secret,
+                    base_url=host.base_url,
+                )
+            )
+        key = await one.key("external")
+        async with aiohttp.ClientSession(f"{one.url}/api/external/v1/", headers={"X-Api-Key": key}) as session:
+            until = time.monotonic() + 120
+            while True:
+                async with session.post("unrestrict", json={"url": file.url}) as answer:
+                    shown = await answer.json()
+                if shown.get("data", {}).get("download_ready"):
+                    break
+                if time.monotonic() > until:
+                    raise SystemExit(f"not ready: {shown}")
+                await asyncio.sleep(0.2)  # the interval of a polling client
+        [path] = (one.folder / "files").rglob("big.mkv")
+        yield Linked(file.url, shown["data"]["link"], path, key)
 
 
 def _part(url: str, first: int, last: int, failures: list[str]) -> None:
