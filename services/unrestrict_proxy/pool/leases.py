@@ -11,8 +11,8 @@ import asyncpg
 
 from libs.message import new_id
 from proto.unrestrict_proxy import LinkClass
-from services.unrestrict_proxy.pool import views
-from services.unrestrict_proxy.pool.views import Slot
+from services.unrestrict_proxy.pool import slots
+from services.unrestrict_proxy.pool.slots import Slot
 
 KEEP_SECONDS = 10.0
 """So often a lease is to be kept."""
@@ -39,33 +39,33 @@ class Leases:
         now = self._now()
         until = now + timedelta(seconds=LEASE_SECONDS)
         async with self._pool.acquire() as conn:
-            own = await views.slot_of(conn, holder)
+            own = await slots.slot_of(conn, holder)
             if own is not None:
                 same = (own.platform, own.file_ref) == (ref.platform, ref.file_ref) and own.account_id in usable
-                if same and await views.keep_slot(conn, own.lease_id, None, until):
+                if same and await slots.keep_slot(conn, own.lease_id, None, until):
                     return own
-                await views.free_slot(conn, own.lease_id)
-            take = partial(views.take_slot, conn, wanted, new_id(), holder, ref, now, until)
+                await slots.free_slot(conn, own.lease_id)
+            take = partial(slots.take_slot, conn, wanted, new_id(), holder, ref, now, until)
             try:
                 slot = await take()
                 if slot is None:
                     # Another may be making them, which this waits for.
-                    await views.make_slots(conn, wanted)
+                    await slots.make_slots(conn, wanted)
                     slot = await take()
             except asyncpg.UniqueViolationError:
                 # The same holder asked twice at once, and the other of both has it.
-                slot = await views.slot_of(conn, holder)
+                slot = await slots.slot_of(conn, holder)
             if slot is not None and slot.account_id in usable:
                 return slot
-            free = await views.first_free(conn, usable)
+            free = await slots.first_free(conn, usable)
         raise NoSlot(KEEP_SECONDS if free is None else max((free - now).total_seconds(), 1.0))
 
     async def keep(self, lease_id: UUID, read: int | None = None, seconds: float = LEASE_SECONDS) -> bool:
         """False when the slot is another's by now. One that ran out and that nobody took goes on."""
         async with self._pool.acquire() as conn:
-            return await views.keep_slot(conn, lease_id, read, self._now() + timedelta(seconds=seconds))
+            return await slots.keep_slot(conn, lease_id, read, self._now() + timedelta(seconds=seconds))
 
     async def free(self, lease_id: UUID) -> Slot | None:
         """What was freed; None when it is another's by now."""
         async with self._pool.acquire() as conn:
-            return await views.free_slot(conn, lease_id)
+            return await slots.free_slot(conn, lease_id)

@@ -10,7 +10,6 @@ from functools import partial
 from typing import Self
 from uuid import UUID
 
-import aiohttp
 import asyncpg
 import msgspec
 from msgspec import Struct
@@ -23,15 +22,13 @@ from proto.unrestrict_proxy import HostInfo, LinkClass, NotYet
 from services.unrestrict_proxy.adapters.contract import (
     Adapter,
     Caps,
-    Credentials,
     DirectLink,
     FileInfo,
     HostError,
     HostFile,
     Pending,
-    Session,
 )
-from services.unrestrict_proxy.pool import breaker, choice, serving, standing, views
+from services.unrestrict_proxy.pool import breaker, calls, choice, serving, standing, views
 from services.unrestrict_proxy.pool.breaker import Way
 from services.unrestrict_proxy.pool.changes import Changes
 from services.unrestrict_proxy.pool.leases import LEASE_SECONDS, Leases
@@ -39,9 +36,10 @@ from services.unrestrict_proxy.pool.links import Kept, Links
 from services.unrestrict_proxy.pool.readings import Readings
 from services.unrestrict_proxy.pool.search import Search
 from services.unrestrict_proxy.pool.serving import Platforms, Serving
-from services.unrestrict_proxy.pool.sessions import Call, Sessions
+from services.unrestrict_proxy.pool.sessions import Sessions
+from services.unrestrict_proxy.pool.slots import Slot
 from services.unrestrict_proxy.pool.upstream import CALL_SECONDS, Upstream
-from services.unrestrict_proxy.pool.views import Account, Slot
+from services.unrestrict_proxy.pool.views import Account
 
 REREAD_SECONDS = 3.0
 
@@ -124,7 +122,7 @@ class Pool:
             if not await search.may_ask(one):
                 continue
             try:
-                info = await self._sessions.call(one.account, one.adapter, _check(one.adapter, file))
+                info = await self._sessions.call(one.account, one.adapter, calls.check(one.adapter, file))
             except HostError as error:
                 await self._refused(search, one, error)
                 continue
@@ -187,7 +185,7 @@ class Pool:
     ) -> DirectLink | Pending:
         if kept is not None and kept.link is not None:
             return kept.link
-        call = _resolve(one.adapter, file, password, None if kept is None else kept.pending)
+        call = calls.resolve(one.adapter, file, password, None if kept is None else kept.pending)
         try:
             found = await self._sessions.call(one.account, one.adapter, call)
         except HostError as error:
@@ -286,21 +284,3 @@ def _limited(link: DirectLink, most: int | None) -> DirectLink:
     if most is None or link.max_chunks is None:
         return link
     return msgspec.structs.replace(link, max_chunks=min(link.max_chunks, most))
-
-
-def _check(adapter: Adapter, file: HostFile) -> Call[FileInfo]:
-    async def call(http: aiohttp.ClientSession, credentials: Credentials, session: Session) -> FileInfo:
-        return (await adapter.check(http, credentials, session, [file]))[0]
-
-    return call
-
-
-def _resolve(
-    adapter: Adapter, file: HostFile, password: str | None, pending: Pending | None
-) -> Call[DirectLink | Pending]:
-    async def call(http: aiohttp.ClientSession, credentials: Credentials, session: Session) -> DirectLink | Pending:
-        if pending is not None:
-            return await adapter.poll(http, credentials, session, pending)
-        return await adapter.resolve(http, credentials, session, file, password)
-
-    return call

@@ -1,8 +1,8 @@
-"""Every statement of the pool on schema `unrestrict_proxy`."""
+"""Every statement of the pool on schema `unrestrict_proxy`, but for those on slots."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -11,7 +11,6 @@ import msgspec
 from msgspec import Struct
 
 from libs.database import Connection
-from proto.unrestrict_proxy import LinkClass
 from services.unrestrict_proxy.adapters.contract import AccountState
 from services.unrestrict_proxy.pool.breaker import Breaker, Way
 from services.unrestrict_proxy.pool.standing import Standing
@@ -41,19 +40,6 @@ class Account(Struct, frozen=True, kw_only=True):
 class Login(Struct, frozen=True, kw_only=True):
     number: int
     sealed: bytes | None
-
-
-class Slot(Struct, frozen=True, kw_only=True):
-    """One that is taken."""
-
-    account_id: UUID
-    slot: int
-    lease_id: UUID
-    holder: UUID
-    platform: str
-    file_ref: str
-    read: int
-    expires_at: datetime
 
 
 _STANDING = "state, hosts, read_at, wait_until, cool_until, cool_reason, broken, strikes, paused"
@@ -173,98 +159,6 @@ async def save_login(conn: Connection, account_id: UUID, sealed: bytes) -> int |
         sealed,
     )
     return number
-
-
-# ---- slots -----------------------------------------------------------------------------------------------------
-
-
-async def make_slots(conn: Connection, wanted: Sequence[tuple[UUID, int]]) -> None:
-    """Those that are missing, of (account, number of slots)."""
-    await conn.execute(
-        "insert into unrestrict_proxy.slots (account_id, slot)"
-        " select u.account_id, n"
-        " from unnest($1::uuid[], $2::int[]) as u(account_id, slots), generate_series(1, slots) as n"
-        " where exists (select from unrestrict_proxy.accounts a where a.account_id = u.account_id)"
-        " on conflict do nothing",
-        [account_id for account_id, _ in wanted],
-        [slots for _, slots in wanted],
-    )
-
-
-async def take_slot(
-    conn: Connection,
-    wanted: Sequence[tuple[UUID, int]],
-    lease_id: UUID,
-    holder: UUID,
-    ref: LinkClass,
-    now: datetime,
-    until: datetime,
-) -> Slot | None:
-    """The first free slot of (account, number of slots) in this order, None when there is none. One statement: the row
-    is locked before it is looked at for good, and a row that another is taking is passed over.
-
-    Raises asyncpg.UniqueViolationError when the holder has one already."""
-    row = await conn.fetchrow(
-        "with free as materialized (select s.account_id, s.slot from unrestrict_proxy.slots s"
-        "  join unnest($1::uuid[], $2::int[]) with ordinality as u(account_id, slots, place) using (account_id)"
-        "  where s.slot <= u.slots and (s.holder is null or s.expires_at <= $7)"
-        "  order by u.place, s.slot limit 1 for update of s skip locked)"
-        " update unrestrict_proxy.slots t set lease_id = $3, holder = $4, platform = $5, file_ref = $6, read = 0,"
-        "  taken_at = $7, expires_at = $8 from free where t.account_id = free.account_id and t.slot = free.slot"
-        f" returning {_SLOT}",
-        [account_id for account_id, _ in wanted],
-        [slots for _, slots in wanted],
-        lease_id,
-        holder,
-        ref.platform,
-        ref.file_ref,
-        now,
-        until,
-    )
-    return None if row is None else Slot(**row)
-
-
-_SLOT = "t.account_id, t.slot, t.lease_id, t.holder, t.platform, t.file_ref, t.read, t.expires_at"
-
-
-async def slot_of(conn: Connection, holder: UUID) -> Slot | None:
-    """Also one that has expired and was not taken by another."""
-    row = await conn.fetchrow(f"select {_SLOT} from unrestrict_proxy.slots t where holder = $1", holder)
-    return None if row is None else Slot(**row)
-
-
-async def keep_slot(conn: Connection, lease_id: UUID, read: int | None, until: datetime) -> bool:
-    """`read` None leaves it. False when the slot is another's by now."""
-    found = await conn.fetchval(
-        "update unrestrict_proxy.slots set read = greatest(read, coalesce($2, read)),"
-        " expires_at = greatest(expires_at, $3)"
-        " where lease_id = $1 returning true",
-        lease_id,
-        read,
-        until,
-    )
-    return found is not None
-
-
-async def free_slot(conn: Connection, lease_id: UUID) -> Slot | None:
-    """What was freed; None when it is another's by now."""
-    row = await conn.fetchrow(
-        "with was as materialized (select * from unrestrict_proxy.slots where lease_id = $1 for update),"
-        " freed as (update unrestrict_proxy.slots t set lease_id = null, holder = null from was"
-        "  where t.account_id = was.account_id and t.slot = was.slot returning 1)"
-        f" select {_SLOT} from was t",
-        lease_id,
-    )
-    return None if row is None else Slot(**row)
-
-
-async def first_free(conn: Connection, accounts: Collection[UUID]) -> datetime | None:
-    """When the first of the leases of these accounts runs out unless it is kept."""
-    found: datetime | None = await conn.fetchval(
-        "select min(expires_at) from unrestrict_proxy.slots where account_id = any($1) and holder is not null",
-        list(accounts),
-    )
-    return found
 
 
 # ---- links -----------------------------------------------------------------------------------------------------
