@@ -71,6 +71,8 @@ class Options(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unkn
     max_items: Annotated[int, Meta(ge=1, le=10000)] | None = None
     container: Container | None = None
     """None leaves what the site offers best; an audio container needs `audio_only`."""
+    preferred_container: Literal["mp4", "mkv", "webm", "mov"] | None = None
+    """Without `container`: what a page's film is put into when that needs no encoding. A direct file stays as it is."""
     video_codec: VideoCodec = "copy"
     audio_codec: AudioCodec = "copy"
     audio_bitrate: Annotated[int, Meta(ge=32, le=512)] | None = None

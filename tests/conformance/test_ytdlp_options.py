@@ -26,6 +26,7 @@ from services.job.engines.options import CONTAINERS, EFFECTS
 from services.job.engines.routing import Router
 from services.job.engines.ytdlp import YtdlpEngine
 from services.job.engines.ytdlp_live import Patience
+from services.job.engines.ytdlp_plan import Content, plan
 from tests.site import pictures
 from tests.support.engines import Ground, Heard, ended, ground, pages
 
@@ -95,6 +96,32 @@ async def test_a_film_comes_in_the_container_that_was_asked_for(tmp_path, contai
         assert film.box.startswith(box)
         assert (film.video, film.audio, film.shorter) == (video, audio, 180)
         assert film.seconds == pytest.approx(2, abs=FRAME)
+
+
+@pytest.mark.parametrize(("preferred", "suffix"), [("mkv", ".mkv"), ("webm", ".mp4"), ("mp4", ".mp4")])
+async def test_a_container_that_is_preferred_is_worth_no_encoding(tmp_path, preferred, suffix) -> None:
+    """A film that does not fit as it is stays in its own."""
+    async with start(tmp_path) as (there, engine):
+        heard, film = await got(there, engine, preferred_container=preferred)
+        clip = tmp_path / "clip.mp4"
+        clip.write_bytes(there.site.media("clip.mp4").body)
+
+        assert heard.files[0].path.suffix == suffix
+        assert (film.video, film.audio) == ("h264", "aac")
+        assert pictures(heard.files[0].path) == pictures(clip)
+        assert (heard.hashes == [there.site.media("clip.mp4").sha256]) == (suffix == ".mp4")
+
+
+@pytest.mark.parametrize(
+    ("sound", "suffix", "becomes"),
+    [("opus", "webm", "mp4"), ("vorbis", "webm", None), ("aac", "flv", "mp4"), ("aac", "mp4", None)],
+)
+def test_a_film_goes_into_the_preferred_container_when_that_takes_it(sound, suffix, becomes) -> None:
+    content = Content(demuxers=frozenset({suffix}), video="vp9", sounds=(sound,), duration=2.0)
+    found = plan(Options(preferred_container="mp4"), content, suffix)
+
+    assert (found.suffix if found else None) == becomes
+    assert found is None or found.after.count("copy") == 2
 
 
 async def test_picture_and_sound_that_come_apart_are_put_into_one_container(tmp_path) -> None:
@@ -563,6 +590,7 @@ async def routed(folder: Path):
     [
         ("http://video.test/video/clip.mp4", {}, "http", ".mp4"),
         ("http://video.test/video/clip.mp4", {"container": "mkv"}, "ytdlp", ".mkv"),
+        ("http://video.test/video/clip.mp4", {"preferred_container": "mkv"}, "http", ".mp4"),
         ("http://video.test/video/clip.mp4", {"clip_end": 1}, "ytdlp", ".mp4"),
         ("http://video.test/audio/tone.mp3", {"audio_codec": "opus"}, "ytdlp", ".opus"),
         ("http://video.test/watch/embed", {"video_codec": "vp9"}, "ytdlp", ".mp4"),

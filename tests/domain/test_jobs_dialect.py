@@ -41,7 +41,8 @@ MAPPED = [
 def test_every_option_of_theirs_is_one_of_ours(given: dict, changed: dict):
     chosen = translate.options(wire.Create(url=URL, **given), None)
 
-    assert asdict(chosen) == {**asdict(Options()), **changed}
+    preferred = None if {"format", "audio_only"} & given.keys() else "mp4"
+    assert asdict(chosen) == {**asdict(Options()), "preferred_container": preferred, **changed}
 
 
 REFUSED = [

@@ -217,6 +217,7 @@ EFFECTS: dict[str, tuple[str, str, str]] = {
     "fallback_urls": ("the job's", "the job's", "the job's"),
     "max_items": ("`playlistend`", "`file-range`", "one item"),
     "container": ("remux, or encoding of what it does not take", "-", "hands over media to yt-dlp"),
+    "preferred_container": ("remux, of what it takes as it is", "-", "-"),
     "video_codec": ("preferred, else encoded", "-", "hands over media to yt-dlp"),
     "audio_codec": ("preferred, else encoded", "-", "hands over media to yt-dlp"),
     "audio_bitrate": ("`-b:a`, where sound is encoded", "-", "hands over media to yt-dlp"),

@@ -12,6 +12,7 @@ from yt_dlp.postprocessor.ffmpeg import FFmpegPostProcessor, FFmpegPostProcessor
 from yt_dlp.utils import Popen
 
 from proto.job import Options
+from services.job.engines.options import shapes_media
 from services.job.engines.ytdlp_failures import Impossible
 from services.job.engines.ytdlp_plan import BadClip, Content, NoSound, Plan, plan, read_content
 
@@ -54,6 +55,9 @@ class EncodePP(FFmpegPostProcessor):  # type: ignore[misc]  # yt-dlp has no type
         if READY in path.name:
             return [], information
         live = bool(information.get("is_live"))
+        wanted = shapes_media(self._options) or self._options.max_height is not None or live
+        if not wanted and path.suffix[1:].lower() == self._options.preferred_container:
+            return [], information
         try:
             chosen = plan(self._options, self._content(path), path.suffix[1:].lower(), live=live)
         except BadClip as bad:
@@ -63,7 +67,12 @@ class EncodePP(FFmpegPostProcessor):  # type: ignore[misc]  # yt-dlp has no type
         if chosen is None:
             return [], information
         self._begun()
-        ready = self._encode(path, chosen)
+        try:
+            ready = self._encode(path, chosen)
+        except FFmpegPostProcessorError:
+            if wanted:
+                raise
+            return [], information  # it was only preferred
         information["filepath"] = str(ready)
         information["ext"] = chosen.suffix
         return [str(path)], information

@@ -135,7 +135,7 @@ class Downloader(yt_dlp.YoutubeDL):  # type: ignore[misc]  # yt-dlp has no types
             self.format_selector = self.build_format_selector(ytdlp_format(options))
         if options.subtitles:
             self.add_post_processor(SubtitlesPP(self, listener.extra_failed), when="before_dl")
-        if shapes_media(options) or options.max_height or options.record_live:
+        if shapes_media(options) or options.max_height or options.record_live or options.preferred_container:
             self.add_post_processor(EncodePP(self, options, listener.shaping, listener.beat))
         self.add_post_processor(_TellPP(listener), when="after_move")
         self.add_progress_hook(listener.progress)

@@ -80,7 +80,8 @@ def plan(options: Options, content: Content, suffix: str, *, live: bool = False)
     video = _video(options, film, found, anew=anew or scale is not None)
     audio = _audio(options, content.sounds, found, anew=anew)
     as_it_is = video is None and audio is None and not before and not length and (film or not content.video)
-    if as_it_is and (suffix == container or options.container is None) and _is(content, container, options):
+    changed = suffix != container and container in (options.container, options.preferred_container)
+    if as_it_is and not changed and _is(content, container, options):
         return None
     picture = ["-map", "0:V:0", *_encode_video(options, video, scale, content)] if film else ["-vn"]
     sounds = "0:a:0" if container in SOUND_ONLY else "0:a?"
@@ -112,6 +113,9 @@ def _container(options: Options, content: Content, suffix: str) -> Container:
     if content.video is None:
         return own if own and sounds <= CONTAINERS[own].audio else wanted_audio(options)
     wanted = VIDEO[options.video_codec].codec if options.video_codec != "copy" else content.video
+    preferred = options.preferred_container
+    if preferred and wanted in CONTAINERS[preferred].video and sounds <= CONTAINERS[preferred].audio:
+        return preferred
     if own and wanted in CONTAINERS[own].video and sounds <= CONTAINERS[own].audio:
         return own
     home: Container = VIDEO[options.video_codec].home if options.video_codec != "copy" else "mp4"

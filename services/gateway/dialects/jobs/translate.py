@@ -102,6 +102,8 @@ def options(body: wire.Shared, filename: str | None, target_id: UUID | None = No
     }
     return Options(
         **wanted,  # type: ignore[arg-type]  # the sets are those of the literals
+        # Their default: `mp4`, which is not worth an encoding, nor a look at a direct file.
+        preferred_container=None if body.format or body.audio_only else "mp4",
         audio_only=body.audio_only,
         max_height=_RESOLUTIONS[_one_of("max_resolution", body.max_resolution, _RESOLUTIONS) or "best"],
         audio_bitrate=_BITRATES.get(_one_of("audio_bitrate", body.audio_bitrate, _BITRATES) or ""),
