@@ -230,7 +230,17 @@ def test_people_are_told_in_the_language_that_they_like_better(header, spoken):
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"[]", b"{}", b'{"url": ""}', b'{"url": "  "}', b'{"url": null}', b'{"url": "\xff"}']
+    "body",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"url": ""}',
+        b'{"url": "  "}',
+        b'{"url": null}',
+        b'{"url": "\xff"}',
+        b'{"url": "a", "x": ' + b"[" * 100_000,
+    ],
 )
 def test_a_body_without_a_link_is_refused(body):
     with pytest.raises(Invalid) as refused:

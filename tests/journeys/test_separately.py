@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from libs.supervisor import DataFolder, Servers
 from proto import SERVICES
+from tests.support.accounts import pooled
 from tests.support.system import ROOT, System, User, free_port
 
 JOBS = 24
@@ -137,6 +138,27 @@ async def test_jobs_run_in_processes_of_their_own_and_either_replica_shows_them(
     assert [job["status"] for job in shown] == ["Completed"] * JOBS
     hits = [len(site.hits(f"/file/{20_000 + n}/separately-{n}.bin")) for n in range(JOBS)]
     assert hits == [1] * JOBS
+
+
+async def test_what_was_fetched_for_a_link_is_served_by_the_process_that_owns_links(tmp_path, hosts):
+    gator = hosts.host("rapidgator")
+    file = gator.add_file("film.mkv", 300_000)
+    async with cluster(tmp_path, replicas=1) as all_of_it:
+        gateway, serving = (all_of_it.ports[name][0] for name in ("gateway", "unrestrict_proxy"))
+        system = System(None, all_of_it.folder.path, gateway)
+        user = await asyncio.to_thread(system.user)
+        async with system.operator() as (_, caller), pooled(caller, gator), user.http() as http:
+            link = (await http.unrestricted(file.url))["link"].replace(f":{gateway}/", f":{serving}/")
+            async with http.session.get(link) as got:
+                body = await got.read()
+            await asyncio.to_thread(all_of_it.processes.replace, "unrestrict_proxy-0")
+            await ready(serving)
+            async with http.session.get(link, headers={"Range": "bytes=-7"}) as again:
+                tail = await again.read()
+
+    assert (got.status, again.status) == (200, 206)
+    assert hashlib.sha256(body).hexdigest() == file.sha256
+    assert tail == body[-7:]
 
 
 @pytest.mark.timeout(200)

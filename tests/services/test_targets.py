@@ -10,6 +10,7 @@ from uuid import uuid4
 import msgspec
 import pytest
 
+from tests.support.accounts import pooled
 from tests.support.objects import Moto, moto
 
 
@@ -46,6 +47,22 @@ async def test_a_file_goes_to_the_users_own_storage_and_its_link_leads_there(use
     assert job["s3_key"] == f"mine/videos/a/{name}"
     assert job["s3_url"].startswith(bucket["endpoint"])
     assert hashlib.sha256(body).hexdigest() == site.sha256(300_000, name)
+
+
+async def test_what_was_fetched_for_a_link_is_read_from_the_users_own_storage(system, user, hosts, bucket):
+    gator = hosts.host("rapidgator")
+    file = gator.add_file("größe.mkv", 300_000)
+    async with system.operator() as (_, caller), pooled(caller, gator), user.http() as http:
+        await http.jobs("POST", "/user/s3", bucket)
+        link = (await http.unrestricted(file.url))["link"]
+        async with http.session.get(link, allow_redirects=False) as sent_on:
+            where = sent_on.headers["Location"]
+        async with http.session.get(link, headers={"Range": "bytes=100-299999"}) as there:
+            body = await there.read()
+
+    assert sent_on.status == 302
+    assert where.startswith(bucket["endpoint"])
+    assert (there.status, len(body)) == (206, 299_900)
 
 
 async def test_folders_in_a_storage_are_named_after_the_file(user, site, bucket):

@@ -153,6 +153,21 @@ class Http:
         bearer = f"Bearer {self.user.keys['gdluxx']}"
         return await self.call(method, f"/api/extension{path}", body, authorization=bearer)
 
+    async def external(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        bearer = f"Bearer {self.user.keys['external']}"
+        return await self.call(method, f"/api/external/v1{path}", body, authorization=bearer)
+
+    async def unrestricted(self, url: str) -> dict[str, Any]:
+        """When its file is ready, as a download manager waits: by asking again."""
+        async with asyncio.timeout(PATIENCE):
+            status, answer = await self.external("POST", "/unrestrict", {"url": url})
+            while status == 200 and answer["data"]["remote_status"] in ("pending", "downloading"):
+                await asyncio.sleep(0.05)  # the interval of a polling client
+                status, answer = await self.external("GET", f"/link/{answer['data']['linkId']}")
+        assert status == 200, answer
+        assert answer["data"]["download_ready"], answer
+        return dict(answer["data"])
+
     async def submit(self, url: str, **options: Any) -> str:
         status, answer = await self.jobs("POST", "/jobs", {"url": url, **options})
         assert status == 201, answer

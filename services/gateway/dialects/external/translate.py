@@ -108,7 +108,7 @@ def command(owner: UUID, body: bytes) -> UnrestrictLink:
     """Raises Invalid."""
     try:
         wanted = msgspec.json.decode(body, type=wire.Unrestrict)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Invalid(BAD_BODY) from error
     url = wanted.url.strip()
     if not url:
