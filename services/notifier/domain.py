@@ -29,11 +29,13 @@ class Hook(Struct, frozen=True):
     progress: bool = False
     """Whether every stage is told."""
     style: Style = "current"
+    file_id: UUID | None = None
+    """Of that file, when it is on our disk."""
 
 
-def body(event: JobCompleted | JobFailed, hook: Hook) -> bytes:
-    """The fields of all editions together: receivers read those they know. For the older ones one type says every end,
-    and there is no word for what is neither done nor failed."""
+def body(event: JobCompleted | JobFailed, hook: Hook, link: str | None = None) -> bytes:
+    """The fields of all editions together: receivers read those they know; `link` is to the first file. For the older
+    ones one type says every end, and there is no word for what is neither done nor failed."""
     kind, status = _kind(event)
     told: dict[str, object] = {"type": kind, "status": status}
     if hook.style == "legacy":
@@ -52,6 +54,7 @@ def body(event: JobCompleted | JobFailed, hook: Hook) -> bytes:
             "title": event.title,
             "key": hook.first_file,
             "s3_key": hook.first_file,
+            "s3_url": link,
             "file_size_bytes": event.size,
             "items": event.items_done,
         }

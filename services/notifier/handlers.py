@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from uuid import UUID, uuid5
 
@@ -95,8 +95,12 @@ async def channel_owners(pool: asyncpg.Pool) -> set[UUID]:
         return await views.slack_owners(conn)
 
 
-async def note(conn: Connection, batch: Sequence[Applied], at: datetime) -> None:
-    """Remember whom to tell, and queue what there is to tell."""
+LinkTo = Callable[[UUID, str, datetime], str]
+
+
+async def note(conn: Connection, batch: Sequence[Applied], at: datetime, link_to: LinkTo) -> None:
+    """Remember whom to tell, and queue what there is to tell. `link_to` makes a link to a file of ours by its id and
+    name."""
     events = [one.event for one in batch]
     hooks = [
         (e.job_id, e.owner, e.link, e.folder, e.url, e.progress, e.style)
@@ -109,16 +113,17 @@ async def note(conn: Connection, batch: Sequence[Applied], at: datetime) -> None
     for one in batch:
         event = one.event
         if isinstance(event, JobItemCompleted):
-            await views.note_file(conn, event.job_id, event.item.name)
+            item = event.item
+            await views.note_file(conn, event.job_id, item.name, item.file_id if item.object_key is None else None)
         elif isinstance(event, (JobStageEntered, JobCompleted, JobFailed, JobCancelled)):
-            await _tell(conn, event, one.at.version, at)
+            await _tell(conn, event, one.at.version, at, link_to)
         if isinstance(event, (JobCompleted, JobFailed)):
             await _tell_slack(conn, event, one.at.version, at)
         if isinstance(event, (JobCompleted, JobFailed, JobCancelled)) and event.batch_id is not None:
             await _tell_batch(conn, event, event.batch_id, at)
 
 
-async def _tell(conn: Connection, event: JobStageEntered | Ended, version: int, at: datetime) -> None:
+async def _tell(conn: Connection, event: JobStageEntered | Ended, version: int, at: datetime, link_to: LinkTo) -> None:
     found = await views.hook(conn, event.job_id)
     if found is None:
         return
@@ -127,7 +132,8 @@ async def _tell(conn: Connection, event: JobStageEntered | Ended, version: int, 
     if isinstance(event, (JobStageEntered, JobCompleted)) and hook.progress:
         bodies["progress"] = domain.progress_body(event)
     if isinstance(event, (JobCompleted, JobFailed)):
-        bodies["end"] = domain.body(event, hook)
+        link = link_to(hook.file_id, hook.first_file, at) if hook.file_id and hook.first_file else None
+        bodies["end"] = domain.body(event, hook, link)
     for name, body in bodies.items():
         if body is not None:
             # Named after the event, so that seeing it twice queues it once.

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from urllib.parse import quote
+from uuid import UUID
 
 import asyncpg
 import structlog
@@ -16,7 +18,7 @@ from libs.database import Connection
 from libs.egress.policy import EgressPolicy
 from libs.eventstore.projection import Applied, Follower
 from libs.runtime import Resources, Service, ServiceSettings
-from libs.sealing import Sealer
+from libs.sealing import LinkSigner, Sealer
 from proto import REGISTRY
 from services.notifier.channels.posting import Poster
 from services.notifier.channels.slack import Slack
@@ -36,12 +38,21 @@ from services.notifier.views import Channel
 
 log = structlog.get_logger()
 
+LINK_LIFE = timedelta(days=1)
+"""As of links that the jobs API shows."""
+
 
 @asynccontextmanager
 async def start(settings: ServiceSettings, resources: Resources) -> AsyncIterator[None]:
     pool, bus, store = await resources.event_source(settings, "notifier", REGISTRY, kept=0)
     sealer = Sealer(settings.secret_key, "webhook-secret")
     slack_sealer = Sealer(settings.secret_key, "slack")
+    signer = LinkSigner(settings.secret_key, "files", settings.link_keys)
+
+    def link_to(file_id: UUID, name: str, at: datetime) -> str:
+        token = signer.token(str(file_id), int((at + LINK_LIFE).timestamp()))
+        return f"{settings.base_url}/files/{file_id}/{token}/{quote(name, safe='')}"
+
     async with Poster(EgressPolicy.parse(settings.egress_allow)) as poster:
         channels: dict[Channel, Send] = {
             "webhook": Webhook(poster, lambda owner: secret_of(owner, pool, sealer)).send,
@@ -63,7 +74,7 @@ async def start(settings: ServiceSettings, resources: Resources) -> AsyncIterato
                 await asyncio.sleep(0.5)  # back-off while something is away
 
         async def apply(conn: Connection, batch: Sequence[Applied]) -> None:
-            await note(conn, batch, datetime.now(UTC))
+            await note(conn, batch, datetime.now(UTC), link_to)
 
         def noted(batch: Sequence[Applied]) -> None:
             hooked.ended(batch)

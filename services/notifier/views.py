@@ -70,16 +70,20 @@ async def end_in_batch(conn: Connection, batch_id: UUID, job_id: UUID, *, comple
     return BatchHook(**row, **counted)
 
 
-async def note_file(conn: Connection, job_id: UUID, name: str) -> None:
+async def note_file(conn: Connection, job_id: UUID, name: str, file_id: UUID | None) -> None:
+    """The first alone; without an id it is in a storage of the user's own."""
     await conn.execute(
-        "update notifier.hooks set first_file = coalesce(first_file, $2) where job_id = $1", job_id, name
+        "update notifier.hooks set first_file = $2, file_id = $3 where job_id = $1 and first_file is null",
+        job_id,
+        name,
+        file_id,
     )
 
 
 async def hook(conn: Connection, job_id: UUID) -> tuple[str, Hook] | None:
     """(where to, what about)."""
     row = await conn.fetchrow(
-        "select url, link, folder, first_file, progress, style from notifier.hooks where job_id = $1", job_id
+        "select url, link, folder, first_file, progress, style, file_id from notifier.hooks where job_id = $1", job_id
     )
     if row is None:
         return None

@@ -61,6 +61,7 @@ def test_a_completed_job_has_the_fields_of_both_editions(folder: str | None):
         "title": "a title",
         "key": "a.bin",
         "s3_key": "a.bin",
+        "s3_url": None,
         "file_size_bytes": 70,
         "items": 2,
     }

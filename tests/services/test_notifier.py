@@ -47,7 +47,11 @@ async def test_a_completed_job_is_told_to_its_webhook_with_a_signature(user, sit
         post = (await receiver.until(1))[0]
         attempts = await attempts_of(user, job_id, 1)
         secret = await secret_of(user)
+        link = json.loads(post.body)["s3_url"]
+        async with http.session.get(link) as file:
+            size = len(await file.read())
 
+    assert size == 1000
     assert json.loads(post.body) == {
         "type": "job_completed",
         "status": "completed",
@@ -57,6 +61,7 @@ async def test_a_completed_job_is_told_to_its_webhook_with_a_signature(user, sit
         "title": name,
         "key": name,
         "s3_key": name,
+        "s3_url": link,
         "file_size_bytes": 1000,
         "items": 1,
     }
