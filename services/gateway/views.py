@@ -114,6 +114,32 @@ def _statements(rows: Rows) -> list[tuple[str, tuple[list[object], ...]]]:
     return [(statement, tuple(map(list, zip(*table, strict=True)))) for statement, table in tables if table]
 
 
+async def _counted(conn: Connection, owner: UUID | None) -> dict[str, int]:
+    rows = await conn.fetch(
+        "select state, sum(jobs)::bigint as jobs from gateway.tallies where ($1::uuid is null or owner = $1)"
+        " group by state",
+        owner,
+    )
+    return {row["state"]: row["jobs"] for row in rows}
+
+
+def _page(*, owned: bool, states: int | None, order: str) -> str:
+    """A statement for documents, newest first: `$1` is how many, `$2` how many to skip from the end that `order` begins
+    at, then the owner and each state. What is skipped is read from an index alone: a run of it for each state is in
+    order, so that they are merged and not sorted, and whoever is far from one end is counted from the other."""
+    runs = []
+    for index in range(1 if states is None else states):
+        conditions = ["owner = $3"] if owned else []
+        if states is not None:
+            conditions.append(f"state = ${3 + owned + index}")
+        runs.append("select number from gateway.jobs" + (f" where {' and '.join(conditions)}" if conditions else ""))
+    numbers = " union all ".join(runs)
+    return (
+        f"select doc from gateway.jobs where number = any(array("
+        f"select number from ({numbers}) run order by number {order} limit $1 offset $2)) order by number desc"
+    )
+
+
 class Jobs:
     """Reads. `owner` None is an operator or an admin, who sees all; a foreign job is absent for anybody else."""
 
@@ -143,27 +169,23 @@ class Jobs:
         self, owner: UUID | None, states: Sequence[str] | None, limit: int, offset: int
     ) -> tuple[list[JobView], int]:
         """Newest first, and how many there are under the filter."""
-        chosen = list(states) if states is not None else None
-        rows = await self._pool.fetch(
-            "select doc from gateway.jobs where ($1::uuid is null or owner = $1)"
-            " and ($2::text[] is null or state = any($2)) order by number desc limit $3 offset $4",
-            owner,
-            chosen,
-            limit,
-            offset,
-        )
-        counted = await self.counted(owner)
-        total = sum(n for state, n in counted.items() if chosen is None or state in chosen)
+        async with self._pool.acquire() as conn, conn.transaction(isolation="repeatable_read", readonly=True):
+            counted = await _counted(conn, owner)
+            total = sum(n for state, n in counted.items() if states is None or state in states)
+            count = min(limit, total - offset)
+            if count <= 0:
+                return [], total
+            after = total - offset - count
+            order, skipped = ("desc", offset) if offset <= after else ("asc", after)
+            owners = [] if owner is None else [owner]
+            statement = _page(owned=bool(owners), states=None if states is None else len(states), order=order)
+            rows = await conn.fetch(statement, count, skipped, *owners, *(states or ()))
         return [_decode(row["doc"]) for row in rows], total
 
     async def counted(self, owner: UUID | None) -> dict[str, int]:
         """How many jobs have which outcome now."""
-        rows = await self._pool.fetch(
-            "select state, sum(jobs)::bigint as jobs from gateway.tallies where ($1::uuid is null or owner = $1)"
-            " group by state",
-            owner,
-        )
-        return {row["state"]: row["jobs"] for row in rows}
+        async with self._pool.acquire() as conn:
+            return await _counted(conn, owner)
 
     async def days(self, owner: UUID | None, first: date) -> list[DayView]:
         """From `first` on, the days on which anything happened, oldest first."""

@@ -89,6 +89,27 @@ async def accept(site: SiteProcess) -> None:
         report("jobs/s through calls of 100 links", f"{done['rate'] * 100:.0f}", "8000")
 
 
+async def bulk(site: SiteProcess) -> None:
+    """1,000 jobs in calls of 100, one after the other, as an SDK hands them over; a worker runs them meanwhile."""
+    async with system() as one, aiohttp.ClientSession() as session:
+        key = await one.key("jobs")
+        headers = {"x-api-key": key}
+        links = [{"url": site.file(1000, f"{number}.bin")} for number in range(1000)]
+        began = time.perf_counter()
+        for start in range(0, 1000, 100):
+            body = {"jobs": links[start : start + 100]}
+            async with session.post(f"{one.url}/jobs/bulk", json=body, headers=headers) as answer:
+                assert answer.status == 201, await answer.text()
+        accepted = time.perf_counter() - began
+        total = 0
+        while total < 1000:
+            async with session.get(f"{one.url}/jobs?limit=1", headers=headers) as answer:
+                total = (await answer.json())["total"]
+        listed = time.perf_counter() - began
+        report("1,000 jobs through bulk, accepted jobs/s", f"{1000 / accepted:.0f}", "none")
+        report("1,000 jobs through bulk, until all are listed, jobs/s", f"{1000 / listed:.0f}", "none")
+
+
 async def complete(site: SiteProcess) -> None:
     """Submit to completed, and last byte to the socket's event, one after the other."""
     async with system() as one, aiohttp.ClientSession() as session:
@@ -248,16 +269,53 @@ async def hosts(_: object) -> None:
             report("unrestrict of a kept file, p50 ms", f"{hosting.p50(times) * 1e3:.1f}", "10")
 
 
+async def upload(site: SiteProcess) -> None:
+    """1 GiB into object storage, checked, against the library alone."""
+    from tests.bench.upload import turns  # noqa: PLC0415 - imports the services, which most benches do not
+    from tests.support.objects import moto  # noqa: PLC0415 - and the servers of the tests
+
+    del site
+    with moto() as server, tempfile.TemporaryDirectory(prefix="longshore-bench-") as made:
+        found = await turns(server, Path(made))
+    for ours, theirs in found:
+        print(f"    1 GiB: {1024 / ours:.0f} MiB/s, the library alone {1024 / theirs:.0f} MiB/s", flush=True)
+    ratio = statistics.median(theirs / ours for ours, theirs in found)
+    report("1 GiB to S3 against the same library alone, median ratio", f"{ratio:.2f}", "0.85")
+
+
+async def pages(site: SiteProcess) -> None:
+    """Lists when there are a million jobs of one user."""
+    from tests.bench.pages import JOBS, administrator, database, fill, measure  # noqa: PLC0415 - as above
+
+    del site
+    async with system() as one:
+        key = await one.key("jobs")
+        conn = await database(one)
+        try:
+            await fill(conn, await administrator(one))
+        finally:
+            await conn.close()
+        for kind, (p50, p99, longest) in (await measure(one, key)).items():
+            report(
+                f"a page of {JOBS:,} jobs, {kind}, p99 ms (p50 {p50 * 1e3:.1f}, longest {longest * 1e3:.0f})",
+                f"{p99 * 1e3:.1f}",
+                "50",
+            )
+
+
 BENCHES: dict[str, Callable[[Any], Awaitable[None]]] = {
     "start": start,
     "memory": memory,
     "accept": accept,
+    "bulk": bulk,
     "complete": complete,
     "many": many,
     "big": big,
     "serve": serve,
     "rebuild": rebuild,
     "hosts": hosts,
+    "upload": upload,
+    "pages": pages,
 }
 
 
