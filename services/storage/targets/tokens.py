@@ -7,6 +7,7 @@ import jwt
 import msgspec
 from msgspec import Struct
 
+from libs.egress.bodies import bounded
 from libs.egress.policy import EgressPolicy, refusal
 from services.storage.targets.credentials import Gcs
 from services.storage.targets.failures import TargetAway, TargetRefused
@@ -42,7 +43,7 @@ async def access_token(credentials: Gcs, policy: EgressPolicy, now: int) -> str:
             aiohttp.ClientSession(connector=policy.connector()) as session,
             session.post(credentials.tokens().url, data=form, allow_redirects=False) as answer,
         ):
-            status, body = answer.status, await answer.content.read(LONGEST_ANSWER)
+            status, body = answer.status, await bounded(answer, LONGEST_ANSWER)
     except aiohttp.ClientError as error:
         if refusal(error) is not None:
             raise TargetRefused("egress_refused") from error

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import aiohttp
 from yarl import URL
 
+from libs.egress.bodies import bounded
 from libs.egress.policy import EgressPolicy
 from services.storage.targets.credentials import S3, Gcs, Oss
 from services.storage.targets.signing import Link, sign
@@ -47,7 +48,7 @@ async def _call(
     link = Link(method=method, key=key, query=query, seconds=LINK_SECONDS)
     url = sign(credentials, link, datetime.now(UTC))
     async with session.request(method, URL(url, encoded=True), allow_redirects=False) as answer:
-        body = await answer.content.read(LONGEST_LIST)
+        body = await bounded(answer, LONGEST_LIST)
         if answer.status // 100 != 2 and (method, answer.status) != ("DELETE", 404):
             raise StillThere(f"the service answers {answer.status}")
         return body.decode("utf-8", "replace")

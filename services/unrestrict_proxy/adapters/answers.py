@@ -13,6 +13,7 @@ import aiohttp
 import msgspec
 from msgspec import Meta, Struct
 
+from libs.egress.bodies import bounded
 from services.unrestrict_proxy.adapters.contract import Credentials, HostError, Session
 from services.unrestrict_proxy.adapters.verdicts import BAD_ANSWER, DOWN, FLOOD, Verdict
 
@@ -124,8 +125,8 @@ async def ask(
     most: int = LONGEST_ANSWER,
 ) -> Reply:
     """Lets through that the platform was not reached, in words without the address, which may hold a secret. What goes
-    out as a password is a secret, whosever it is. Redirects are not followed, and a body
-    longer than `most` bytes is not read to its end."""
+    out as a password is a secret, whosever it is. Redirects are not followed, and a body longer than `most` bytes is
+    not read to its end."""
     sent = [*params, *(form or ()), *(json or {}).items()]
     passwords = [value for name, value in sent if "pass" in name and isinstance(value, str)]
     try:
@@ -139,14 +140,10 @@ async def ask(
             cookies=cookies,
             allow_redirects=False,
         ) as answer:
-            body = bytearray()
-            async for piece in answer.content.iter_any():
-                body += piece
-                if len(body) > most:
-                    break
+            body = await bounded(answer, most + 1)
             reply = Reply(
                 status=answer.status,
-                body=bytes(body[:most]),
+                body=body[:most],
                 retry_after=_pause(answer.headers.get("Retry-After")),
                 headers=answer.headers.copy(),
                 cookies={name: morsel.value for name, morsel in answer.cookies.items()},
