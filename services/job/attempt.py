@@ -62,6 +62,8 @@ COOKIES_SECONDS = 30.0
 """How long cookies are asked for while their owner is away; without them a site may say what is not so."""
 ARCHIVE_SECONDS = 30.0
 """How long a page of the archive is asked for; without it what the user has would be fetched again."""
+WITH_ARCHIVE: frozenset[EngineName] = frozenset({"ytdlp", "gallerydl"})
+"""Engines whose items their sites name; a direct file is fetched in any case."""
 SKIPS_SECONDS = 2.0
 """Between two reports of how many items were passed over."""
 UNKNOWN = frozenset({"not_mine", "unsupported_url"})
@@ -179,13 +181,14 @@ class Attempt:
                 work=work,
                 proxy=proxy,
                 known=self._own,
-                archive=await self._archive(url, work),
                 cookies=jar,
                 rate=self.rate,
             )
             for index, name in enumerate(order):
                 self.engine = name
                 try:
+                    if name in WITH_ARCHIVE and fetch.archive is None:
+                        fetch = replace(fetch, archive=await self._archive(url, work))
                     await engines[name].fetch(fetch, self)
                 except EngineFailed as failed:
                     if failed.failure.code != "not_mine" or index == len(order) - 1:
