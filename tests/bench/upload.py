@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import opendal
@@ -41,12 +42,11 @@ async def raw(source: Path, credentials: S3) -> None:
         await target.close()
 
 
-async def turns(server: Moto, folder: Path) -> list[tuple[float, float]]:
+async def turns(server: Moto, folder: Path) -> AsyncIterator[tuple[float, float]]:
     """(ours, the library's) in seconds, turn by turn. The bucket is new each time, so that the server has to hold one
     file and no more."""
     source = folder / "source.bin"
     sha256 = await asyncio.to_thread(made, source)
-    found = []
     async with Mover(EgressPolicy.parse(OPEN)) as mover:
         for _ in range(TURNS):
             credentials = server.bucket().credentials
@@ -59,7 +59,6 @@ async def turns(server: Moto, folder: Path) -> list[tuple[float, float]]:
             await target.delete(key)
             began = time.perf_counter()
             await raw(source, credentials)
-            found.append((ours, time.perf_counter() - began))
+            yield ours, time.perf_counter() - began
             client = server.client("s3")
             await asyncio.to_thread(client.delete_object, Bucket=credentials.bucket, Key="raw.bin")
-    return found
