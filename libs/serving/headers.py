@@ -118,7 +118,6 @@ def described(file: Served) -> dict[str, str]:
         "content-disposition": disposition(file.name),
         "x-content-type-options": "nosniff",
         "content-security-policy": "default-src 'none'; sandbox",
-        "cross-origin-resource-policy": "same-origin",
     }
 
 

@@ -24,6 +24,10 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
+class NotBegun(Exception):
+    """There is nothing to send: said before the answer began, so that there still is another one to give."""
+
+
 class Source(Protocol):
     """Where the bytes of a file are."""
 
@@ -64,7 +68,10 @@ class LocalFile:
 async def answer(
     file: Served, source: Source, scope: Scope, receive: Receive, send: Send, stalled: float = STALLED_SECONDS
 ) -> None:
-    """The whole answer to a GET or HEAD of this file. A cookie or an `Authorization` that came along says nothing."""
+    """The whole answer to a GET or HEAD of this file. A cookie or an `Authorization` that came along says nothing.
+
+    Raises NotBegun, and ConnectionAbortedError for what ended short: the server then ends the connection.
+    """
     verdict = judge(scope["method"], joined(scope["headers"]), file)
     match verdict.status, verdict.spans:
         case 304, _:
@@ -83,27 +90,47 @@ async def answer(
                 "content-type": f"multipart/byteranges; boundary={boundary}",
                 "content-length": str(parts.length),
             }
+            body = await _begun(_multipart(source, spans, parts.heads, parts.tail))
             await _start(send, status, headers)
-            await _watched(_multipart(source, spans, parts.heads, parts.tail), receive, send, stalled)
+            await _watched(body, receive, send, stalled)
         case status, spans:
             headers = {**described(file), "content-length": str(sum(span.length for span in spans))}
             if status == 206:
                 headers["content-range"] = content_range(spans[0], file.size)
-            await _start(send, status, headers)
             if scope["method"] == "HEAD" or not spans:
+                await _start(send, status, headers)
                 await _end(send)
-            else:
-                await _watched(source.pieces(spans[0]), receive, send, stalled)
+                return
+            body = await _begun(source.pieces(spans[0]))
+            await _start(send, status, headers)
+            await _watched(body, receive, send, stalled)
+
+
+async def _begun(pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    """The same, when there is a first of them."""
+    try:
+        first = await anext(pieces)
+    except ConnectionAbortedError as error:
+        raise NotBegun(str(error)) from error
+
+    async def all_of_them() -> AsyncGenerator[bytes, None]:
+        yield first
+        async with aclosing(pieces):
+            async for piece in pieces:
+                yield piece
+
+    return all_of_them()
 
 
 async def _multipart(
     source: Source, spans: tuple[Span, ...], heads: tuple[bytes, ...], tail: bytes
 ) -> AsyncGenerator[bytes, None]:
     for span, head in zip(spans, heads, strict=True):
-        yield head
+        before = head  # goes along with the first piece, which may not be there
         async with aclosing(source.pieces(span)) as pieces:
             async for piece in pieces:
-                yield piece
+                yield before + piece
+                before = b""
     yield tail
 
 

@@ -16,7 +16,7 @@ import asyncpg
 
 from libs.sealing import LinkSigner
 from libs.serving.headers import Served
-from libs.serving.sending import LocalFile, Receive, Scope, Send, answer, plain
+from libs.serving.sending import LocalFile, NotBegun, Receive, Scope, Send, answer, plain
 from proto.storage import StoredFile
 from services.storage import views
 from services.storage.targets.local import LocalTarget
@@ -50,6 +50,8 @@ class FileServer:
             return
         try:
             await answer(served(file), LocalFile(handle), scope, receive, send)
+        except NotBegun:
+            await plain(send, 404, "no such file")
         finally:
             os.close(handle)
 

@@ -30,7 +30,7 @@ from libs.sealing import LinkSigner
 from libs.serving.headers import Served, described
 from libs.serving.limits import Busy, Limits
 from libs.serving.remote import RemoteFile
-from libs.serving.sending import LocalFile, Receive, Scope, Send, answer, plain
+from libs.serving.sending import LocalFile, NotBegun, Receive, Scope, Send, answer, plain
 from proto.storage import FileNotFound, LinkFile, ReadFile, StoredFile
 from proto.unrestrict_proxy import HostLink
 
@@ -136,7 +136,7 @@ class Downloads:
             await plain(send, absent.status, str(absent))
         except Busy as busy:
             await plain(send, 429, str(busy), {"retry-after": str(busy.retry_after)})
-        except (BusError, ServiceFailed, Refused) as error:
+        except (BusError, ServiceFailed, Refused, NotBegun) as error:
             await log.awarning("download.storage_away", reason=str(error))
             await plain(send, 503, "the storage is away; try again in a moment", {"retry-after": AWAY_SECONDS})
 

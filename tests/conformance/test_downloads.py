@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import aiohttp
 import pytest
@@ -299,13 +299,28 @@ async def test_object_storage_is_read_from_and_sent_on(tmp_path, site):
     assert headers["Content-Disposition"].startswith("attachment")
 
 
-async def test_object_storage_that_breaks_off_ends_the_connection(tmp_path, site):
+@pytest.mark.parametrize(("size", "knobs"), [(300_000, {"cut": 250_000}), (250_000, {})])
+async def test_object_storage_that_sends_something_else_ends_the_connection(size, knobs, tmp_path, site):
     place = Place(tmp_path)
     afar = replace(place.file, target_id=new_id(), provider="s3", bucket="b", size=300_000)
-    place.storage = Storage(afar, url=site.file(300_000, "cut.bin", cut=100_000))
+    place.storage = Storage(afar, url=site.file(size, f"{uuid4().hex}.bin", **knobs))
     async with place.served(remote="stream") as url:
         with pytest.raises(aiohttp.ClientPayloadError):
             await asked(url + place.path())
+
+
+async def test_object_storage_that_sends_nothing_is_worth_another_try(tmp_path, site):
+    place = Place(tmp_path)
+    afar = replace(place.file, target_id=new_id(), provider="s3", bucket="b", size=300_000)
+    statuses = []
+    for url in (site.file(300_000, f"{uuid4().hex}.bin", ranges=0), site.url("/status/403")):
+        place.storage = Storage(afar, url=url)
+        async with place.served(remote="stream") as served:
+            for header in ("bytes=0-", "bytes=0-1,5-6"):
+                status, headers, _ = await asked(served + place.path(), Range=header)
+                statuses.append((status, headers["Retry-After"]))
+
+    assert statuses == [(503, "2")] * 4
 
 
 NGINX = """
