@@ -160,8 +160,11 @@ class HostLink(Struct, frozen=True, kw_only=True, omit_defaults=True):
     name: str
     size: Bytes | None
     state: LinkState
+    requested_at: Instant
     max_chunks: int
     resumable: bool
+    ready: bool = False
+    """Its bytes can be fetched: of a `done` link, and where the operator wants so of one that is downloading."""
     file_id: UUID | None = None
     sha256: str | None = None
     progress: float | None = None

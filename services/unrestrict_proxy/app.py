@@ -27,12 +27,13 @@ from libs.bus import BusError
 from libs.calls import Caller, ServiceFailed
 from libs.message import Refused
 from libs.sealing import LinkSigner
-from libs.serving.headers import Served, described
+from libs.serving.headers import OPAQUE, Served, described
 from libs.serving.limits import Busy, Limits
 from libs.serving.remote import RemoteFile
 from libs.serving.sending import LocalFile, NotBegun, Receive, Scope, Send, answer, plain
 from proto.storage import FileNotFound, LinkFile, ReadFile, StoredFile
-from proto.unrestrict_proxy import HostLink
+from proto.unrestrict_proxy import HostLink, LinkState
+from services.unrestrict_proxy.growing import GrowingFile
 
 log = structlog.get_logger()
 
@@ -110,7 +111,7 @@ class Downloads:
         serving: Serving,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`root` is the storage's own folder, seen from here."""
+        """`root` is the data folder: the storage's own is in it, and the workers'."""
         self._links = links
         self._files = files
         self._root = root
@@ -129,9 +130,11 @@ class Downloads:
         try:
             link = await self._link(scope["path"])
             self._limits.asked(link.link_id)
-            assert link.file_id is not None
-            file = await self._files.find(link.owner, link.file_id)
-            await self._answer(link, file, scope, receive, send)
+            if link.file_id is None:
+                await self._counted(link, growing(link), self._growing(link), scope, receive, send)
+            else:
+                file = await self._files.find(link.owner, link.file_id)
+                await self._answer(link, file, scope, receive, send)
         except Absent as absent:
             await plain(send, absent.status, str(absent))
         except Busy as busy:
@@ -148,7 +151,7 @@ class Downloads:
         link = await self._links(match["id"])
         if link is None:
             raise Absent(404)
-        if verdict == "expired" or link.state != "done" or link.file_id is None:
+        if verdict == "expired" or not link.ready:
             raise Absent(410)
         return link
 
@@ -158,14 +161,14 @@ class Downloads:
             return
         if self._serving.accel:
             where = quote(f"{self._serving.accel.rstrip('/')}/{file.location}")
-            await plain(send, HTTPStatus.OK, "", {**described(served(file)), "x-accel-redirect": where})
+            await plain(send, HTTPStatus.OK, "", {**described(served(link, file)), "x-accel-redirect": where})
             return
         try:
-            handle = await asyncio.to_thread(os.open, self._root / file.location, os.O_RDONLY | os.O_NOFOLLOW)
+            handle = await asyncio.to_thread(os.open, self._root / "files" / file.location, os.O_RDONLY | os.O_NOFOLLOW)
         except OSError as error:
             raise Absent(410) from error
         try:
-            await self._counted(link, file, LocalFile(handle), scope, receive, send)
+            await self._counted(link, served(link, file), LocalFile(handle), scope, receive, send)
         finally:
             os.close(handle)
 
@@ -174,25 +177,43 @@ class Downloads:
         if self._serving.remote == "redirect":
             await plain(send, HTTPStatus.FOUND, "", {"location": url, "cache-control": "no-store"})
         else:
-            await self._counted(link, file, RemoteFile(self._http, url), scope, receive, send)
+            await self._counted(link, served(link, file), RemoteFile(self._http, url), scope, receive, send)
+
+    def _growing(self, link: HostLink) -> GrowingFile:
+        async def state() -> LinkState | None:
+            now = await self._links(link.link_id)
+            return None if now is None else now.state
+
+        return GrowingFile(self._root / "work" / str(link.job_id) / "host.part", state)
 
     async def _counted(
         self,
         link: HostLink,
-        file: StoredFile,
-        source: LocalFile | RemoteFile,
+        file: Served,
+        source: LocalFile | RemoteFile | GrowingFile,
         scope: Scope,
         receive: Receive,
         send: Send,
     ) -> None:
         if scope["method"] == "HEAD":
-            await answer(served(file), source, scope, receive, send)
+            await answer(file, source, scope, receive, send)
             return
         async with self._limits.connection(link.link_id, link.owner, self._serving.connections):
-            await answer(served(file), source, scope, receive, send)
+            await answer(file, source, scope, receive, send)
 
 
-def served(file: StoredFile) -> Served:
+def served(link: HostLink, file: StoredFile) -> Served:
+    """A link leads to one version of one file, so its id is as strong a validator as the hash, which is not known
+    while the file is fetched."""
     return Served(
-        name=file.name, size=file.size, digest=file.sha256, media_type=file.media_type, modified_at=file.stored_at
+        name=file.name,
+        size=file.size,
+        digest=link.link_id,
+        media_type=file.media_type,
+        modified_at=link.requested_at,
     )
+
+
+def growing(link: HostLink) -> Served:
+    assert link.size is not None
+    return Served(name=link.name, size=link.size, digest=link.link_id, media_type=OPAQUE, modified_at=link.requested_at)

@@ -43,6 +43,8 @@ class UnrestrictSettings(ServiceSettings, frozen=True, kw_only=True):
     """Where nginx in front has the stored files inside; empty to send them from here."""
     download_remote: Literal["redirect", "stream"] = "redirect"
     """Files in object storage: a client is sent there, or they are sent on."""
+    download_early: bool = False
+    """Serve what is still being fetched, over one connection upstream, as far as it has come."""
     retention_days: Annotated[int, Meta(ge=0)] = 0
     """After so many days what a download manager asked for is deleted here; 0 for never."""
     retention_bytes: Annotated[int, Meta(ge=0)] = 0
@@ -70,7 +72,7 @@ async def start(settings: UnrestrictSettings, resources: Resources) -> AsyncIter
     async def link(link_id: str) -> HostLink | None:
         async with pool.acquire() as conn:
             found = await views.link(conn, link_id)
-        return None if found is None else found.shown()
+        return None if found is None else found.shown(early=settings.download_early)
 
     async with (
         Pool(pool, store, policy, settings.secret_key, adapters.PLATFORMS) as host_pool,
@@ -107,13 +109,14 @@ async def start(settings: UnrestrictSettings, resources: Resources) -> AsyncIter
                 "policy": policy,
                 "sealer": Sealer(settings.secret_key, "host-account"),
                 "cookie_sealer": Sealer(settings.secret_key, "cookies"),
+                "early": settings.download_early,
                 "password_sealer": Sealer(settings.secret_key, "file-password"),
             },
         )
         downloads = Downloads(
             link,
             Files(caller),
-            settings.data_dir / "files",
+            settings.data_dir,
             LinkSigner(settings.secret_key, "download", settings.link_keys),
             Limits(user_connections=settings.download_user_connections, requests=settings.download_requests),
             http,

@@ -60,8 +60,8 @@ class Place:
 
     def __init__(self, root: Path, *, size: int = len(CONTENT)) -> None:
         self.root = root
-        (root / "owner").mkdir()
-        path = root / "owner" / "ä b.bin"
+        (root / "files" / "owner").mkdir(parents=True)
+        path = root / "files" / "owner" / "ä b.bin"
         if size == len(CONTENT):
             path.write_bytes(CONTENT)
         else:
@@ -86,7 +86,8 @@ class Place:
     def link(self, link_id: str, file_id: UUID) -> HostLink:
         return HostLink(
             link_id=link_id, owner=OWNER, job_id=new_id(), platform="rapidgator", host="rg.to", name="ä b.bin",
-            size=self.file.size, state="done", max_chunks=4, resumable=True, file_id=file_id,
+            size=self.file.size, state="done", ready=True, max_chunks=4, resumable=True, file_id=file_id,
+            requested_at=datetime.fromtimestamp(NOW, UTC),
         )  # fmt: skip
 
     def path(self, link_id: str = LINK_ID, seconds: float = 60, keys: str = "1") -> str:
@@ -132,7 +133,7 @@ async def test_whoever_has_the_address_has_the_file(tmp_path):
 
     assert (status, body) == (200, CONTENT)
     assert headers["Content-Disposition"] == "attachment; filename=\"_ b.bin\"; filename*=UTF-8''%C3%A4%20b.bin"
-    assert headers["ETag"] == f'"{"a" * 64}"'
+    assert headers["ETag"] == f'"{LINK_ID}"'
     assert (again, part) == (206, CONTENT[-3:])
     assert place.storage.asked == 1
 
@@ -165,7 +166,7 @@ async def test_a_wrong_or_old_address_is_answered_in_plain_words(case, tmp_path)
 @pytest.mark.parametrize("state", ["pending", "downloading", "error", "expired"])
 async def test_only_what_is_done_is_served(state, tmp_path):
     place = Place(tmp_path)
-    place.links[LINK_ID] = replace(place.links[LINK_ID], state=state)
+    place.links[LINK_ID] = replace(place.links[LINK_ID], state=state, ready=False)
     async with place.served() as url:
         assert (await asked(url + place.path()))[0] == 410
 
@@ -174,7 +175,7 @@ async def test_a_file_that_was_deleted_is_gone(tmp_path):
     place = Place(tmp_path)
     async with place.served() as url:
         assert (await asked(url + place.path()))[0] == 200
-        (tmp_path / place.file.location).unlink()
+        (tmp_path / "files" / place.file.location).unlink()
         assert (await asked(url + place.path()))[0] == 410
     place.storage.files.clear()
     async with place.served() as url:
@@ -367,8 +368,7 @@ async def nginx(folder: Path, upstream: str, root: Path) -> AsyncIterator[str]:
 
 
 async def test_nginx_sends_the_file_when_it_is_told_to(tmp_path):
-    (tmp_path / "files").mkdir()
-    place = Place(tmp_path / "files")
+    place = Place(tmp_path)
     async with (
         place.served(accel="/kept") as ours,
         nginx(tmp_path / "nginx", ours, tmp_path / "files") as url,

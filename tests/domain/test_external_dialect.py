@@ -53,6 +53,7 @@ LINK = HostLink(
     name="exämple one.avi",
     size=30833612,
     state="downloading",
+    requested_at=datetime.fromtimestamp(1710000000, UTC),
     max_chunks=4,
     resumable=True,
 )
@@ -147,7 +148,7 @@ def test_a_link_that_is_fetched_is_as_in_the_document():
 
 
 def test_a_link_that_is_done_has_an_address():
-    done = replace(LINK, state="done")
+    done = replace(LINK, state="done", ready=True)
 
     assert shown(translate.unrestricted(Unrestricted(link=done, reused=True), 16, AT)) == {
         **POLLED,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from contextlib import asynccontextmanager
 from uuid import uuid4
 
@@ -26,7 +27,7 @@ from proto.unrestrict_proxy import (
     UnsupportedLink,
 )
 from tests.support.accounts import pooled
-from tests.support.system import PATIENCE, stored
+from tests.support.system import PATIENCE, running, stored
 
 SIZE = 300_000
 
@@ -187,3 +188,24 @@ async def test_a_file_that_was_given_up_is_gone_and_asking_for_it_fetches_and_ch
     assert gone
     assert (second.reused, second.link.link_id != first.link_id) == (False, True)
     assert traffic.quota - traffic.left == 2 * SIZE
+
+
+async def test_where_the_operator_wants_so_a_file_is_served_while_it_is_fetched(tmp_path, site, hosts):
+    gator = hosts.host("rapidgator")
+    account = gator.add_account(knobs={"gate": "half", "gate_at": 4_000_000})
+    file = gator.add_file("film.mkv", 12_000_000)
+    with running(tmp_path / "data", site.egress_allow + ",127.0.0.0/8", LONGSHORE_DOWNLOAD_EARLY="true") as early:
+        one = early.user()
+        async with early.operator() as (_, caller), pooled(caller, gator, account), one.http() as http:
+            _, said = await http.external("POST", "/unrestrict", {"url": file.url})
+            async with asyncio.timeout(PATIENCE):
+                while not (link := said["data"])["download_ready"]:
+                    await asyncio.sleep(0.05)  # the interval of a polling client
+                    _, said = await http.external("GET", f"/link/{link['linkId']}")
+                answer = await http.session.get(link["link"])
+                first = await answer.content.readexactly(1_000_000)
+                hosts.site.release("half")
+                rest = await answer.content.read()
+
+    assert link["remote_status"] == "downloading"
+    assert hashlib.sha256(first + rest).hexdigest() == file.sha256

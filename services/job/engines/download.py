@@ -206,7 +206,8 @@ class Download:
     def _splittable(self, response: aiohttp.ClientResponse) -> bool:
         known = self._partial.identity
         return (
-            known is not None
+            self._limits.connections > 1
+            and known is not None
             and known.size is not None
             and known.size >= self._limits.split_from
             and (self._by_size or (known.etag is not None and known.etag == known.validator))

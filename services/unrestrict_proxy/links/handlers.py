@@ -43,22 +43,35 @@ UNKNOWN = FileInfo(online="unknown")
 
 
 async def unrestrict(
-    command: UnrestrictLink, call: Call, pool: asyncpg.Pool, book: Book, host_pool: Pool, password_sealer: Sealer
+    command: UnrestrictLink,
+    call: Call,
+    pool: asyncpg.Pool,
+    book: Book,
+    host_pool: Pool,
+    password_sealer: Sealer,
+    early: bool,
 ) -> Answer:
     file = await _matched(host_pool, command.url)
     async with pool.acquire() as conn:
         known = await views.usable(conn, command.owner, file.ref.platform, file.ref.file_ref)
         read = await views.read(conn, [known.job_id]) if known is not None else {}
     if known is not None:
-        return Answer(Unrestricted(link=known.shown(*read.get(known.job_id, (0, 0))), reused=True))
+        return Answer(Unrestricted(link=known.shown(*read.get(known.job_id, (0, 0)), early=early), reused=True))
     asked = await _asked(host_pool, file, command, new_id(), password_sealer, book)
     link, position = await book.make(asked, command.url, call.meta, command.dialect)
     return Answer(Unrestricted(link=link.shown(), reused=position is None), position)
 
 
 async def open_link(
-    command: OpenLink, call: Call, pool: asyncpg.Pool, book: Book, host_pool: Pool, password_sealer: Sealer
+    command: OpenLink,
+    call: Call,
+    pool: asyncpg.Pool,
+    book: Book,
+    host_pool: Pool,
+    password_sealer: Sealer,
+    early: bool,
 ) -> Answer:
+    """What is served while it is fetched comes over one connection: then it only ever grows at its end."""
     file = await _matched(host_pool, command.url)
     async with pool.acquire() as conn:
         link = (await views.open_links(conn, [command.job_id])).get(command.job_id)
@@ -76,7 +89,7 @@ async def open_link(
     except Refused:
         await host_pool.close(lease.lease_id, 0, None, "")
         raise
-    chunks = direct.max_chunks or lease.caps.max_chunks
+    chunks = 1 if early else direct.max_chunks or lease.caps.max_chunks
     async with pool.acquire() as conn:
         await views.begin_reading(conn, lease.lease_id, link.job_id, book.clock())
         await views.downloading(conn, link.link_id, direct.name or link.name, size, chunks)
@@ -105,13 +118,13 @@ async def close_lease(command: CloseLease, pool: asyncpg.Pool, book: Book, host_
     return Answer()
 
 
-async def read_link(query: ReadLink, pool: asyncpg.Pool) -> Answer:
+async def read_link(query: ReadLink, pool: asyncpg.Pool, early: bool) -> Answer:
     async with pool.acquire() as conn:
         link = await views.link(conn, query.link_id)
         if link is None or link.owner != query.owner:
             raise Refused(LinkNotFound(message="no such link", link_id=query.link_id))
         read = await views.read(conn, [link.job_id]) if link.open else {}
-    return Answer(link.shown(*read.get(link.job_id, (0, 0))))
+    return Answer(link.shown(*read.get(link.job_id, (0, 0)), early=early))
 
 
 async def read_traffic(query: ReadTraffic, book: Book) -> Answer:

@@ -45,8 +45,8 @@ class Link(Struct, frozen=True, kw_only=True):
     def open(self) -> bool:
         return self.state in OPEN
 
-    def shown(self, read: int = 0, speed: int = 0) -> HostLink:
-        """`read` bytes came so far, `speed` a second."""
+    def shown(self, read: int = 0, speed: int = 0, *, early: bool = False) -> HostLink:
+        """`read` bytes came so far, `speed` a second. `early`: what is not whole yet is served as well."""
         moving = self.state == "downloading" and self.size
         return HostLink(
             link_id=self.link_id,
@@ -57,6 +57,8 @@ class Link(Struct, frozen=True, kw_only=True):
             name=self.name,
             size=self.size,
             state=self.state,
+            requested_at=self.requested_at,
+            ready=self.state == "done" or bool(early and moving),
             max_chunks=self.max_chunks,
             resumable=self.resumable,
             file_id=self.file_id,

@@ -195,13 +195,12 @@ def unrestricted(made: Unrestricted, chunks: int, at: Address) -> wire.Link:
 def link(one: HostLink, chunks: int, at: Address) -> wire.Link:
     """What is kept no more is an error to them: they stop asking, and get a new link when they want one."""
     status = "error" if one.state == "expired" else one.state
-    ready = status == "done"
     moving = status == "downloading"
     return wire.Link(
         link_id=one.link_id,
-        download_ready=ready,
+        download_ready=one.ready,
         remote_status=status,
-        link=f"{at.base_url}/download/{one.link_id}.{at.token}/{quote(one.name, safe='')}" if ready else None,
+        link=f"{at.base_url}/download/{one.link_id}.{at.token}/{quote(one.name, safe='')}" if one.ready else None,
         filename=one.name,
         filesize=str(one.size or 0),
         maxchunks=chunks,
