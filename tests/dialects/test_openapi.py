@@ -25,7 +25,7 @@ from schemathesis.specs.openapi.checks import (
 from tests.dialects.contract import DOCUMENTS, document
 
 SEED = 20261121
-EXAMPLES = 10
+EXAMPLES = 6
 """Of each call and each kind."""
 CHECKS: list[Any] = [
     not_a_server_error,
