@@ -30,7 +30,6 @@ from proto import REGISTRY
 from proto.job import Control, Ticket, WorkerHeartbeat
 from proto.unrestrict_proxy import Cookie, ReadCookies
 from services.job import cookies, inspecting
-from services.job.attempt import Worker
 from services.job.engines.gallerydl import GalleryDlEngine
 from services.job.engines.hosting import HostTable
 from services.job.engines.http import HttpEngine
@@ -39,6 +38,7 @@ from services.job.engines.unrestrict import UnrestrictEngine
 from services.job.engines.ytdlp import YtdlpEngine
 from services.job.inspecting import Inspector
 from services.job.reporting import Reporter
+from services.job.runner import Worker
 
 log = structlog.get_logger()
 
