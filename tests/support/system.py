@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ import psutil
 
 from libs.bus import Bus
 from libs.calls import Caller
+from proto.auth import CreateUser, IssuedKey, IssueKey
 from services.operate import connect
 
 ROOT = Path(__file__).parents[2]
@@ -49,13 +51,19 @@ class System:
         self.url = f"http://127.0.0.1:{port}"
 
     def user(self) -> User:
-        """A new one, so that tests that share a system share nothing else."""
+        """A new one, so that tests that share a system share nothing else. From a thread: the caller may be in a loop.
+        The commands that people type for it have tests of their own; four programs for each test take too long."""
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(asyncio.run, self._new_user()).result(PATIENCE)
+
+    async def _new_user(self) -> User:
         name = f"u{uuid4().hex[:12]}"
-        longshore("user", "add", name, "--password-stdin", data=self.data, stdin=PASSWORD + "\n")
-        keys = {
-            dialect: longshore("key", "create", "--dialect", dialect, "--user", name, data=self.data)
-            for dialect in ("jobs", "gdluxx", "external")
-        }
+        keys = {}
+        async with self.operator() as (_, caller):
+            await caller.command(CreateUser(username=name, password=PASSWORD))
+            for dialect in ("jobs", "gdluxx", "external"):
+                issued, _ = await caller.command(IssueKey(dialect=dialect, username=name), result=IssuedKey)
+                keys[dialect] = issued.key
         return User(self, name, keys)
 
     def children(self, name: str) -> list[psutil.Process]:

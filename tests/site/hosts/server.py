@@ -67,6 +67,10 @@ class Hosts:
         self._made[place] = one
         return one
 
+    def release(self, gate: str) -> None:
+        """From whichever thread; the site's own `release` is for its loop."""
+        self._loop.call_soon_threadsafe(self.site.release, gate)
+
     @classmethod
     @contextmanager
     def start(cls) -> Iterator[Hosts]:
