@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -25,6 +24,7 @@ from libs.serving.limits import Busy, Limits
 from proto.storage import FileNotFound, LinkFile, ReadFile, StoredFile
 from proto.unrestrict_proxy import HostLink
 from services.unrestrict_proxy.app import Downloads, Files, Serving
+from tests.support.programs import program
 from tests.support.system import free_port
 
 SECRET = "a secret of at least thirty-two characters"
@@ -348,10 +348,8 @@ async def nginx(folder: Path, upstream: str, root: Path) -> AsyncIterator[str]:
     port = free_port()
     user = "user root;" if os.geteuid() == 0 else ""
     (folder / "nginx.conf").write_text(NGINX.format(folder=folder, port=port, ours=ours, user=user))
-    program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
-    assert program is not None, "apt-get install nginx-light"
     process = await asyncio.create_subprocess_exec(
-        program, "-c", folder / "nginx.conf", "-p", folder, "-e", folder / "error.log"
+        program("nginx-light", "nginx"), "-c", folder / "nginx.conf", "-p", folder, "-e", folder / "error.log"
     )
     try:
         async with asyncio.timeout(20):

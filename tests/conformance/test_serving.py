@@ -20,6 +20,7 @@ from libs.serving.headers import Served
 from libs.serving.ranges import Span
 from libs.serving.sending import PIECE, LocalFile, Source, answer
 from tests.domain.test_serving import AT, DATE
+from tests.support.programs import program
 from tests.support.system import free_port
 
 SIZE = 3 * PIECE + 1234
@@ -219,7 +220,7 @@ async def test_a_client_that_takes_nothing_is_not_read_ahead_for_and_given_up():
 async def test_curl_goes_on_where_it_stopped(tmp_path, content):
     (tmp_path / "half").write_bytes(content[: SIZE // 2])
     async with on_disk(tmp_path, content) as url:
-        status, said = await run("curl", "-sS", "-C", "-", "-o", "half", url, cwd=tmp_path)
+        status, said = await run(program("curl"), "-sS", "-C", "-", "-o", "half", url, cwd=tmp_path)
 
     assert (status, said) == (0, "")
     assert (tmp_path / "half").read_bytes() == content
@@ -229,7 +230,7 @@ async def test_aria2_fetches_with_sixteen_connections(tmp_path):
     content = random.Random(8).randbytes(24 * 2**20)
     async with on_disk(tmp_path, content) as url:
         options = ("-x16", "-s16", "-k1M", "-c", "--file-allocation=none", "-o", "out")
-        status, said = await run("aria2c", *options, url, cwd=tmp_path)
+        status, said = await run(program("aria2", "aria2c"), *options, url, cwd=tmp_path)
 
     assert status == 0, said
     assert (tmp_path / "out").read_bytes() == content

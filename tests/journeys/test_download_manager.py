@@ -12,6 +12,7 @@ import pytest
 from libs.message import new_id
 from proto.unrestrict_proxy import AddHostAccount
 from tests.journeys.test_clients import said
+from tests.support.programs import program
 from tests.support.system import free_port, running
 
 SIZE = 6_000_000
@@ -61,9 +62,19 @@ async def test_a_download_manager_finds_everything_that_its_documents_promise(ho
         assert await said("external.py", {**task, "phase": "begin"}, tmp_path) == "ok\n"
         link = json.loads((tmp_path / "state.json").read_text())["link"]
         (tmp_path / "curl.mkv").write_bytes((tmp_path / "half").read_bytes())
-        aria2 = ("aria2c", "-x16", "-s16", "-k1M", "-c", "--file-allocation=none", "-o", "aria2.mkv", link)
+        aria2 = (
+            program("aria2", "aria2c"),
+            "-x16",
+            "-s16",
+            "-k1M",
+            "-c",
+            "--file-allocation=none",
+            "-o",
+            "aria2.mkv",
+            link,
+        )
         assert await fetched(*aria2, folder=tmp_path) == ""
-        assert await fetched("curl", "-sS", "-f", "-C", "-", "-o", "curl.mkv", link, folder=tmp_path) == ""
+        assert await fetched(program("curl"), "-sS", "-f", "-C", "-", "-o", "curl.mkv", link, folder=tmp_path) == ""
     with running(data, ALLOW, port=port):
         assert await said("external.py", {**task, "phase": "resume"}, tmp_path) == "ok\n"
     with running(data, ALLOW, port=port, LONGSHORE_DOWNLOAD_SECONDS="1"):

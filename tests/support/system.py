@@ -62,7 +62,9 @@ class System:
         async with self.operator() as (_, caller):
             await caller.command(CreateUser(username=name, password=PASSWORD))
             for dialect in ("jobs", "gdluxx", "external"):
-                issued, _ = await caller.command(IssueKey(dialect=dialect, username=name), result=IssuedKey)
+                issued, _ = await caller.command(
+                    IssueKey(dialect=dialect, username=name, name=dialect), result=IssuedKey
+                )
                 keys[dialect] = issued.key
         return User(self, name, keys)
 
