@@ -77,13 +77,14 @@ async def accept(site: SiteProcess) -> None:
             )
     async with system() as one:
         key = await one.key("gdluxx")
-        body = json.dumps({"urls": [link] * 100})
+        # The same link again would be the same job.
+        calls = [json.dumps({"urls": [site.file(1000, f"{call}-{n}.bin") for n in range(100)]}) for call in range(200)]
         done = await load(
             host="127.0.0.1",
             port=one.port,
             path="/api/extension/external",
             headers={"Authorization": f"Bearer {key}"},
-            bodies=[body] * 200,
+            bodies=calls,
             connections=4,
         )
         report("jobs/s through calls of 100 links", f"{done['rate'] * 100:.0f}", "8000")
@@ -155,7 +156,7 @@ async def _until(socket: aiohttp.ClientWebSocketResponse, kind: str) -> None:
 
 async def many(site: SiteProcess) -> None:
     """200 small files."""
-    for name, link, bar in (("direct", "/file/100000/{}.bin", "60"), ("through yt-dlp", "/watch/embed", "12")):
+    for name, link, bar in (("direct", "/file/100000/{}.bin", "60"), ("through yt-dlp", "/watch/embed?n={}", "12")):
         async with system() as one, aiohttp.ClientSession() as session:
             key, token = await one.key("gdluxx"), await one.token()
             async with session.ws_connect(f"{one.url}/ws/downloads?token={token}") as socket:
