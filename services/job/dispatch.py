@@ -19,6 +19,7 @@ from libs import telemetry
 from libs.bus import Bus, BusError
 from libs.eventstore import EventStore, WrongVersion
 from libs.message import Meta, Refused
+from proto.auth import Window
 from proto.job import Ticket
 from services.job import domain, views, windows
 from services.job.commit import FLOOD_SECONDS, Ledger
@@ -51,6 +52,11 @@ class Dispatcher:
         self._bus = bus
         self._leases = leases
         self._host_limit = host_limit
+        self._hours: dict[UUID, tuple[Window, ...]] | None = None
+
+    def forget(self) -> None:
+        """Hours of owners have changed."""
+        self._hours = None
 
     async def run(self) -> None:
         """Leads whenever the lock can be had; survives the loss of the database and of the bus."""
@@ -73,6 +79,7 @@ class Dispatcher:
         while True:
             self._ledger.changed.clear()
             if loop.time() - swept >= SWEEP_SECONDS:
+                self.forget()  # what another process heard first
                 await self._sweep(conn)
                 swept = loop.time()
             if self._ledger.flooded and loop.time() - admitted_at < INTAKE_SECONDS:
@@ -103,8 +110,11 @@ class Dispatcher:
     async def _shut(self, conn: asyncpg.pool.PoolConnectionProxy[asyncpg.Record]) -> dict[UUID, datetime]:
         """Owners whose hours are over, and when the next begin. Their jobs that would be admitted are told so."""
         now = self._ledger.clock()
-        hours = await views.windows(conn)
-        shut = {owner: opens for owner, given in hours.items() if (opens := windows.opens_at(given, now)) is not None}
+        if self._hours is None:
+            self._hours = await views.windows(conn)
+        shut = {
+            owner: opens for owner, given in self._hours.items() if (opens := windows.opens_at(given, now)) is not None
+        }
         if shut:
             waiting = await views.shut_out(conn, shut, now, AT_ONCE)
             await asyncio.gather(*(self._put_off(job_id, shut[owner]) for job_id, owner in waiting))

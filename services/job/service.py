@@ -63,8 +63,11 @@ async def start(settings: JobSettings, resources: Resources) -> AsyncIterator[No
 
     await bus.listen("wake.job", woken)
 
+    dispatcher = Dispatcher(pool, store, ledger, bus, leases, settings.host_limit)
+
     def limited(_: object) -> None:
         allowances.forget()
+        dispatcher.forget()
         ledger.changed.set()
 
     follower = Follower(
@@ -78,7 +81,7 @@ async def start(settings: JobSettings, resources: Resources) -> AsyncIterator[No
         committed=limited,
     )
     resources.spawn(follower.run(), "limits")
-    resources.spawn(Dispatcher(pool, store, ledger, bus, leases, settings.host_limit).run(), "dispatcher")
+    resources.spawn(dispatcher.run(), "dispatcher")
     yield
 
 

@@ -25,6 +25,8 @@ SECONDS = 60.0
 CLAIM = timedelta(seconds=2 * SECONDS)
 AT_ONCE = 8
 POLL_SECONDS = 5.0
+IDLE_SECONDS = 300.0
+"""Without anything to delete. Who gives something up wakes its own eraser; what one that died left is others'."""
 FIRST_DELAY = timedelta(seconds=5)
 LONGEST_DELAY = timedelta(hours=6)
 TRIES = 30
@@ -41,13 +43,16 @@ class Eraser:
     async def run(self) -> None:
         while True:
             self.woken.clear()
+            pause = POLL_SECONDS
             try:
                 while await self._round():
                     """There may be more that is due."""
+                async with self._pool.acquire() as conn:
+                    pause = POLL_SECONDS if await views.erasures_left(conn) else IDLE_SECONDS
             except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
                 await log.awarning("eraser.interrupted", reason=type(error).__name__)
             try:
-                async with asyncio.timeout(POLL_SECONDS):
+                async with asyncio.timeout(pause):
                     await self.woken.wait()
             except TimeoutError:
                 continue

@@ -49,7 +49,7 @@ class StorageSettings(ServiceSettings, frozen=True, kw_only=True):
 
 @asynccontextmanager
 async def start(settings: StorageSettings, resources: Resources) -> AsyncIterator[None]:
-    pool, bus, store = await resources.event_source(settings, "storage", REGISTRY)
+    pool, bus, store = await resources.event_source(settings, "storage", REGISTRY, kept=0)
     target = LocalTarget(settings.data_dir / "files", settings.data_dir / "work")
     async with Mover(EgressPolicy.parse(settings.egress_allow)) as mover:
         remote = Remote(pool, store, target, mover, Sealer(settings.secret_key, "storage-target"))

@@ -100,6 +100,12 @@ async def to_erase(conn: Connection, files: Sequence[StoredFile], at: datetime) 
         )
 
 
+async def erasures_left(conn: Connection) -> bool:
+    """Whether there is anything to delete, now or later."""
+    left: bool = await conn.fetchval("select exists (select from storage.erasures)")
+    return left
+
+
 async def claim_erasures(conn: Connection, lease: timedelta, limit: int) -> list[Erasure]:
     """What is due, and is due again for somebody else after `lease`."""
     rows = await conn.fetch(

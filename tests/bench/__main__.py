@@ -155,12 +155,13 @@ async def _until(socket: aiohttp.ClientWebSocketResponse, kind: str) -> None:
 
 
 async def many(site: SiteProcess) -> None:
-    """200 small files."""
-    for name, link, bar in (("direct", "/file/100000/{}.bin", "60"), ("through yt-dlp", "/watch/embed?n={}", "12")):
+    """200 small files, each behind a link of its own: the same link again would be the same job."""
+    films = "/watch/embed?media=rate%3D1{:09}"  # a rate that nothing reaches
+    for name, link, bar in (("direct", "/file/100000/{}.bin", "60"), ("through yt-dlp", films, "12")):
         async with system() as one, aiohttp.ClientSession() as session:
             key, token = await one.key("gdluxx"), await one.token()
             async with session.ws_connect(f"{one.url}/ws/downloads?token={token}") as socket:
-                await _submit(session, one, key, [site.url("") + link.format(f"warm{n}") for n in range(2)])
+                await _submit(session, one, key, [site.url("") + link.format(1000 + n) for n in range(2)])
                 for _ in range(2):
                     await _until(socket, "download_completed")
                 began = time.perf_counter()
