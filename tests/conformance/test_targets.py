@@ -718,12 +718,13 @@ def test_links_for_s3_have_the_signature_that_amazons_own_library_makes(method: 
 
 # -- names and secrets -----------------------------------------------------------------------------------------------
 
-WORDS = st.text(st.characters(exclude_characters="{}"), max_size=40) | st.sampled_from(
-    ["..", "../..", "/", "\\..\\", "a/../../b", "%2e%2e", "\0", "~", ""]
-)
+HOSTILE = st.sampled_from(["..", "../..", "/", "\\..\\", "a/../../b", "%2e%2e", "\0", "~", ""])
+WORDS = st.text(st.characters(exclude_characters="{}"), max_size=40) | HOSTILE
+"""With halves of surrogate pairs, which names of files may have."""
+ROOTS = st.text(st.characters(codec="utf-8", exclude_characters="{}"), max_size=40) | HOSTILE
 
 
-@given(st.lists(WORDS, max_size=6), WORDS, WORDS, WORDS)
+@given(st.lists(WORDS, max_size=6), WORDS, ROOTS, ROOTS)
 def test_hostile_names_stay_inside_the_folder(folders: list[str], name: str, prefix: str, base: str):
     credentials = an_s3(folder_prefix=prefix, base_folder=base)
 
@@ -733,6 +734,12 @@ def test_hostile_names_stay_inside_the_folder(folders: list[str], name: str, pre
     assert not {"..", "."} & set(str(key).split("/"))
     assert not str(key).startswith("/")
     assert "\\" not in str(key)
+
+
+@pytest.mark.parametrize("field", ["folder_prefix", "base_folder"])
+def test_half_a_surrogate_pair_is_refused_as_a_root(field: str):
+    with pytest.raises(ValueError, match="must be text"):
+        an_s3(**{field: "a\ud800"})
 
 
 FIELDS = "".join(f"{{{name}}}/" for name in ("owner", "site", "uploader", "collection", "date"))

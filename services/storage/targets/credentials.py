@@ -64,6 +64,8 @@ class _Credentials(Struct, frozen=True, kw_only=True, tag_field="provider"):
             parts = parts[:-1]
 
     def _check_root(self) -> None:
+        if any("\ud800" <= letter <= "\udfff" for letter in self._template):
+            raise ValueError("folder_prefix and base_folder must be text; half a surrogate pair is none")
         check_folders(self._template)
         if len(self._template.encode()) > LONGEST_ROOT:
             raise ValueError(f"folder_prefix and base_folder may have {LONGEST_ROOT} bytes together")
