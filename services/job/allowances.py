@@ -11,7 +11,8 @@ import asyncpg
 
 from proto.auth import Limits
 from proto.job import QuotaExceeded
-from services.job import quota, views
+from services.job import views
+from services.job.domain import quota
 
 TRUSTED_SECONDS = 1.0
 """How long limits are good, should another process have heard of new ones first."""

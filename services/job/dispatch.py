@@ -21,8 +21,9 @@ from libs.eventstore import EventStore, WrongVersion
 from libs.message import Meta, Refused
 from proto.auth import Window
 from proto.job import Ticket
-from services.job import domain, views, windows
+from services.job import domain, views
 from services.job.commit import FLOOD_SECONDS, Ledger
+from services.job.domain import windows
 from services.job.leases import Leases
 
 log = structlog.get_logger()

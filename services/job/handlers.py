@@ -60,9 +60,10 @@ from proto.job import (
     Usage,
     Wanted,
 )
-from services.job import batches, domain, quota, views
+from services.job import domain, views
 from services.job.allowances import Allowances
 from services.job.commit import Built, Ledger, Remembered
+from services.job.domain import batches, quota
 from services.job.engines.options import conflict
 from services.job.engines.presets import Presets, UnknownPreset
 from services.job.leases import Leases

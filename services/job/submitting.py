@@ -12,9 +12,10 @@ from libs.database import Connection
 from libs.eventstore import NoStream, Write
 from libs.message import Meta, Position
 from proto.job import Request, SubmitJobs, Submitted
-from services.job import batches, domain, views
+from services.job import domain, views
 from services.job.commit import Built, Ledger, opened
-from services.job.duplicates import fingerprint
+from services.job.domain import batches
+from services.job.domain.duplicates import fingerprint
 from services.job.views import Alike
 
 

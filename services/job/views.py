@@ -12,7 +12,7 @@ from msgspec import Struct
 from libs.database import Connection
 from proto.auth import Limits, Window
 from services.job.domain import Archived, Job
-from services.job.duplicates import fingerprint
+from services.job.domain.duplicates import fingerprint
 
 _decode_windows = msgspec.json.Decoder(tuple[Window, ...]).decode
 

@@ -19,8 +19,9 @@ from proto.job import (
     ReserveStorage,
     SubmitJobs,
 )
-from services.job import domain, quota, views
+from services.job import domain, views
 from services.job.commit import Built, Ledger, opened
+from services.job.domain import quota
 from services.job.submitting import submit_once
 
 META = Meta(correlation=UUID(int=1))

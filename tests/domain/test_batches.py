@@ -10,7 +10,8 @@ from msgspec.structs import replace
 
 from libs.message import Event
 from proto import job as p
-from services.job import batches, domain
+from services.job import domain
+from services.job.domain import batches
 from tests.support.events import submitted
 
 AT = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from proto.job import Options
-from services.job.duplicates import canonical, fingerprint
+from services.job.domain.duplicates import canonical, fingerprint
 
 LINK = "https://example.org/a?b=1"
 

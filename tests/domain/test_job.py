@@ -12,7 +12,8 @@ from msgspec.structs import replace
 
 from libs.message import Event, Refusal
 from proto import job as p
-from services.job import domain, windows
+from services.job import domain
+from services.job.domain import windows
 
 JOB, OWNER, WORKER, OTHER = (UUID(int=n) for n in range(1, 5))
 AT = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from proto.auth import Limits, LimitsSet, NotAdmin, SetLimits, User, Window
 from services.auth import domain
-from services.job.windows import opens_at
+from services.job.domain.windows import opens_at
 from services.operate import BadWord, limited, size
 
 AT = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from proto import job as p
-from services.job import quota
+from services.job.domain import quota
 from tests.domain.test_job import (
     AT,
     CANCELLED,

@@ -20,7 +20,7 @@ from proto.job import (
     StartBatch,
     SubmitJobs,
 )
-from services.job.domain import Decision, Job, not_found, wrong_state
+from services.job.domain.job import Decision, Job, not_found, wrong_state
 
 
 def submit(command: SubmitJobs, batch_id: UUID, at: datetime) -> list[Event]:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from proto.auth import Window
 from proto.job import JobDeferred
-from services.job.domain import Decision, Job, wrong_state
+from services.job.domain.job import Decision, Job, wrong_state
 
 DAY_MINUTES = 24 * 60
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from proto.job import JobStorageReserved, QuotaExceeded, ReserveStorage
-from services.job.domain import Decision, Job, not_mine
+from services.job.domain.job import Decision, Job, not_mine
 
 
 def reserve(job: Job, command: ReserveStorage, limit: int | None, besides: int, at: datetime) -> Decision:

@@ -1,0 +1,163 @@
+"""A job's state, what each event makes of it, and the refusals that its state alone decides."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from libs.message import Event, Refusal
+from proto.job import (
+    RUNNING,
+    JobAdmitted,
+    JobAttemptFailed,
+    JobCancelled,
+    JobCompleted,
+    JobDeferred,
+    JobFailed,
+    JobFilesDeleted,
+    JobInterrupted,
+    JobItemCompleted,
+    JobItemFailed,
+    JobItemsSkipped,
+    JobNotFound,
+    JobPaused,
+    JobPrioritised,
+    JobRenamed,
+    JobResumed,
+    JobRetried,
+    JobStageEntered,
+    JobStarted,
+    JobStorageReserved,
+    JobSubmitted,
+    Options,
+    StaleAttempt,
+    State,
+    StoredItem,
+    Waiting,
+    WrongState,
+)
+
+Decision = list[Event] | Refusal
+
+
+class Job(Struct, frozen=True, kw_only=True):
+    job_id: UUID
+    owner: UUID
+    number: int
+    url: str
+    options: Options
+    priority: int
+    state: State
+    submitted_at: datetime
+    batch_id: UUID | None = None
+    attempt: int = 0
+    failures: int = 0
+    worker_id: UUID | None = None
+    not_before: datetime | None = None
+    waiting: Waiting | None = None
+    """What `not_before` is for."""
+    items: tuple[StoredItem, ...] = ()
+    skipped: int = 0
+    failed_items: frozenset[str] = frozenset()
+    title: str | None = None
+    reserved: int = 0
+    """Bytes that may still be stored, from its first reservation until its end."""
+
+    @property
+    def kept(self) -> int:
+        """Bytes."""
+        return sum(item.size for item in self.items)
+
+    @property
+    def host(self) -> str:
+        return urlsplit(self.url).hostname or ""
+
+
+def evolve(job: Job | None, event: Event) -> Job:
+    """Total over the events of a job's stream; the first is always JobSubmitted."""
+    if isinstance(event, JobSubmitted):
+        return Job(
+            job_id=event.job_id,
+            owner=event.owner,
+            number=event.number,
+            url=event.url,
+            options=event.options,
+            priority=event.priority,
+            state="held" if event.held else "queued",
+            submitted_at=event.at,
+            batch_id=event.batch_id,
+            not_before=event.not_before,
+        )
+    if job is None:
+        raise ValueError(f"a job's stream begins with job.submitted, not {type(event).__name__}")
+    match event:
+        case JobAdmitted():
+            return replace(job, state="admitted", attempt=event.attempt, not_before=None, waiting=None)
+        case JobDeferred():
+            return replace(job, not_before=event.until, waiting=event.reason)
+        case JobStarted():
+            return replace(job, state="resolving", worker_id=event.worker_id)
+        case JobStageEntered():
+            return replace(job, state=event.stage, title=event.title or job.title)
+        case JobItemCompleted():
+            return replace(job, items=(*job.items, event.item), reserved=max(0, job.reserved - event.item.size))
+        case JobItemsSkipped():
+            return replace(job, skipped=event.count)
+        case JobItemFailed():
+            return replace(job, failed_items=job.failed_items | {event.key})
+        case JobCompleted():
+            return replace(job, state="completed", worker_id=None, title=event.title, reserved=0)
+        case JobAttemptFailed():
+            return replace(
+                job,
+                state="queued",
+                failures=job.failures + 1,
+                not_before=event.retry_at,
+                waiting="retry",
+                worker_id=None,
+                failed_items=frozenset(),
+            )
+        case JobFailed():
+            return replace(job, state="failed", failures=job.failures + 1, worker_id=None, reserved=0)
+        case JobInterrupted() | JobResumed():
+            return replace(job, state="queued", worker_id=None)
+        case JobPaused():
+            return replace(job, state="paused", worker_id=None)
+        case JobCancelled():
+            return replace(job, state="cancelled", worker_id=None, reserved=0)
+        case JobStorageReserved():
+            return replace(job, reserved=event.bytes)
+        case JobRetried():
+            return replace(job, state="queued", failures=0, not_before=None, waiting=None, failed_items=frozenset())
+        case JobPrioritised():
+            return replace(job, priority=event.priority)
+        case JobRenamed():
+            return replace(job, options=replace(job.options, filename=event.filename))
+        case JobFilesDeleted():
+            return replace(job, items=())
+        case _:
+            return job
+
+
+def not_found(job_id: UUID) -> JobNotFound:
+    return JobNotFound(message="no such job", job_id=job_id)
+
+
+def wrong_state(job: Job, wanted_: str) -> WrongState:
+    return WrongState(
+        message=f"a {job.state} job can not {wanted_}", job_id=job.job_id, state=job.state, wanted=wanted_
+    )
+
+
+def stale(job: Job, attempt: int) -> StaleAttempt:
+    return StaleAttempt(message="another attempt is current", job_id=job.job_id, attempt=attempt, current=job.attempt)
+
+
+def not_mine(job: Job, attempt: int, also: State | None = None) -> Refusal | None:
+    if attempt != job.attempt or (job.state not in RUNNING and job.state != also):
+        return stale(job, attempt)
+    return None
