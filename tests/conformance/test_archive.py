@@ -9,8 +9,9 @@ import asyncpg
 from libs.calls import Caller, serve
 from proto import REGISTRY
 from proto.job import Archive, ArchivePage, ListArchived
-from services.job import handlers, views
+from services.job import views
 from services.job.domain import Archived
+from services.job.handlers import reading
 
 ADA, BOB = UUID(int=1), UUID(int=2)
 
@@ -21,7 +22,7 @@ def entry(owner: UUID, site: str, key: str, *, host: str = "site.test", stored: 
 
 async def served(installation) -> tuple[asyncpg.Pool, Caller]:
     pool = await installation.pool("job")
-    await serve(await installation.bus("job"), "job", (handlers.list_archived,), {"pool": pool})
+    await serve(await installation.bus("job"), "job", (reading.list_archived,), {"pool": pool})
     return pool, Caller(await installation.bus("worker"), REGISTRY, "worker")
 
 
