@@ -198,6 +198,7 @@ def _worker_environment(environ: Mapping[str, str]) -> dict[str, str]:
         "LONGSHORE_EGRESS_ALLOW",
         "LONGSHORE_WORKER_SLOTS",
         "LONGSHORE_GALLERY_INSTANCES",
+        "LONGSHORE_EXTENSIONS",
         "OTEL_EXPORTER_OTLP_ENDPOINT",
     )
     passed = {name: environ[name] for name in names if name in environ}

@@ -63,9 +63,17 @@ class Attempt:
     """An engine's observer for one claimed attempt."""
 
     def __init__(
-        self, claimed: Claimed, reporter: Reporter, caller: Caller, work: Path, work_root: Path, rate: Rate
+        self,
+        claimed: Claimed,
+        reporter: Reporter,
+        caller: Caller,
+        work: Path,
+        work_root: Path,
+        rate: Rate,
+        allowed: frozenset[str] | None,
     ) -> None:
-        """`rate` is the one of the owner's in this worker."""
+        """`rate` is the one of the owner's in this worker; `allowed` as in `Fetch`."""
+        self._allowed = allowed
         self.claimed = claimed
         self.rate = rate
         rate.set(claimed.rate)
@@ -152,6 +160,7 @@ class Attempt:
                 known=self._own,
                 cookies=jar,
                 rate=self.rate,
+                allowed=self._allowed,
             )
             for index, name in enumerate(order):
                 self.engine = name

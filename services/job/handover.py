@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from libs.message import Refused
 from proto.job import EXTRA, Claimed, Failure, StoredItem
 from proto.storage import NOT_KEPT, FileRejected, StillStoring, StoredFile, StoreFile
-from services.job.engines import EngineFailed, FetchedFile
+from services.job.engines import EngineFailed, FetchedFile, not_kept
 from services.job.reporting import Reporter
 
 STORE_SECONDS = 120.0
@@ -22,7 +22,7 @@ class NotKept(Exception):
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
-        self.failure = Failure(kind="content", code=NOT_KEPT, message=message)
+        self.failure = not_kept(message)
 
 
 class Handover:

@@ -45,7 +45,10 @@ class Worker:
         grant: Callable[[UUID, Rate], str],
         revoke: Callable[[UUID], object],
         worker_id: UUID,
+        allowed: frozenset[str] | None,
     ) -> None:
+        """`allowed`: endings of files that are kept, None for all."""
+        self._allowed = allowed
         self.worker_id = worker_id
         self.running: dict[UUID, Attempt] = {}
         self.draining = False
@@ -81,7 +84,8 @@ class Worker:
         except Refused:
             return
         work = self._work_root / str(claimed.job_id)
-        attempt = Attempt(claimed, self._reporter, self._caller, work, self._work_root, self._pacing.of(claimed.owner))
+        rate = self._pacing.of(claimed.owner)
+        attempt = Attempt(claimed, self._reporter, self._caller, work, self._work_root, rate, self._allowed)
         self.running[claimed.job_id] = attempt
         try:
             with structlog.contextvars.bound_contextvars(job=str(claimed.job_id), attempt=claimed.attempt):

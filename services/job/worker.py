@@ -10,13 +10,14 @@ import asyncio
 import os
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 import dramatiq
 import msgspec
 import structlog
 from dramatiq import Worker as Threads
+from msgspec import Meta
 
 from libs import bus as buses
 from libs import telemetry
@@ -26,6 +27,7 @@ from libs.calls import Caller, serve
 from libs.egress.policy import EgressPolicy
 from libs.egress.proxy import EgressProxy
 from libs.message import new_id
+from libs.names import DEFAULT, EXTENSIONS, extensions
 from proto import REGISTRY
 from proto.job import Control, Ticket, WorkerHeartbeat
 from proto.unrestrict_proxy import Cookie, ReadCookies
@@ -65,6 +67,8 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Given by a supervisor that will report this worker's death; otherwise the worker names itself."""
     gallery_instances: str = ""
     """`software=https://host,...`: sites that gallery-dl can read but does not know by name."""
+    extensions: Annotated[str, Meta(pattern=EXTENSIONS)] = DEFAULT
+    """As storage has it: what it will not keep is not fetched."""
     otlp_endpoint: str | None = None
 
 
@@ -120,6 +124,7 @@ async def _engines(settings: WorkerSettings, bus: Bus, stack: AsyncExitStack) ->
         lambda job_id, rate: proxy.grant(str(job_id), rate),
         lambda job_id: proxy.revoke(str(job_id)),
         worker_id,
+        extensions(settings.extensions),
     )
     return worker, inspector, hosts
 

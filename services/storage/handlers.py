@@ -14,6 +14,7 @@ from libs.eventstore import Any as AnyVersion
 from libs.eventstore import EventStore, Write
 from libs.eventstore.projection import Applied
 from libs.message import Meta, Refused, new_id
+from libs.names import unkept
 from proto.job import JobFilesDeleted
 from proto.storage import (
     NOT_KEPT,
@@ -32,7 +33,7 @@ from proto.storage import (
     TargetNotFound,
     TargetRemoved,
 )
-from services.storage import domain, views
+from services.storage import views
 from services.storage.eraser import Eraser
 from services.storage.keeping import Keeper
 from services.storage.remote import Remote, read, refusal
@@ -49,10 +50,9 @@ async def store_file(
     remote: Remote,
     allowed: frozenset[str] | None,
 ) -> Answer:
-    """`allowed`: endings, None for all; a file without one is taken."""
-    found = domain.ending(command.name)
-    if found and allowed is not None and found not in allowed:
-        raise Refused(FileRejected(message=f"files that end in .{found} are not kept here", code=NOT_KEPT))
+    """`allowed`: endings, None for all."""
+    if (why := unkept(command.name, command.media_type, allowed)) is not None:
+        raise Refused(FileRejected(message=why, code=NOT_KEPT))
     async with pool.acquire() as conn:
         known = await views.by_item(conn, command.job_id, command.key)
     if known is not None:

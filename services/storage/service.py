@@ -12,12 +12,13 @@ from libs.calls import serve
 from libs.database import Connection
 from libs.egress.policy import EgressPolicy
 from libs.eventstore.projection import Applied, Follower
+from libs.names import DEFAULT, EXTENSIONS, extensions
 from libs.runtime import Resources, Service, ServiceSettings
 from libs.sealing import LinkSigner, Sealer
 from libs.settings import BadSettings
 from proto import REGISTRY
 from services.storage.app import FileServer
-from services.storage.domain import DEFAULT, EXTENSIONS, check_folders, extensions
+from services.storage.domain import check_folders
 from services.storage.eraser import Eraser
 from services.storage.handlers import DELETIONS, HANDLERS, delete_files
 from services.storage.keeping import Keeper

@@ -10,11 +10,12 @@ import re
 import signal
 import sys
 from contextlib import asynccontextmanager
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import psutil
 import pytest
 from aiohttp import web
+from msgspec.structs import replace
 
 from services.job.engines import EngineFailed
 from services.job.engines.gallerydl import BadInstances, GalleryDlEngine, parse_instances
@@ -71,6 +72,26 @@ async def test_every_file_of_a_gallery_arrives_byte_for_byte(tmp_path, url, pict
         done = [mark["done"] for mark in heard.marks]
         assert done == sorted(done)
         assert done[-1] == sum(file.size for file in heard.files)
+
+
+async def test_what_will_not_be_kept_is_not_asked_for(tmp_path) -> None:
+    """Each such file is an item that failed; the rest arrives."""
+    async with gallery(tmp_path) as (there, engine):
+        heard = Heard()
+        await engine.fetch(replace(there.fetch("http://don.test/@alice"), allowed=frozenset({"png"})), heard)
+        with pytest.raises(EngineFailed) as none:
+            fetch = there.fetch("http://don.test/@alice", work="none")
+            await engine.fetch(replace(fetch, allowed=frozenset({"pdf"})), Heard())
+
+        assert sorted(heard.hashes) == sorted(digest(png(f"alice-{n}")) for n in (1, 2, 3))
+        assert sorted(failure.message for failure in heard.failures.values()) == [
+            "files that end in .jpg are not kept here",
+            "files that end in .mp4 are not kept here",
+        ]
+        assert none.value.failure.code == "extension"
+        fetched = [hit.path for hit in there.site.log if hit.path.endswith((".png", ".jpg", ".mp4"))]
+        assert {PurePath(path).suffix for path in fetched} == {".png"}
+        assert len(fetched) == 3
 
 
 async def test_known_items_are_not_fetched_again(tmp_path) -> None:

@@ -109,6 +109,27 @@ async def test_a_file_arrives_whole_with_one_request(tmp_path, size, knobs) -> N
         assert watcher.titles == [("a.bin", None if knobs.get("length") == "none" else size)]
 
 
+@pytest.mark.parametrize(
+    ("name", "more", "why"),
+    [
+        ("a.exe", {}, "files that end in .exe are not kept here"),
+        ("get", {"type": "text/x-sh"}, "files of type text/x-sh are not kept here"),
+    ],
+)
+async def test_what_will_not_be_kept_is_given_up_with_its_headers(tmp_path, name, more, why) -> None:
+    """The server holds the body back until it is asked to go on; nobody waits for that."""
+    async with MediaSite.start() as site, engine_for(site) as engine:
+        failure = await failure_of(
+            engine,
+            site.file(SIZE, name, "files.test", gate="body", **more),
+            tmp_path,
+            allowed=frozenset({"bin", "txt"}),
+        )
+
+        assert (failure.kind, failure.code, failure.message) == ("content", "extension", why)
+        assert not (tmp_path / "http.part").stat().st_size
+
+
 @pytest.mark.parametrize("how", ["reset", "close"])
 async def test_a_cut_connection_is_resumed_where_it_broke(tmp_path, how) -> None:
     """The second request asks for the rest only, with the validator, and the whole has the right hash."""

@@ -135,6 +135,17 @@ async def test_a_link_whose_file_is_not_as_long_as_was_said_is_given_back_and_no
         assert [(one.status, one.reason) for one in desk.closes] == [(0, "wrong_length"), (None, "")]
 
 
+async def test_what_will_not_be_kept_is_given_up_with_one_link_and_nothing_read(tmp_path):
+    async with site_and_engine() as (site, http):
+        desk = Desk(opened(site.file(SIZE, "film.exe", "files.test", gate="body")))
+        asked = msgspec.structs.replace(fetch(LINK, tmp_path), allowed=frozenset({"mkv"}))
+        with pytest.raises(EngineFailed) as caught:
+            await UnrestrictEngine(desk, http).fetch(asked, Watcher())
+
+        assert (caught.value.failure.kind, caught.value.failure.code) == ("content", "extension")
+        assert [(one.read, one.reason) for one in desk.closes] == [(0, "")]
+
+
 async def test_a_page_instead_of_the_file_is_no_file(tmp_path):
     async with site_and_engine() as (site, http):
         page = site.url("/html/film.mkv", "files.test")

@@ -8,13 +8,14 @@ import os
 import re
 import shutil
 import signal
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 
 import imageio_ffmpeg
 import psutil
 import pytest
+from msgspec.structs import replace
 
 from services.job.engines import EngineFailed
 from services.job.engines.ytdlp import YtdlpEngine
@@ -104,6 +105,30 @@ async def test_sound_alone_is_taken_out(tmp_path) -> None:
         assert (file.path.suffix, heard.stages) == (".m4a", ["processing"])
         assert b"Audio: aac" in said
         assert b"Video:" not in said
+
+
+@pytest.mark.parametrize(
+    ("allowed", "options", "kept"),
+    [
+        ({"png"}, {}, False),
+        ({"png"}, {"container": "mp4"}, False),
+        ({"mp4"}, {"container": "mkv"}, False),
+        ({"mp4"}, {"audio_only": True, "container": "mp3"}, False),
+        ({"mp4"}, {"preferred_container": "mkv"}, True),
+        ({"mkv"}, {"container": "mkv"}, True),
+    ],
+)
+async def test_what_will_not_be_kept_is_not_asked_for(tmp_path, allowed, options, kept) -> None:
+    """What counts is the ending of what it would be made into."""
+    async with ground(tmp_path) as there, YtdlpEngine(tmp_path / "cache") as engine:
+        fetch = there.fetch(there.site.url("/watch/embed", "video.test"), **options)
+        heard = Heard()
+        with nullcontext() if kept else pytest.raises(EngineFailed) as failed:
+            await engine.fetch(replace(fetch, allowed=frozenset(allowed)), heard)
+
+        assert bool(heard.files) == kept
+        assert kept or failed.value.failure.code == "extension"
+        assert kept or not [hit for hit in there.site.log if hit.path.endswith(".mp4") and hit.sent > 1000]
 
 
 async def test_known_items_of_a_playlist_are_not_fetched_again(tmp_path) -> None:

@@ -10,15 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from libs.names import ending, extensions, safe_name, unkept
 from proto.storage import About
 from services.storage.domain import (
     check_folders,
-    ending,
-    extensions,
     folders,
     placed,
     safe_directory,
-    safe_name,
     words,
 )
 
@@ -178,6 +176,25 @@ def test_the_operators_list_adds_to_ours_or_takes_its_place():
     assert extensions("exe,default") == ours | {"exe"}
     assert extensions("mp4") == {"mp4"}
     assert extensions("default,*") is None
+
+
+@pytest.mark.parametrize(
+    ("name", "media_type", "why"),
+    [
+        ("a.EXE", "video/mp4", "files that end in .exe are not kept here"),
+        ("a.mp4", "application/x-msdownload", None),
+        ("get", "application/x-msdownload", "files of type application/x-msdownload are not kept here"),
+        ("get", "Text/HTML", "files of type Text/HTML are not kept here"),
+        ("get", "video/mp4", None),
+        ("README", "text/plain", None),
+        ("get", "application/octet-stream", None),
+        ("get", "application/x-nobody-knows", None),
+        ("get", "", None),
+    ],
+)
+def test_a_type_tells_what_a_name_without_an_ending_does_not(name: str, media_type: str, why: str | None):
+    assert unkept(name, media_type, extensions("default")) == why
+    assert unkept(name, media_type, None) is None
 
 
 ABOUT = About(site="don.test", uploader="Ada / Lovelace", collection="", date="2026-01-31")

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from libs.egress.rate import Rate
 from proto.job import EngineName, Failure, Options
-from proto.storage import About
+from proto.storage import NOT_KEPT, About
 
 
 class EngineFailed(Exception):
@@ -23,6 +23,11 @@ class EngineFailed(Exception):
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.message)
         self.failure = failure
+
+
+def not_kept(why: str) -> Failure:
+    """As storage itself would say it of the finished file."""
+    return Failure(kind="content", code=NOT_KEPT, message=why)
 
 
 class Fetch(Struct, frozen=True, kw_only=True):
@@ -42,6 +47,9 @@ class Fetch(Struct, frozen=True, kw_only=True):
     """What the user has from other jobs, as `known.Archive` reads it, inside `work`; it is not fetched again either."""
     rate: Rate | None = None
     """What our own connections bring in is paced by this; those of others by the proxy."""
+    allowed: frozenset[str] | None = None
+    """Endings of files that are kept, None for all. What is none of them is refused before its bytes are asked for,
+    as far as it is known by then."""
     cookies: Path | None = None
     """Netscape cookie file inside `work`, readable by us alone; it goes when the attempt ends."""
 

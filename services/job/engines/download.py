@@ -11,7 +11,8 @@ import aiohttp
 from msgspec import Struct
 
 from libs.egress.rate import LOOK_SECONDS, Rate
-from services.job.engines import EngineFailed, Fetch, Observer
+from libs.names import unkept
+from services.job.engines import EngineFailed, Fetch, Observer, not_kept
 from services.job.engines.answers import LOST, classified, failed, identity, part, raise_for, same_version, unsatisfied
 from services.job.engines.manifest import Identity
 from services.job.engines.partial import BLOCK, Partial
@@ -148,6 +149,8 @@ class Download:
             else:
                 self._refuse_pages(response)
                 found = identity(self._fetch.url, response)
+                if (why := unkept(found.name, found.media_type, self._fetch.allowed)) is not None:
+                    raise EngineFailed(not_kept(why))
                 if self._size is not None and found.size != self._size:
                     raise failed("transient", "wrong_length", "the server's file has another size than was announced")
                 await partial.begin(found)

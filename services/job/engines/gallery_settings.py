@@ -40,6 +40,7 @@ def _settings(fetch: Fetch, archive: Path, instances: Mapping[str, Sequence[str]
         "archive": str(archive),
         "archive-event": [],
         **gallery_extractor(fetch.options, own=len(fetch.known)),
+        **({} if fetch.allowed is None else {"file-filter": _kept(fetch.allowed)}),
         "proxy": fetch.proxy,
         "timeout": 30,
         "retries": 3,
@@ -102,6 +103,18 @@ def _telling(event: str, said: str) -> dict[str, Any]:
         '"key":{_archive_key!j},"site":{category!j},"path":{_path.path!j},'
         f'"uploader":{{{_UPLOADER}!j}},"date":{{date!j}}}}}}',
     }
+
+
+def _kept(allowed: frozenset[str]) -> str:
+    """An expression that is true of files whose ending is kept, or not known yet. Of others it writes a line like those
+    of `_telling`; they have no key at that point, so all that is known of them is hashed to one. An error in it would
+    drop a file without a word."""
+    return (
+        "(lambda known, end: not end or end.isdigit() or not (end.isascii() and end.isalnum()) or len(end) > 16"
+        f" or end in {sorted(allowed)!r} or print({FILE_MARK!r} + std.json.dumps("
+        "{'t': 'unkept', 'key': hash_sha1(repr(known)), 'name': f'file.{end}'})))"
+        "(locals(), str(locals().get('extension') or '').lower())"
+    )
 
 
 def _configured(instances: Mapping[str, Sequence[str]]) -> dict[str, dict[str, dict[str, str]]]:

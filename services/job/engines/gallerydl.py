@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+from libs.names import unkept
 from proto.job import EngineName, Failure
 from proto.storage import About
-from services.job.engines import EngineFailed, Fetch, FetchedFile, Observer, sandbox
+from services.job.engines import EngineFailed, Fetch, FetchedFile, Observer, not_kept, sandbox
 from services.job.engines.gallery_failures import exit_failure, failure_in
 from services.job.engines.gallery_settings import FILE_MARK, PROGRESS_MARK, SIDECAR, prepare
 from services.job.engines.known import Archive
@@ -97,7 +98,11 @@ class _Run:
                 self._resolved = True
                 await self._observer.resolved(title=None, total=None, items_total=None)
             event: dict[str, Any] = json.loads(word[len(FILE_MARK) :])
-            if event["key"] not in self._told:
+            if event["key"] in self._told:
+                return
+            if event["t"] == "unkept":
+                await self._unkept(event["key"], event["name"])
+            else:
                 await self._happened(event["t"], event["key"], _about(event), Path(event["path"]))
         elif word.startswith(PROGRESS_MARK):
             done, speed = (_amount(part) for part in word[len(PROGRESS_MARK) :].split())
@@ -165,6 +170,14 @@ class _Run:
             await self._observer.item_failed(key, failure)
         else:
             self._held_back.append(failure)
+
+    async def _unkept(self, key: str, name: str) -> None:
+        why = unkept(name, "", self._fetch.allowed)
+        if why is None:
+            return  # what the program takes for an ending is none
+        self._told.add(key)
+        self._refused.append(not_kept(why))
+        await self._observer.item_failed(key, self._refused[-1])
 
     async def conclude(self, status: int) -> None:
         """Raises EngineFailed."""

@@ -151,6 +151,16 @@ def wanted_audio(options: Options) -> Container:
     return options.container or (AUDIO[options.audio_codec].home if options.audio_codec != "copy" else "m4a")
 
 
+def endings(found: str, options: Options) -> tuple[str, ...]:
+    """What a film or a sound that a site has with the ending `found` may have when it is stored; none where only the
+    file itself will tell."""
+    if options.container is not None or options.audio_only:
+        return (options.container or wanted_audio(options),)
+    if shapes_media(options):
+        return ()
+    return (found, options.preferred_container) if options.preferred_container else (found,)
+
+
 def ytdlp_parameters(options: Options) -> dict[str, Any]:
     """`format` is not among them: it is `ytdlp_format`, for yt-dlp reads it once."""
     parameters: dict[str, Any] = {

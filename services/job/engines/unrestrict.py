@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 import aiohttp
 
 from proto.job import EngineName
+from proto.storage import NOT_KEPT
 from proto.unrestrict_proxy import Opened
 from services.job.engines import EngineFailed, Fetch, Observer
 from services.job.engines.answers import failed
@@ -62,7 +63,7 @@ class UnrestrictEngine:
             async with self._http.session(aiohttp.CookieJar()) as inner:
                 source = Leased(inner, lease)
                 ended = await self._download(leases, lease, source, fetch, observer, partial)
-            if isinstance(ended, EngineFailed):
+            if isinstance(ended, EngineFailed) and ended.failure.code != NOT_KEPT:
                 status, reason = source.status, ended.failure.code
                 return _passing(ended)
             if ended is not None:

@@ -99,6 +99,7 @@ class YtdlpEngine:
                 "work": str(fetch.work),
                 "known": sorted(fetch.known),
                 "archive": str(fetch.archive) if fetch.archive else None,
+                "allowed": None if fetch.allowed is None else sorted(fetch.allowed),
                 "options": msgspec.to_builtins(fetch.options),
                 "cookies": str(fetch.cookies) if fetch.cookies else None,
             }

@@ -14,8 +14,11 @@ from urllib.parse import urlsplit
 import msgspec
 from yt_dlp.utils import DownloadCancelled, YoutubeDLError
 
+from libs.names import unkept
 from proto.job import Options
+from proto.storage import NOT_KEPT
 from services.job.engines.known import Archive
+from services.job.engines.options import endings
 from services.job.engines.ytdlp_encode import READY
 from services.job.engines.ytdlp_extras import choose_subtitles, extras, name_thumbnails, write_facts
 from services.job.engines.ytdlp_failures import Verdict, classify
@@ -75,6 +78,7 @@ class Runner:
         self._meter = Meter()
         self._known = frozenset(request["known"])
         self._archive = Archive(Path(request["archive"]) if request["archive"] else None)
+        self._allowed = None if request["allowed"] is None else frozenset(request["allowed"])
         self._in_a_row = 0
         """Items that the user had before this job, since the last one that was new."""
         self._patience = Patience()
@@ -162,6 +166,9 @@ class Runner:
         key = item_key(info)
         if self.is_known(key):
             return "known"
+        if (why := self._unkept(info)) is not None:
+            self._refuse(key, {"kind": "content", "code": NOT_KEPT, "message": why})
+            return "unkept"
         self._in_a_row = 0
         stem = info["longshore"] = file_name(key)
         if (ready := next(Path().glob(f"{stem}{READY}*"), None)) is not None:
@@ -177,6 +184,12 @@ class Runner:
         if info.get("is_live"):
             prepare(info, self._options)
         return None
+
+    def _unkept(self, info: Any) -> str | None:
+        """Why it is not kept whatever it is made into, in words."""
+        ends = () if info.get("is_live") else endings(str(info.get("ext") or ""), self._options)
+        found = [unkept(f"film.{one}", "", self._allowed) for one in ends]
+        return found[0] if found and None not in found else None
 
     def _endless(self, info: Any) -> bool:
         if info.get("live_status") == "is_upcoming":

@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from msgspec import Struct
 
 from libs.egress.addresses import literal_address
-from services.storage.domain import check_folders, folders, safe_directory, safe_name
+from libs.names import safe_name
+from services.storage.domain import check_folders, folders, safe_directory
 from services.storage.targets.places import Place, place_of
 
 LONGEST_KEY = 1000
