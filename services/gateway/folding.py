@@ -35,15 +35,23 @@ class Day:
     """From start to end, of the jobs that completed."""
 
 
+BLOCK = 4096
+"""Numbers of jobs that are counted together, so many as a page may have to skip in an index."""
+
+
 @dataclass
 class Rows:
-    """`tallies` are changes to how many jobs are in a state, `days` additions to what happened on a day."""
+    """`tallies` are changes to how many jobs of a block of numbers are in a state, `days` additions to what happened on
+    a day."""
 
     jobs: dict[UUID, JobView]
     batches: list[BatchSubmitted] = field(default_factory=list)
     started: dict[UUID, datetime] = field(default_factory=dict)
-    tallies: Counter[tuple[UUID, str]] = field(default_factory=Counter)
+    tallies: Counter[tuple[UUID, str, int]] = field(default_factory=Counter)
     days: dict[tuple[UUID, date], Day] = field(default_factory=dict)
+
+    def tally(self, view: JobView, change: int) -> None:
+        self.tallies[view.owner, view.outcome, view.number // BLOCK] += change
 
     def day(self, owner: UUID, at: datetime) -> Day:
         return self.days.setdefault((owner, at.date()), Day())
@@ -65,14 +73,14 @@ def fold(known: Mapping[UUID, JobView], events: Sequence[Event]) -> Rows:
             rows.started[event.batch_id] = event.at
         elif isinstance(event, JobSubmitted):
             view = rows.jobs[event.job_id] = domain.opened(event)
-            rows.tallies[view.owner, view.outcome] += 1
+            rows.tally(view, 1)
             rows.day(view.owner, event.at).submitted += 1
         else:
             before = rows.jobs[_job_id(event)]
             after = rows.jobs[before.job_id] = domain.evolve(before, event)
             if after.outcome != before.outcome:
-                rows.tallies[after.owner, before.outcome] -= 1
-                rows.tallies[after.owner, after.outcome] += 1
+                rows.tally(before, -1)
+                rows.tally(after, 1)
             _count(rows, event, before, after)
     return rows
 

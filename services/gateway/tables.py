@@ -40,8 +40,9 @@ tallies = sa.Table(
     metadata,
     sa.Column("owner", UUID(as_uuid=True), primary_key=True),
     sa.Column("state", sa.Text, primary_key=True),
+    sa.Column("block", sa.BigInteger, primary_key=True),
     sa.Column("jobs", sa.BigInteger, nullable=False),
-    comment="how many jobs are in which state now: counting them would take longer than listing a page",
+    comment="how many jobs of a block of numbers are in which state now, so that pages need no counting",
 )
 
 days = sa.Table(

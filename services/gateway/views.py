@@ -12,7 +12,7 @@ import msgspec
 from libs.database import Connection
 from libs.eventstore.projection import Applied, Mark
 from services.gateway.domain import BatchView, DayView, JobView
-from services.gateway.folding import Rows, fold, touched
+from services.gateway.folding import BLOCK, Rows, fold, touched
 
 TABLES = ("gateway.jobs", "gateway.batches", "gateway.tallies", "gateway.days")
 
@@ -37,8 +37,9 @@ update gateway.batches b set started_at = u.at from unnest({0}::uuid[], {1}::tim
 where b.batch_id = u.batch_id and {only}
 """
 _TALLIES = """
-insert into gateway.tallies as t (owner, state, jobs) select * from unnest({0}::uuid[], {1}::text[], {2}::bigint[])
-where {only} on conflict (owner, state) do update set jobs = t.jobs + excluded.jobs
+insert into gateway.tallies as t (owner, state, block, jobs)
+select * from unnest({0}::uuid[], {1}::text[], {2}::bigint[], {3}::bigint[])
+where {only} on conflict (owner, state, block) do update set jobs = t.jobs + excluded.jobs
 """
 _DAYS = """
 insert into gateway.days as d (owner, day, submitted, completed, failed, bytes, seconds)
@@ -102,7 +103,7 @@ def _statements(rows: Rows) -> list[tuple[str, tuple[list[object], ...]]]:
             ],
         ),
         (_STARTED, [(batch_id, at) for batch_id, at in rows.started.items() if batch_id not in fresh]),
-        (_TALLIES, [(owner, state, change) for (owner, state), change in rows.tallies.items() if change]),
+        (_TALLIES, [(*counted, change) for counted, change in rows.tallies.items() if change]),
         (
             _DAYS,
             [
@@ -123,20 +124,33 @@ async def _counted(conn: Connection, owner: UUID | None) -> dict[str, int]:
     return {row["state"]: row["jobs"] for row in rows}
 
 
-def _page(*, owned: bool, states: int | None, order: str) -> str:
-    """A statement for documents, newest first: `$1` is how many, `$2` how many to skip from the end that `order` begins
-    at, then the owner and each state. What is skipped is read from an index alone: a run of it for each state is in
-    order, so that they are merged and not sorted, and whoever is far from one end is counted from the other."""
+_PLACE = """
+with blocks as (
+  select block, sum(jobs)::bigint as jobs from gateway.tallies
+  where ($1::uuid is null or owner = $1) and ($2::text[] is null or state = any($2)) group by block)
+select block, before, total from (
+  select block, (sum(jobs) over newest - jobs)::bigint as before, (sum(jobs) over ())::bigint as total from blocks
+  window newest as (order by block desc)) place
+where before <= $3 order by block limit 1
+"""
+"""The block of numbers in which a page begins that skips `$3` jobs, how many jobs are in newer blocks, and how many
+there are in all; the oldest block when there are not so many. No row when nothing was ever counted."""
+
+
+def _page(*, owned: bool, states: int | None) -> str:
+    """A statement for documents, newest first: `$1` is how many, `$2` how many to skip, `$3` the number to begin under,
+    then the owner and each state. What is skipped is read from an index alone: a run of it for each state is in order,
+    so that they are merged and not sorted."""
     runs = []
     for index in range(1 if states is None else states):
-        conditions = ["owner = $3"] if owned else []
+        conditions = ["number < $3", *(["owner = $4"] if owned else [])]
         if states is not None:
-            conditions.append(f"state = ${3 + owned + index}")
-        runs.append("select number from gateway.jobs" + (f" where {' and '.join(conditions)}" if conditions else ""))
+            conditions.append(f"state = ${4 + owned + index}")
+        runs.append(f"select number from gateway.jobs where {' and '.join(conditions)}")
     numbers = " union all ".join(runs)
     return (
         f"select doc from gateway.jobs where number = any(array("
-        f"select number from ({numbers}) run order by number {order} limit $1 offset $2)) order by number desc"
+        f"select number from ({numbers}) run order by number desc limit $1 offset $2)) order by number desc"
     )
 
 
@@ -170,17 +184,14 @@ class Jobs:
     ) -> tuple[list[JobView], int]:
         """Newest first, and how many there are under the filter."""
         async with self._pool.acquire() as conn, conn.transaction(isolation="repeatable_read", readonly=True):
-            counted = await _counted(conn, owner)
-            total = sum(n for state, n in counted.items() if states is None or state in states)
-            count = min(limit, total - offset)
-            if count <= 0:
-                return [], total
-            after = total - offset - count
-            order, skipped = ("desc", offset) if offset <= after else ("asc", after)
+            place = await conn.fetchrow(_PLACE, owner, None if states is None else list(states), offset)
+            if place is None:
+                return [], 0
+            under = (place["block"] + 1) * BLOCK
             owners = [] if owner is None else [owner]
-            statement = _page(owned=bool(owners), states=None if states is None else len(states), order=order)
-            rows = await conn.fetch(statement, count, skipped, *owners, *(states or ()))
-        return [_decode(row["doc"]) for row in rows], total
+            statement = _page(owned=bool(owners), states=None if states is None else len(states))
+            rows = await conn.fetch(statement, limit, offset - place["before"], under, *owners, *(states or ()))
+        return [_decode(row["doc"]) for row in rows], place["total"]
 
     async def counted(self, owner: UUID | None) -> dict[str, int]:
         """How many jobs have which outcome now."""

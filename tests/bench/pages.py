@@ -22,6 +22,7 @@ from proto import SERVICES
 from proto.auth import ReadUser, User
 from proto.job import Options, StoredItem
 from services.gateway.domain import JobView
+from services.gateway.folding import BLOCK
 from services.operate import connect
 from tests.bench.system import System
 
@@ -91,7 +92,9 @@ async def fill(conn: asyncpg.Connection, owner: UUID) -> None:
     while part := list(islice(every, 20_000)):
         await conn.copy_records_to_table("jobs", schema_name="gateway", records=part, columns=columns)
     await conn.execute(
-        "insert into gateway.tallies (owner, state, jobs) select owner, state, count(*) from gateway.jobs group by 1, 2"
+        "insert into gateway.tallies (owner, state, block, jobs)"
+        " select owner, state, number / $1, count(*) from gateway.jobs group by 1, 2, 3",
+        BLOCK,
     )
     await conn.execute("vacuum analyze gateway.jobs")
 
