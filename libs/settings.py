@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -48,20 +48,21 @@ def load(
     environ: Mapping[str, str],
     *,
     given: Mapping[str, Mapping[str, object]] | None = None,
-    known: Iterable[str] = (),
+    known: Callable[[], Iterable[str]] = tuple,
     tables: Iterable[str] = (),
 ) -> dict[str, Any]:
     """One validated struct per name. `given` has values per name that no user sets (the embedded servers' URLs);
-    `known` are environment names, and `tables` tables of the file, that belong to somebody else. Raises BadSettings
-    with every problem found.
+    `known` gives environment names that belong to somebody else, and is asked only when there is a name that is not
+    ours: to know it means to import those others. `tables` are their tables of the file. Raises BadSettings with every
+    problem found.
     """
-    known = set(known)
     problems: list[str] = []
     file = _read_file(environ.get(CONFIG), problems)
     fields = {name: {f.name: f for f in msgspec.structs.fields(cls)} for name, cls in structs.items()}
     every_field = {field for table in fields.values() for field in table}
-    problems += _unknown_names(environ, {environment_name(f) for f in every_field} | {CONFIG, *known})
-    problems += _unknown_keys(file, every_field | {_field(name) for name in known}, {*structs, *tables})
+    ours = {environment_name(field) for field in every_field} | {CONFIG}
+    if _unknown(environ, file, ours, {*structs, *tables}):
+        problems += _unknown(environ, file, ours | set(known()), {*structs, *tables})
     result: dict[str, Any] = {}
     for name, cls in structs.items():
         table = file.get(name, {})
@@ -125,6 +126,11 @@ def _read_file(name: str | None, problems: list[str]) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         problems.append(f"Correct the TOML file {name}: {error}.")
     return {}
+
+
+def _unknown(environ: Mapping[str, str], file: Mapping[str, Any], known: set[str], tables: set[str]) -> list[str]:
+    fields = {_field(name) for name in known - {CONFIG}}
+    return _unknown_names(environ, known) + _unknown_keys(file, fields, tables)
 
 
 def _unknown_names(environ: Mapping[str, str], known: set[str]) -> list[str]:

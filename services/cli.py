@@ -21,7 +21,7 @@ Work = Callable[[argparse.Namespace, Mapping[str, str]], Coroutine[Any, Any, int
 _COMMANDS = {
     "up": ("services.up", "up"),
     "serve": ("services.serve", "serve"),
-    "worker": ("services.serve", "serve"),
+    "worker": ("services.work", "work"),
     "migrate": ("services.serve", "serve"),
     "doctor": ("services.doctor", "doctor"),
 }

@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 
 from libs import bus as buses
-from libs import runtime, settings, telemetry
+from libs import memory, runtime, settings, telemetry
 from libs.bus import BusError
 from libs.bus.topology import CONSUMERS, STREAMS
 from libs.calls import Caller
@@ -25,7 +25,9 @@ from libs.supervisor import Child, DataFolder, DataFolderInUse, Servers, Unusabl
 from proto import REGISTRY, SERVICES
 from proto.auth import CreateUser, ReadUser, User
 from proto.job import LoseWorker
-from services.serve import load_service, migrations, stop_signal
+from services.job.settings import WorkerSettings
+from services.serve import load_service, migrations
+from services.stopping import stop_signal
 
 log = structlog.get_logger()
 
@@ -33,6 +35,7 @@ TOPOLOGY_SECONDS = 5.0
 
 
 async def up(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
+    memory.give_back()
     stop = stop_signal()
     folder = DataFolder.find(options.data, environ)
     flush = telemetry.setup("up", otlp_endpoint=environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"))
@@ -74,8 +77,6 @@ def _settings(
     servers: Servers,
     services: Mapping[str, runtime.Service],
 ) -> dict[str, Any]:
-    from services.job.worker import WorkerSettings  # noqa: PLC0415 - for its names: a worker's settings are known here
-
     chosen = {"http_host": options.host, "http_port": options.port}
     given: dict[str, dict[str, object]] = {
         name: {
@@ -92,7 +93,7 @@ def _settings(
         {name: services[name].settings for name in SERVICES},
         environ,
         given=given,
-        known=settings.environment_names(WorkerSettings),
+        known=lambda: settings.environment_names(WorkerSettings),
     )
 
 

@@ -9,15 +9,13 @@ from __future__ import annotations
 import asyncio
 import os
 from contextlib import AsyncExitStack
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 from uuid import UUID
 
 import dramatiq
 import msgspec
 import structlog
 from dramatiq import Worker as Threads
-from msgspec import Meta
 
 from libs import bus as buses
 from libs import telemetry
@@ -27,7 +25,7 @@ from libs.calls import Caller, serve
 from libs.egress.policy import EgressPolicy
 from libs.egress.proxy import EgressProxy
 from libs.message import new_id
-from libs.names import DEFAULT, EXTENSIONS, extensions
+from libs.names import extensions
 from proto import REGISTRY
 from proto.job import Control, Ticket, WorkerHeartbeat
 from proto.unrestrict_proxy import Cookie, ReadCookies
@@ -41,6 +39,7 @@ from services.job.engines.ytdlp import YtdlpEngine
 from services.job.inspecting import Inspector
 from services.job.reporting import Reporter
 from services.job.runner import Worker
+from services.job.settings import WorkerSettings
 
 log = structlog.get_logger()
 
@@ -55,21 +54,6 @@ COOKIES_SECONDS = 5.0
 _encode = msgspec.json.Encoder().encode
 _ticket = msgspec.json.Decoder(Ticket).decode
 _control = msgspec.json.Decoder(Control).decode
-
-
-class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
-    data_dir: Path
-    nats_url: str
-    nats_seed: Path | None = None
-    egress_allow: str = ""
-    worker_slots: int = 4
-    worker_id: UUID | None = None
-    """Given by a supervisor that will report this worker's death; otherwise the worker names itself."""
-    gallery_instances: str = ""
-    """`software=https://host,...`: sites that gallery-dl can read but does not know by name."""
-    extensions: Annotated[str, Meta(pattern=EXTENSIONS)] = DEFAULT
-    """As storage has it: what it will not keep is not fetched."""
-    otlp_endpoint: str | None = None
 
 
 async def work(settings: WorkerSettings, stop: asyncio.Event) -> None:

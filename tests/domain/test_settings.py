@@ -77,7 +77,23 @@ def test_the_name_of_a_standard_is_used_where_there_is_one():
 
 
 def test_a_setting_that_belongs_to_somebody_else_is_no_mistake():
-    load({"job": Job}, {"LONGSHORE_DATA_DIR": "/d", "LONGSHORE_WORKERS": "3"}, known={"LONGSHORE_WORKERS"})
+    load({"job": Job}, {"LONGSHORE_DATA_DIR": "/d", "LONGSHORE_WORKERS": "3"}, known=lambda: {"LONGSHORE_WORKERS"})
+
+
+def test_nobody_is_asked_for_others_settings_while_every_name_is_ours(tmp_path: Path):
+    file = tmp_path / "longshore.toml"
+    file.write_text('data_dir = "/d"\n[gateway]\nhost_limit = 2\n')
+    asked = []
+
+    def others() -> list[str]:
+        asked.append(True)
+        return []
+
+    load({"job": Job}, {"LONGSHORE_CONFIG": str(file)}, known=others, tables=["gateway"])
+    assert not asked
+
+    problems_of({"job": Job}, {"LONGSHORE_DATA_DIR": "/d", "LONGSHORE_WORKER": "3"}, known=others)
+    assert asked
 
 
 class Sealed(msgspec.Struct, frozen=True, kw_only=True):
@@ -147,7 +163,9 @@ def test_one_file_serves_a_service_that_runs_alone_and_all_the_others(tmp_path: 
     """As the environment does: what is another service's is no mistake."""
     file = tmp_path / "longshore.toml"
     file.write_text('data_dir = "/d"\nhttp_port = 8000\n[gateway]\nhttp_port = 8001\n')
-    loaded = load({"job": Job}, {"LONGSHORE_CONFIG": str(file)}, known={"LONGSHORE_HTTP_PORT"}, tables=["gateway"])
+    loaded = load(
+        {"job": Job}, {"LONGSHORE_CONFIG": str(file)}, known=lambda: {"LONGSHORE_HTTP_PORT"}, tables=["gateway"]
+    )
 
     assert loaded["job"] == Job(data_dir=Path("/d"))
 

@@ -1,0 +1,27 @@
+"""What a worker is told. A module of its own, for others know its names without importing the engines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+from uuid import UUID
+
+import msgspec
+from msgspec import Meta
+
+from libs.names import DEFAULT, EXTENSIONS
+
+
+class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
+    data_dir: Path
+    nats_url: str
+    nats_seed: Path | None = None
+    egress_allow: str = ""
+    worker_slots: int = 4
+    worker_id: UUID | None = None
+    """Given by a supervisor that will report this worker's death; otherwise the worker names itself."""
+    gallery_instances: str = ""
+    """`software=https://host,...`: sites that gallery-dl can read but does not know by name."""
+    extensions: Annotated[str, Meta(pattern=EXTENSIONS)] = DEFAULT
+    """As storage has it: what it will not keep is not fetched."""
+    otlp_endpoint: str | None = None
