@@ -18,6 +18,16 @@ from msgspec import Struct
 Connection: TypeAlias = Any
 """An asyncpg connection or its pool's proxy: asyncpg publishes no type for "either"."""
 
+AWAY: tuple[type[Exception], ...] = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+    TimeoutError,
+)
+"""What a statement may raise when the server goes away under it. The driver's own confusion is among them: that is how
+it meets a connection which is cut while a statement goes out."""
+
 POOL_LIMIT = 5
 """Connections per service; seven services, their relays and a migration stay below the server's sixty."""
 IDLE_SECONDS = 30

@@ -23,7 +23,7 @@ from granian.server.embed import Server
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from libs import bus as buses
-from libs.database import open_pool
+from libs.database import AWAY, open_pool
 from libs.eventstore import EventStore
 from libs.eventstore.relay import Relay
 from libs.message import Registry
@@ -141,7 +141,7 @@ class Resources:
         async def postgres() -> str | None:
             try:
                 await pool.fetchval("select 1")
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            except AWAY as error:
                 return f"Postgres: {type(error).__name__}"
             return None
 
@@ -218,12 +218,17 @@ class _Running:
 
     async def live(self) -> None:
         with structlog.contextvars.bound_contextvars(service=self.service.name):
-            async with asyncio.TaskGroup() as tasks:
-                resources = Resources(self.service.name, self._shared, tasks)
-                async with self.service.start(self._settings, resources):
-                    self.ready.set()
-                    await self.stop.wait()
-                resources.stop_tasks()
+            try:
+                async with asyncio.TaskGroup() as tasks:
+                    resources = Resources(self.service.name, self._shared, tasks)
+                    async with self.service.start(self._settings, resources):
+                        self.ready.set()
+                        await self.stop.wait()
+                    resources.stop_tasks()
+            except BaseExceptionGroup:
+                # Now, not when all the others have ended because of it.
+                await log.aexception("service.failed")
+                raise
 
 
 def _refuse_taken(host: str, port: int) -> None:

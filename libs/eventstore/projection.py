@@ -17,6 +17,7 @@ from prometheus_client import Counter, Gauge
 
 from libs.database import Connection
 from libs.feed import Delivered, SinkGone
+from libs.lasting import lasting
 from libs.message import ORIGIN, Event, Position, Registry, UnknownMessage
 
 log = structlog.get_logger()
@@ -32,6 +33,7 @@ Apply = Callable[[Connection, Sequence["Applied"]], Awaitable[None]]
 PASSING = (
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
     asyncpg.TransactionRollbackError,
@@ -112,18 +114,13 @@ class Follower:
 
     async def run(self) -> None:
         """Follows for ever; the loss of Postgres or of the bus only pauses it."""
-        pause = 0.05
-        while True:
-            try:
-                await self._load_mark()
-                async with self._source(self.sequence) as batches:
-                    async for batch in batches:
-                        await self._take(batch)
-                        pause = 0.05
-            except (*PASSING, SinkGone, Overtaken) as error:
-                await log.awarning("follower.interrupted", consumer=self.name, reason=type(error).__name__)
-            await asyncio.sleep(pause)  # back-off while something is away
-            pause = min(pause * 2, 5.0)
+        await lasting("follower.interrupted", self._follow, (*PASSING, SinkGone, Overtaken), consumer=self.name)
+
+    async def _follow(self) -> None:
+        await self._load_mark()
+        async with self._source(self.sequence) as batches:
+            async for batch in batches:
+                await self._take(batch)
 
     async def reached(self, position: Position, timeout: float) -> bool:
         """Whether the mark came to `position` within `timeout` seconds."""

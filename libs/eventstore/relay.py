@@ -12,22 +12,19 @@ from collections.abc import Sequence
 
 import asyncpg
 import msgspec
-import structlog
 from prometheus_client import Counter, Gauge
 
-from libs.database import Connection, server_settings
+from libs.database import AWAY, Connection, server_settings
 from libs.eventstore.postgres import EventStore
 from libs.feed import Outgoing, Sink, SinkGone, WrongSequence, event_subject
+from libs.lasting import lasting
 from libs.message import ORIGIN, Meta, Position
-
-log = structlog.get_logger()
 
 BATCH = 500
 """Events in one atomic batch; the server takes up to a thousand."""
 POLL_SECONDS = 1.0
 """How long an event of another process can wait for a relay that nobody woke."""
 ELECTION_SECONDS = 2.0
-LONGEST_PAUSE = 5.0
 HIDDEN_PAUSE = 0.001
 
 PUBLISHED = Counter("longshore_relay_events_total", "Events published", ["service"])
@@ -60,18 +57,9 @@ class Relay:
 
     async def run(self) -> None:
         """Leads when it can, for ever; the loss of Postgres or of the stream only pauses it."""
-        pause = 0.05
         LAG.labels(self._store.schema).set_function(lambda: self.lag_seconds)
-        while True:
-            try:
-                await self._elected()
-                pause = 0.05
-            except (WrongSequence, SinkGone) as error:
-                await log.awarning("relay.stepped_down", service=self._store.schema, reason=str(error))
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
-                await log.awarning("relay.interrupted", service=self._store.schema, reason=type(error).__name__)
-            await asyncio.sleep(pause)  # back-off while something is away
-            pause = min(pause * 2, LONGEST_PAUSE)
+        passing = (*AWAY, WrongSequence, SinkGone)
+        await lasting("relay.interrupted", self._elected, passing, service=self._store.schema)
 
     async def _elected(self) -> None:
         """Leadership is a lock of this connection's session: it can not outlive the connection it reads with."""

@@ -10,12 +10,12 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-import asyncpg
 import msgspec
 import structlog
 from prometheus_client import Gauge
 
 from libs.bus import Bus, BusError, Message
+from libs.database import AWAY
 from libs.eventstore.projection import Applied, Follower
 from libs.feed import Delivered, SinkGone
 from libs.message import Event, Registry
@@ -147,7 +147,7 @@ class Hub:
             for one in await self._news.get():
                 try:
                     await self._spread(one.event, one.at)
-                except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+                except AWAY as error:
                     await log.awarning("fanout.missed", reason=type(error).__name__)
                     for watcher in self._watchers(getattr(one.event, "owner", None)):
                         watcher.lost()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import time
 from collections import OrderedDict
@@ -12,18 +11,15 @@ from uuid import UUID
 
 import jwt
 import msgspec
-import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from msgspec import Struct
 
-from libs.bus import Bus, BusError
+from libs.bus import Bus
 from libs.calls import Caller
 from libs.message import Refused
 from proto.auth import KeyDialect, KeyHolder, KeyRevoked, ReadPublicKeys, SessionEnded, VerifyKey
 from services.gateway.throttle import Throttle
-
-log = structlog.get_logger()
 
 TRUSTED_SECONDS = 60.0
 """A key is asked about again after this, should a revocation not have reached us."""
@@ -124,19 +120,13 @@ class Guard:
 
     async def follow(self) -> None:
         """Hears what auth takes back, until cancelled."""
-        pause = 0.1
-        while True:
-            try:
-                async with self._bus.follow("EV_AUTH", new=True) as batches:
-                    async for batch in batches:
-                        for one in batch:
-                            if one.event_type == "auth.key_revoked":
-                                self._revoked(msgspec.json.decode(one.body, type=KeyRevoked))
-                            elif one.event_type == "auth.session_ended":
-                                self._session_ended(msgspec.json.decode(one.body, type=SessionEnded))
-            except BusError as error:
-                await log.awarning("guard.follow", reason=str(error))
-            await asyncio.sleep(pause)  # back-off while the bus is away
+        async with self._bus.follow("EV_AUTH", new=True) as batches:
+            async for batch in batches:
+                for one in batch:
+                    if one.event_type == "auth.key_revoked":
+                        self._revoked(msgspec.json.decode(one.body, type=KeyRevoked))
+                    elif one.event_type == "auth.session_ended":
+                        self._session_ended(msgspec.json.decode(one.body, type=SessionEnded))
 
     def _revoked(self, event: KeyRevoked) -> None:
         _add(self._revoked_keys, event.key_id)

@@ -17,7 +17,7 @@ from weakref import WeakValueDictionary
 import asyncpg
 import msgspec
 
-from libs.database import Connection
+from libs.database import AWAY, Connection
 from libs.eventstore import EventStore, Exact, NoStream, Transaction, Write, WrongVersion
 from libs.message import Event, Meta, Position, Refusal, Refused
 from services.job import domain, views
@@ -252,7 +252,7 @@ class Ledger:
                 return
             for pending in group:
                 await self._settle([pending])
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        except AWAY as error:
             # The database went away: every asker is told, none is left waiting, and the loop goes on.
             for pending in group:
                 _fail(pending, error)

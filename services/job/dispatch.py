@@ -17,7 +17,9 @@ import structlog
 
 from libs import telemetry
 from libs.bus import Bus, BusError
+from libs.database import AWAY
 from libs.eventstore import EventStore, WrongVersion
+from libs.lasting import lasting
 from libs.message import Meta, Refused
 from proto.auth import Window
 from proto.job import Ticket
@@ -61,18 +63,17 @@ class Dispatcher:
 
     async def run(self) -> None:
         """Leads whenever the lock can be had; survives the loss of the database and of the bus."""
-        while True:
-            try:
-                async with self._pool.acquire() as conn:
-                    if await conn.fetchval("select pg_try_advisory_lock($1)", LOCK):
-                        try:
-                            await self._lead(conn)
-                        finally:
-                            # Without this the lock would go back into the pool with its session.
-                            await conn.execute("select pg_advisory_unlock($1)", LOCK)
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, BusError) as error:
-                await log.awarning("dispatch.interrupted", reason=type(error).__name__)
-            await asyncio.sleep(SWEEP_SECONDS / 2)  # pace of a follower's attempts to lead, not a wait for anything
+        pace = SWEEP_SECONDS / 2
+        await lasting("dispatch.interrupted", self._elected, (*AWAY, BusError), first=pace, longest=pace)
+
+    async def _elected(self) -> None:
+        async with self._pool.acquire() as conn:
+            if await conn.fetchval("select pg_try_advisory_lock($1)", LOCK):
+                try:
+                    await self._lead(conn)
+                finally:
+                    # Without this the lock would go back into the pool with its session.
+                    await conn.execute("select pg_advisory_unlock($1)", LOCK)
 
     async def _lead(self, conn: asyncpg.pool.PoolConnectionProxy[asyncpg.Record]) -> None:
         loop = asyncio.get_running_loop()
@@ -167,8 +168,8 @@ async def lose(ledger: Ledger, job_id: UUID, worker_id: UUID) -> None:
     try:
         meta = await _meta(ledger, job_id)
         await ledger.change(job_id, lambda job: domain.lose_worker(job, worker_id, ledger.clock()), meta)
-    except Refused as refused:
-        await log.ainfo("lease.kept", job_id=str(job_id), reason=refused.refusal.message)
+    except (Refused, WrongVersion) as refused:  # it changed meanwhile: the next sweep looks again
+        await log.ainfo("lease.kept", job_id=str(job_id), reason=str(refused))
 
 
 async def _meta(ledger: Ledger, job_id: UUID) -> Meta:

@@ -7,17 +7,16 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
-import structlog
 
+from libs.database import AWAY
 from libs.eventstore import Any as AnyVersion
 from libs.eventstore import EventStore, Write
+from libs.lasting import lasting
 from libs.message import Event, Meta, new_id
 from proto.notifier import WebhookAttempted
 from services.notifier import domain, views
 from services.notifier.channels.posting import Answered
 from services.notifier.views import Channel, Delivery
-
-log = structlog.get_logger()
 
 Send = Callable[[Delivery], Awaitable[Answered]]
 
@@ -43,12 +42,11 @@ class Deliverer:
 
     async def run(self) -> None:
         """Until cancelled; the loss of the database only pauses it."""
+        await lasting("delivery.interrupted", self._rounds, AWAY)
+
+    async def _rounds(self) -> None:
         while True:
-            try:
-                await self._round()
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
-                await log.awarning("delivery.interrupted", reason=type(error).__name__)
-                await asyncio.sleep(1)  # back-off while the database is away
+            await self._round()
 
     async def _round(self) -> None:
         self.changed.clear()

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 from uuid import UUID
 
-import asyncpg
-import structlog
-
 from libs.bus import BusError
 from libs.calls import serve
-from libs.database import Connection
+from libs.database import AWAY, Connection
 from libs.egress.policy import EgressPolicy
 from libs.eventstore.projection import Applied, Follower
+from libs.lasting import lasting
 from libs.runtime import Resources, Service, ServiceSettings
 from libs.sealing import LinkSigner, Sealer
 from proto import REGISTRY
@@ -35,8 +32,6 @@ from services.notifier.handlers import (
     secret_of,
 )
 from services.notifier.views import Channel
-
-log = structlog.get_logger()
 
 LINK_LIFE = timedelta(days=1)
 """As of links that the jobs API shows."""
@@ -63,15 +58,10 @@ async def start(settings: ServiceSettings, resources: Resources) -> AsyncIterato
 
         async def owners() -> None:
             """Another process may keep or remove a channel: the table is read anew whenever it is told so."""
-            while True:
-                try:
-                    async with bus.follow("EV_NOTIFIER", new=True, only=CHANNELS) as told:
-                        hooked.owners = await channel_owners(pool)
-                        async for _ in told:
-                            hooked.owners = await channel_owners(pool)
-                except (BusError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
-                    await log.awarning("notifier.channels", reason=type(error).__name__)
-                await asyncio.sleep(0.5)  # back-off while something is away
+            async with bus.follow("EV_NOTIFIER", new=True, only=CHANNELS) as told:
+                hooked.owners = await channel_owners(pool)
+                async for _ in told:
+                    hooked.owners = await channel_owners(pool)
 
         async def apply(conn: Connection, batch: Sequence[Applied]) -> None:
             await note(conn, batch, datetime.now(UTC), link_to)
@@ -92,7 +82,7 @@ async def start(settings: ServiceSettings, resources: Resources) -> AsyncIterato
             committed=noted,
         )
         hooked.owners = await channel_owners(pool)
-        resources.spawn(owners(), "channels")
+        resources.spawn(lasting("notifier.channels", owners, (*AWAY, BusError)), "channels")
         resources.spawn(follower.run(), "jobs")
         resources.spawn(deliverer.run(), "delivery")
         await serve(

@@ -6,17 +6,16 @@ import asyncio
 from datetime import UTC, datetime
 
 import asyncpg
-import structlog
 
 from libs.bus import Bus, BusError
+from libs.database import AWAY
 from libs.eventstore import Any as AnyVersion
 from libs.eventstore import EventStore, Write
+from libs.lasting import lasting
 from libs.message import Meta, new_id
 from proto.scheduler import ScheduleFired
 from services.scheduler import domain, views
 from services.scheduler.views import Schedule
-
-log = structlog.get_logger()
 
 LOOK_SECONDS = 5.0
 """At the latest so often the tables are read, should another process have written them."""
@@ -32,18 +31,16 @@ class Ticker:
 
     async def run(self) -> None:
         """Leads whenever the lock can be had; survives the loss of the database and of the bus."""
-        while True:
-            try:
-                async with self._pool.acquire() as conn:
-                    if await conn.fetchval("select pg_try_advisory_lock($1)", LOCK):
-                        try:
-                            await self._lead(conn)
-                        finally:
-                            # Without this the lock would go back into the pool with its session.
-                            await conn.execute("select pg_advisory_unlock($1)", LOCK)
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, BusError) as error:
-                await log.awarning("ticker.interrupted", reason=type(error).__name__)
-            await asyncio.sleep(1)  # pace of a follower's attempts to lead, not a wait for anything
+        await lasting("ticker.interrupted", self._elected, (*AWAY, BusError), first=1.0, longest=1.0)
+
+    async def _elected(self) -> None:
+        async with self._pool.acquire() as conn:
+            if await conn.fetchval("select pg_try_advisory_lock($1)", LOCK):
+                try:
+                    await self._lead(conn)
+                finally:
+                    # Without this the lock would go back into the pool with its session.
+                    await conn.execute("select pg_advisory_unlock($1)", LOCK)
 
     async def _lead(self, conn: asyncpg.pool.PoolConnectionProxy[asyncpg.Record]) -> None:
         while True:

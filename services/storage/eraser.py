@@ -12,6 +12,8 @@ from datetime import timedelta
 import asyncpg
 import structlog
 
+from libs.database import AWAY
+from libs.lasting import lasting
 from libs.message import Refused
 from services.storage import views
 from services.storage.remote import Remote
@@ -41,16 +43,15 @@ class Eraser:
         self._remote = remote
 
     async def run(self) -> None:
+        await lasting("eraser.interrupted", self._rounds, AWAY)
+
+    async def _rounds(self) -> None:
         while True:
             self.woken.clear()
-            pause = POLL_SECONDS
-            try:
-                while await self._round():
-                    """There may be more that is due."""
-                async with self._pool.acquire() as conn:
-                    pause = POLL_SECONDS if await views.erasures_left(conn) else IDLE_SECONDS
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
-                await log.awarning("eraser.interrupted", reason=type(error).__name__)
+            while await self._round():
+                """There may be more that is due."""
+            async with self._pool.acquire() as conn:
+                pause = POLL_SECONDS if await views.erasures_left(conn) else IDLE_SECONDS
             try:
                 async with asyncio.timeout(pause):
                     await self.woken.wait()

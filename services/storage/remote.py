@@ -13,6 +13,7 @@ from uuid import UUID
 import asyncpg
 import msgspec
 
+from libs.database import AWAY
 from libs.eventstore import EventStore
 from libs.message import Meta, Refused, new_id
 from libs.sealing import CannotOpen, Sealer
@@ -231,7 +232,7 @@ class _Upload:
             working.cancel()
             keeping.cancel()
             await asyncio.wait({working, keeping})
-            with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+            with suppress(*AWAY):
                 await self._let_go()  # else the claim runs out
 
     async def _keep(self, working: asyncio.Future[StoredFile]) -> None:
@@ -239,7 +240,7 @@ class _Upload:
             await asyncio.sleep(RENEW_SECONDS)  # the pace of the claim
             try:
                 ago = await self._claim()
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+            except AWAY:
                 continue
             if ago is None:
                 working.cancel()

@@ -82,3 +82,20 @@ async def test_an_alarm_that_is_due_wakes_the_job_service_and_is_gone(installati
         left = await pool.fetchval("select count(*) from scheduler.alarms")
 
     assert left == 0
+
+
+async def test_a_clock_whose_connection_was_cut_stops_when_it_is_told_to(installation):
+    """Giving up the lead fails then, and that must not be all that is left of being told."""
+    async with ticking(installation) as ([ticker], pool, _, said):
+        async with pool.acquire() as conn:
+            await views.save(conn, schedule(datetime.now(UTC) - timedelta(hours=1)))
+        ticker.changed.set()
+        async with asyncio.timeout(20):
+            await said.wait()
+        [task] = [one for one in asyncio.all_tasks() if one.get_coro().__qualname__ == "Ticker.run"]
+        await pool.execute("select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory'")
+        task.cancel()
+
+        _, pending = await asyncio.wait({task}, timeout=5)
+
+    assert not pending

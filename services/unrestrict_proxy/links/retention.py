@@ -5,7 +5,6 @@ A file that another dialect's job fetched through a host account is its user's, 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -14,6 +13,8 @@ import structlog
 
 from libs.bus import BusError
 from libs.calls import Caller, ServiceFailed
+from libs.database import AWAY
+from libs.lasting import lasting
 from libs.message import Refused
 from proto.job import DeleteJobFiles
 from services.unrestrict_proxy.links import views
@@ -43,12 +44,9 @@ class Retention:
         self._clock = clock
 
     async def run(self) -> None:
-        while True:
-            try:
-                await self.look()
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, BusError, ServiceFailed) as error:
-                await log.awarning("retention.interrupted", reason=type(error).__name__)
-            await asyncio.sleep(LOOK_SECONDS)  # the pace at which files grow old
+        """At the pace at which files grow old."""
+        passing = (*AWAY, BusError, ServiceFailed)
+        await lasting("retention.interrupted", self.look, passing, first=LOOK_SECONDS, longest=LOOK_SECONDS)
 
     async def look(self) -> int:
         """How many files were given up. They go when storage hears of it, and their links with them."""

@@ -11,6 +11,7 @@ from uuid import UUID
 import asyncpg
 import structlog
 
+from libs.database import AWAY
 from services.unrestrict_proxy.adapters.contract import AccountState, Adapter, HostError
 from services.unrestrict_proxy.pool import breaker, standing, views
 from services.unrestrict_proxy.pool.breaker import Way
@@ -118,8 +119,8 @@ class Readings:
             self._look.clear()
             try:
                 pause = await self._looked()
-            except* (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as errors:
-                await log.awarning("pool.interrupted", reason=repr(errors.exceptions[0]))
+            except* AWAY as errors:
+                await log.awarning("pool.interrupted", reason=type(errors.exceptions[0]).__name__)
                 pause = LOOK_LEAST
             try:
                 async with asyncio.timeout(pause):
