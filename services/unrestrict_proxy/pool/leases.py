@@ -34,7 +34,8 @@ class Leases:
 
     async def take(self, holder: UUID, ref: LinkClass, wanted: Sequence[tuple[UUID, int]]) -> Slot:
         """Of (account, number of slots), the first that is free in this order; the holder's own where it has one of
-        theirs for this file. Raises NoSlot."""
+        theirs for this file, under a new lease: a holder that was killed comes again as another process, whose bytes
+        are counted anew, and if the first should still run it must stop. Raises NoSlot."""
         usable = {account_id for account_id, _ in wanted}
         now = self._now()
         until = now + timedelta(seconds=LEASE_SECONDS)
@@ -42,8 +43,9 @@ class Leases:
             own = await slots.slot_of(conn, holder)
             if own is not None:
                 same = (own.platform, own.file_ref) == (ref.platform, ref.file_ref) and own.account_id in usable
-                if same and await slots.keep_slot(conn, own.lease_id, None, until):
-                    return own
+                renewed = await slots.renew_slot(conn, own.lease_id, new_id(), now, until) if same else None
+                if renewed is not None:
+                    return renewed
                 await slots.free_slot(conn, own.lease_id)
             take = partial(slots.take_slot, conn, wanted, new_id(), holder, ref, now, until)
             try:

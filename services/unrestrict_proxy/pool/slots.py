@@ -80,6 +80,19 @@ async def slot_of(conn: Connection, holder: UUID) -> Slot | None:
     return None if row is None else Slot(**row)
 
 
+async def renew_slot(conn: Connection, lease_id: UUID, fresh: UUID, now: datetime, until: datetime) -> Slot | None:
+    """The same slot for the same holder under another lease; None when it is another's by now."""
+    row = await conn.fetchrow(
+        "update unrestrict_proxy.slots t set lease_id = $2, read = 0, taken_at = $3,"
+        f" expires_at = greatest(expires_at, $4) where lease_id = $1 returning {_SLOT}",
+        lease_id,
+        fresh,
+        now,
+        until,
+    )
+    return None if row is None else Slot(**row)
+
+
 async def keep_slot(conn: Connection, lease_id: UUID, read: int | None, until: datetime) -> bool:
     """`read` None leaves it. False when the slot is another's by now."""
     found = await conn.fetchval(
