@@ -52,7 +52,7 @@ async def pour(outlet: Outlet, file: Source, start: int, stop: int) -> None:
         await outlet.writer.drain()
         outlet.log.moved()
         start = end
-        if outlet.rate:
+        if outlet.rate and start < stop:
             await asyncio.sleep(began + (start - first) / outlet.rate - loop.time())
 
 
