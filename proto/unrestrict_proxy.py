@@ -209,9 +209,18 @@ class Opened(Struct, frozen=True, kw_only=True, tag="opened"):
     resumable: bool
     keep_every: float
     """Seconds; a lease that is not kept for three times as long goes to another."""
+    early: bool = False
+    """What comes is served already: whoever fetches it tells how far it is (libs/growth.py), and hears of `Awaited`."""
 
     def __repr__(self) -> str:
         return f"Opened(lease_id={self.lease_id!r}, name={self.name!r}, size={self.size!r})"
+
+
+class Awaited(Struct, frozen=True, kw_only=True, tag_field="type", tag="unrestrict_proxy.awaited"):
+    """Published on `ctl.link.<job>` every second while somebody who is served early waits for this byte."""
+
+    job_id: UUID
+    at: Bytes
 
 
 class NotYet(Struct, frozen=True, kw_only=True, tag="not_yet"):

@@ -206,6 +206,7 @@ USERS: tuple[UserSpec, ...] = (
             "cmd.job.submit",
             "cmd.job.delete_files",
             "ctl.hosts",
+            "ctl.link.*",
             "q.storage.file",
             "q.storage.link",
             *_reads("EV_UNRESTRICT_PROXY", "EV_JOB", "EV_STORAGE"),
@@ -215,7 +216,7 @@ USERS: tuple[UserSpec, ...] = (
     _service("notifier", publish=_reads("EV_NOTIFIER", "EV_JOB")),
     UserSpec(
         name="worker",
-        hear=("ctl.job.*", "ctl.hosts", "q.worker.*"),
+        hear=("ctl.job.*", "ctl.hosts", "ctl.link.*", "q.worker.*"),
         publish=(
             *(f"cmd.job.{verb}" for verb in REPORTS),
             "cmd.storage.store",

@@ -28,7 +28,7 @@ from libs.message import new_id
 from libs.names import extensions
 from proto import REGISTRY
 from proto.job import Control, Ticket, WorkerHeartbeat
-from proto.unrestrict_proxy import Cookie, ReadCookies
+from proto.unrestrict_proxy import Awaited, Cookie, ReadCookies
 from services.job import cookies, inspecting
 from services.job.engines.gallerydl import GalleryDlEngine
 from services.job.engines.hosting import HostTable
@@ -54,6 +54,7 @@ COOKIES_SECONDS = 5.0
 _encode = msgspec.json.Encoder().encode
 _ticket = msgspec.json.Decoder(Ticket).decode
 _control = msgspec.json.Decoder(Control).decode
+_awaited = msgspec.json.Decoder(Awaited).decode
 
 
 async def work(settings: WorkerSettings, stop: asyncio.Event) -> None:
@@ -62,10 +63,11 @@ async def work(settings: WorkerSettings, stop: asyncio.Event) -> None:
     async with AsyncExitStack() as stack:
         bus = await buses.open(settings.nats_url, user="worker", seed=settings.nats_seed)
         stack.push_async_callback(bus.close)
-        worker, inspector, hosts = await _engines(settings, bus, stack)
+        worker, inspector, hosts, unrestrict = await _engines(settings, bus, stack)
         await serve(bus, "worker", inspecting.HANDLERS, {"inspector": inspector}, concurrency=inspecting.AT_ONCE)
         await bus.listen("ctl.job.*", lambda message: _controlled(worker, message))
         await bus.listen("ctl.hosts", lambda _: _rehosted(hosts))
+        await bus.listen("ctl.link.*", lambda message: _read_along(unrestrict, message))
         broker = JetStreamBroker(loop, lambda queue: bus.work_queue("WORK", queue), _decode, settings.worker_slots)
         _declare(broker, worker, loop)
         async with asyncio.TaskGroup() as tasks:
@@ -80,7 +82,9 @@ async def work(settings: WorkerSettings, stop: asyncio.Event) -> None:
             beating.cancel()
 
 
-async def _engines(settings: WorkerSettings, bus: Bus, stack: AsyncExitStack) -> tuple[Worker, Inspector, HostTable]:
+async def _engines(
+    settings: WorkerSettings, bus: Bus, stack: AsyncExitStack
+) -> tuple[Worker, Inspector, HostTable, UnrestrictEngine]:
     policy = EgressPolicy.parse(settings.egress_allow)
     proxy = await stack.enter_async_context(EgressProxy(policy))
     work_root = settings.data_dir / "work"
@@ -92,6 +96,7 @@ async def _engines(settings: WorkerSettings, bus: Bus, stack: AsyncExitStack) ->
     caller = Caller(bus, REGISTRY, "worker")
     worker_id = settings.worker_id or new_id()
     asker = Reporter(caller, worker_id)
+    unrestrict = UnrestrictEngine(asker, http)
     hosts = HostTable(asker, Router(ytdlp, gallerydl, cache).route)
 
     async def jar(owner: UUID, host: str) -> list[Cookie]:
@@ -102,7 +107,7 @@ async def _engines(settings: WorkerSettings, bus: Bus, stack: AsyncExitStack) ->
     inspector = Inspector(ytdlp, policy, cache, proxy.grant, proxy.revoke, jar)
     worker = Worker(
         caller,
-        {"http": http, "ytdlp": ytdlp, "gallerydl": gallerydl, "unrestrict": UnrestrictEngine(asker, http)},
+        {"http": http, "ytdlp": ytdlp, "gallerydl": gallerydl, "unrestrict": unrestrict},
         hosts.route,
         work_root,
         lambda job_id, rate: proxy.grant(str(job_id), rate),
@@ -110,11 +115,16 @@ async def _engines(settings: WorkerSettings, bus: Bus, stack: AsyncExitStack) ->
         worker_id,
         extensions(settings.extensions),
     )
-    return worker, inspector, hosts
+    return worker, inspector, hosts, unrestrict
 
 
 async def _rehosted(hosts: HostTable) -> None:
     hosts.forget()
+
+
+async def _read_along(unrestrict: UnrestrictEngine, message: Message) -> None:
+    awaited = _awaited(message.body)
+    unrestrict.awaited(awaited.job_id, awaited.at)
 
 
 async def _controlled(worker: Worker, message: Message) -> None:

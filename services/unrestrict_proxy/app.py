@@ -13,6 +13,7 @@ import re
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 from typing import Literal
@@ -65,6 +66,13 @@ class Serving(Struct, frozen=True, kw_only=True):
     """What becomes of a request for a file in object storage."""
 
 
+class Links(Struct, frozen=True, kw_only=True):
+    """`awaited` tells whoever fetches a job's file which byte of it somebody waits for."""
+
+    find: Callable[[str], Awaitable[HostLink | None]]
+    awaited: Callable[[UUID, int], Awaitable[None]]
+
+
 class Files:
     """Where a file lies, as the storage says."""
 
@@ -102,7 +110,7 @@ class Files:
 class Downloads:
     def __init__(
         self,
-        links: Callable[[str], Awaitable[HostLink | None]],
+        links: Links,
         files: Files,
         root: Path,
         signer: LinkSigner,
@@ -148,7 +156,7 @@ class Downloads:
         verdict = self._signer.judge(match["id"], match["token"], self._clock()) if match is not None else "forged"
         if match is None or verdict == "forged":
             raise Absent(404)
-        link = await self._links(match["id"])
+        link = await self._links.find(match["id"])
         if link is None:
             raise Absent(404)
         if verdict == "expired" or not link.ready:
@@ -181,10 +189,11 @@ class Downloads:
 
     def _growing(self, link: HostLink) -> GrowingFile:
         async def state() -> LinkState | None:
-            now = await self._links(link.link_id)
+            now = await self._links.find(link.link_id)
             return None if now is None else now.state
 
-        return GrowingFile(self._root / "work" / str(link.job_id) / "host.part", state)
+        path = self._root / "work" / str(link.job_id) / "host.part"
+        return GrowingFile(path, state, partial(self._links.awaited, link.job_id))
 
     async def _counted(
         self,

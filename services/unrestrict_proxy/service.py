@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Annotated, Literal
+from uuid import UUID
 
 import aiohttp
+import msgspec
 from msgspec import Meta
 
 from libs.calls import Caller, serve
@@ -17,9 +19,9 @@ from libs.runtime import Resources, Service, ServiceSettings
 from libs.sealing import LinkSigner, Sealer
 from libs.serving.limits import Limits
 from proto import REGISTRY
-from proto.unrestrict_proxy import HostLink
+from proto.unrestrict_proxy import Awaited, HostLink
 from services.unrestrict_proxy import adapters
-from services.unrestrict_proxy.app import Downloads, Files, Serving
+from services.unrestrict_proxy.app import Downloads, Files, Links, Serving
 from services.unrestrict_proxy.handlers import HANDLERS
 from services.unrestrict_proxy.links import following, views
 from services.unrestrict_proxy.links import handlers as links
@@ -44,7 +46,7 @@ class UnrestrictSettings(ServiceSettings, frozen=True, kw_only=True):
     download_remote: Literal["redirect", "stream"] = "redirect"
     """Files in object storage: a client is sent there, or they are sent on."""
     download_early: bool = False
-    """Serve what is still being fetched, over one connection upstream, as far as it has come."""
+    """Serve what is still being fetched, as far as it has come."""
     retention_days: Annotated[int, Meta(ge=0)] = 0
     """After so many days what a download manager asked for is deleted here; 0 for never."""
     retention_bytes: Annotated[int, Meta(ge=0)] = 0
@@ -73,6 +75,9 @@ async def start(settings: UnrestrictSettings, resources: Resources) -> AsyncIter
         async with pool.acquire() as conn:
             found = await views.link(conn, link_id)
         return None if found is None else found.shown(early=settings.download_early)
+
+    async def awaited(job_id: UUID, at: int) -> None:
+        await bus.signal(f"ctl.link.{job_id}", msgspec.json.encode(Awaited(job_id=job_id, at=at)))
 
     async with (
         Pool(pool, store, policy, settings.secret_key, adapters.PLATFORMS) as host_pool,
@@ -114,7 +119,7 @@ async def start(settings: UnrestrictSettings, resources: Resources) -> AsyncIter
             },
         )
         downloads = Downloads(
-            link,
+            Links(find=link, awaited=awaited),
             Files(caller),
             settings.data_dir,
             LinkSigner(settings.secret_key, "download", settings.link_keys),

@@ -23,7 +23,7 @@ from libs.sealing import LinkSigner
 from libs.serving.limits import Busy, Limits
 from proto.storage import FileNotFound, LinkFile, ReadFile, StoredFile
 from proto.unrestrict_proxy import HostLink
-from services.unrestrict_proxy.app import Downloads, Files, Serving
+from services.unrestrict_proxy.app import Downloads, Files, Links, Serving
 from tests.support.programs import program
 from tests.support.system import free_port
 
@@ -101,10 +101,13 @@ class Place:
         async def find(link_id: str) -> HostLink | None:
             return self.links.get(link_id)
 
+        async def awaited(job_id: UUID, at: int) -> None:
+            raise AssertionError("nothing grows here")
+
         port = free_port()
         async with aiohttp.ClientSession() as http:
             app = Downloads(
-                find,
+                Links(find=find, awaited=awaited),
                 Files(self.storage),
                 self.root,
                 LinkSigner(SECRET, "download", keys),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from libs.growth import Growth, note, told
 from libs.serving.ranges import Span
 from services.unrestrict_proxy.growing import GrowingFile
 
@@ -20,17 +21,31 @@ class Fetch:
         self.path = folder / "host.part"
         self.state = "downloading"
         self.asked = asyncio.Event()
+        self.awaited = []
+        self.growth = None
 
     def grow(self, to: int) -> None:
-        with self.path.open("ab") as file:
-            file.write(WHOLE[file.tell() : to])
+        self.has((0, to))
+
+    def has(self, *extents) -> None:
+        """A hole is as long as the file, and zeros."""
+        with self.path.open("r+b" if self.path.exists() else "wb") as file:
+            file.truncate(len(WHOLE))
+            for start, stop in extents:
+                file.seek(start)
+                file.write(WHOLE[start:stop])
+        self.growth = self.growth or Growth(self.path)
+        self.growth.tell(extents)
+
+    async def waits(self, at: int) -> None:
+        self.awaited.append(at)
 
     async def says(self):
         self.asked.set()
         return self.state
 
     def read(self, first: int = 0, last: int = len(WHOLE) - 1, patience: float = 50.0):
-        return GrowingFile(self.path, self.says, patience).pieces(Span(first, last))
+        return GrowingFile(self.path, self.says, self.waits, patience).pieces(Span(first, last))
 
 
 async def collected(pieces) -> bytes:
@@ -87,6 +102,51 @@ async def test_a_fetch_that_ended_without_the_bytes_breaks_the_connection_off(tm
     assert first == WHOLE[:1000]
     with pytest.raises(ConnectionAbortedError, match="over"):
         await collected(pieces)
+
+
+async def test_a_part_in_the_middle_is_read_before_what_is_in_front_and_a_hole_is_never_sent(tmp_path):
+    fetch = Fetch(tmp_path)
+    fetch.has((0, 1000), (500_000, 600_000))
+    middle = fetch.read(500_000, 699_999)
+    front = fetch.read()
+    firsts = await anext(middle), await anext(front)
+    async with asyncio.timeout(20):
+        rests = [asyncio.create_task(collected(one)) for one in (middle, front)]
+        while len(fetch.awaited) < 2:
+            await fetch.asked.wait()
+            fetch.asked.clear()
+        waiting = [not one.done() for one in rests]
+        fetch.grow(len(WHOLE))
+
+        assert waiting == [True, True]
+        assert b"".join((firsts[0], await rests[0])) == WHOLE[500_000:700_000]
+        assert firsts[1] + await rests[1] == WHOLE
+    assert sorted(set(fetch.awaited)) == [1000, 600_000]
+
+
+async def test_a_fetch_that_begins_anew_takes_back_what_it_had(tmp_path):
+    fetch = Fetch(tmp_path)
+    fetch.grow(1000)
+    fetch.growth.tell(())
+    async with asyncio.timeout(20):
+        reading = asyncio.create_task(collected(fetch.read(0, 500)))
+        await fetch.asked.wait()
+        waiting = not reading.done()
+        fetch.grow(1000)
+
+        assert waiting
+        assert await reading == WHOLE[:501]
+
+
+async def test_a_note_that_is_half_written_says_nothing(tmp_path):
+    fetch = Fetch(tmp_path)
+    fetch.grow(1000)
+    with note(fetch.path).open("r+b") as file:
+        file.seek(9)
+        file.write(b"9")
+        file.flush()
+
+        assert told(file.fileno()) == ()
 
 
 async def test_a_fetch_that_stands_still_breaks_the_connection_off(tmp_path):

@@ -46,6 +46,7 @@ MAY_PUBLISH = {
         "cmd.job.submit",
         "q.storage.file",
         "q.storage.link",
+        "ctl.link.j",
         "$JS.API.CONSUMER.CREATE.EV_JOB.f1",
     ],
     "storage": ["ev.storage.file.file_stored.1"],
@@ -126,7 +127,7 @@ MAY_HEAR = {
         service: [f"cmd.{service}.*", f"q.{service}.*", f"wake.{service}", f"_INBOX_{service}.a"]
         for service in PROTO_SERVICES
     },
-    "worker": ["ctl.job.*", "_INBOX_worker.a"],
+    "worker": ["ctl.job.*", "ctl.link.*", "_INBOX_worker.a"],
     "cli": ["progress.*.*", "_INBOX_cli.a"],
     "topology": ["_INBOX_topology.a"],
 }

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from libs.egress.policy import EgressPolicy
+from libs.growth import note, told
 from libs.message import Refused, new_id
 from proto.job import Options
 from proto.unrestrict_proxy import (
@@ -31,6 +32,7 @@ from proto.unrestrict_proxy import (
 from services.job.engines import EngineFailed
 from services.job.engines.hosting import HostTable
 from services.job.engines.http import HttpEngine
+from services.job.engines.partial import BLOCK
 from services.job.engines.unrestrict import KEY, UnrestrictEngine
 from tests.conformance.test_http_engine import Watcher, fetch, on_disk
 from tests.site import MediaSite
@@ -44,13 +46,15 @@ LINK = "https://filehost.test/file/abc/film.mkv"
 class Desk:
     """Gives out what it was given, in order: links, and refusals to raise. It keeps what it was told."""
 
-    def __init__(self, *answers, kept: bool = True) -> None:
+    def __init__(self, *answers, kept: bool = True, reads: int = 1) -> None:
         self.answers = list(answers)
         self.kept = kept
         self.opens: list[OpenLink] = []
         self.closes: list[CloseLease] = []
         self.keeps: list[KeepLease] = []
         self.was_kept = asyncio.Event()
+        """With so many bytes at least."""
+        self.reads = reads
 
     async def send(self, command, *_, **__):
         match command:
@@ -62,7 +66,7 @@ class Desk:
                 return answer
             case KeepLease():
                 self.keeps.append(command)
-                if command.read:
+                if command.read >= self.reads:
                     self.was_kept.set()
                 return self.kept
             case CloseLease():
@@ -211,6 +215,64 @@ async def test_a_lease_is_kept_with_what_was_read_so_far(tmp_path):
 
         assert watcher.file.size == BIG
         assert desk.keeps[0].lease_id == desk.closes[0].lease_id
+
+
+async def test_what_is_on_the_disk_is_counted_while_the_upstream_stands_still(tmp_path):
+    """A slow host brings a block in seconds, and nobody would see anything move for half a minute."""
+    async with site_and_engine() as (site, http):
+        slow = site.file(SIZE, "film.mkv", "files.test", gate="slow", gate_at=2 * BLOCK + 10)
+        desk = Desk(opened(slow, keep_every=0.05), reads=2 * BLOCK)
+        async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(run(http, desk, tmp_path))
+            await desk.was_kept.wait()
+            site.release("slow")
+            await running
+
+        assert desk.keeps[-1].read >= 2 * BLOCK
+
+
+async def test_where_a_reader_waits_another_connection_begins_while_the_first_goes_on(tmp_path):
+    async with site_and_engine() as (site, http):
+        front = site.file(BIG, "film.mkv", "files.test", gate="front", gate_at=2_000_000)
+        engine = UnrestrictEngine(Desk(opened(front, BIG, early=True, max_chunks=2)), http)
+        watcher, asked = Watcher(), fetch(LINK, tmp_path)
+        async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(engine.fetch(asked, watcher))
+            with await noted(tmp_path / "host.part") as there:
+                while (9_000_000, BIG) not in (seen := told(there.fileno())):
+                    engine.awaited(asked.job_id, 9_000_000)
+                    await asyncio.sleep(0.02)  # the interval of a reader that waits
+                site.release("front")
+                await running
+
+        assert seen[0][1] <= 2_000_000
+        assert watcher.file.sha256 == on_disk(watcher.file) == site.sha256(BIG, "film.mkv")
+        assert site.log[1].range == "bytes=9000000-11999999"
+
+
+async def test_readers_of_a_host_that_allows_one_connection_wait_for_the_first(tmp_path):
+    async with site_and_engine() as (site, http):
+        front = site.file(BIG, "film.mkv", "files.test", gate="front", gate_at=2_000_000)
+        engine = UnrestrictEngine(Desk(opened(front, BIG, early=True, max_chunks=1)), http)
+        watcher, asked = Watcher(), fetch(LINK, tmp_path)
+        async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(engine.fetch(asked, watcher))
+            with await noted(tmp_path / "host.part") as there:
+                while not told(there.fileno()):
+                    engine.awaited(asked.job_id, 9_000_000)
+                    await asyncio.sleep(0.02)  # the interval of a reader that waits
+                site.release("front")
+                await running
+
+        assert watcher.file.sha256 == site.sha256(BIG, "film.mkv")
+        assert len(site.log) == 1
+
+
+async def noted(path):
+    """What a file says of itself to who reads it along, as soon as it does."""
+    while not note(path).exists():
+        await asyncio.sleep(0.02)  # the interval of a reader that waits
+    return note(path).open("rb")
 
 
 async def test_a_job_that_is_stopped_gives_its_lease_back(tmp_path):

@@ -160,6 +160,13 @@ def test_a_link_that_is_done_has_an_address():
     }
 
 
+def test_of_a_file_that_is_served_early_clients_open_no_more_connections_than_its_host_allows():
+    early = shown(translate.link(replace(LINK, ready=True), 16, AT))
+    done = shown(translate.link(replace(LINK, ready=True, state="done"), 16, AT))
+
+    assert (early["maxchunks"], done["maxchunks"]) == (4, 16)
+
+
 def test_how_far_it_is_is_told_where_it_is_known():
     far = shown(translate.link(replace(LINK, progress=12.5, eta=90), 16, AT))
 

@@ -130,6 +130,17 @@ async def test_more_than_the_user_has_left_is_refused_before_the_host_is_asked_f
     assert gator.count("download") == 0
 
 
+async def test_who_may_fetch_nothing_at_all_costs_the_platform_no_call(system, user, gator):
+    file = gator.add_file("film.mkv", SIZE)
+    async with asking(system, user) as one, pooled(one.caller, gator):
+        await one.caller.command(SetTraffic(owner=one.owner, quota=0))
+        with pytest.raises(Refused) as caught:
+            await one.unrestrict(file.url)
+
+    assert isinstance(caught.value.refusal, TrafficShort)
+    assert gator.count("check") == 0
+
+
 async def test_the_next_account_goes_on_when_one_is_used_up_half_way(system, user, gator):
     spent = gator.add_account(traffic_left=50 << 30, knobs={"cut": 100_000, "then": 403})
     fresh = gator.add_account(traffic_left=10 << 30)
@@ -200,8 +211,11 @@ async def test_where_the_operator_wants_so_a_file_is_served_while_it_is_fetched(
                     _, said = await http.external("GET", f"/link/{link['linkId']}")
                 answer = await http.session.get(link["link"])
                 first = await answer.content.readexactly(1_000_000)
+                ahead = await http.session.get(link["link"], headers={"Range": "bytes=10000000-"})
+                end = await ahead.content.read()
                 hosts.release("half")
                 rest = await answer.content.read()
 
     assert link["remote_status"] == "downloading"
+    assert (first + rest)[10_000_000:] == end
     assert hashlib.sha256(first + rest).hexdigest() == file.sha256

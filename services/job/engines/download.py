@@ -17,6 +17,7 @@ from services.job.engines.answers import LOST, classified, failed, identity, par
 from services.job.engines.manifest import Identity
 from services.job.engines.partial import BLOCK, Partial
 from services.job.engines.ranges import Range, Ranges
+from services.job.engines.readers import Readers
 
 RESUMES = 5
 """Connections that may break in a row while each brings new bytes; one that brought REFILL gives all of them back."""
@@ -52,6 +53,10 @@ class Limits(Struct, frozen=True, kw_only=True):
     worth: float = 5.0
     piece: int = 8 * BLOCK
     """What is left of a range is shared only above twice this."""
+    near: int = 4 * BLOCK
+    """Who waits for a byte that a connection will come to after so many more waits for that."""
+    soon: float = 0.25
+    """Seconds after which what came is written though no block is full, where others read along."""
 
 
 class Source(Protocol):
@@ -74,9 +79,11 @@ class Download:
         *,
         size: int | None = None,
         by_size: bool = False,
+        readers: Readers | None = None,
     ) -> None:
         """`by_size`: the source vouches that all it opens is one file, whichever server it comes from now, so the
-        validators of one server say nothing of what another sends. `size` in bytes is what the file must then have."""
+        validators of one server say nothing of what another sends. `size` in bytes is what the file must then have.
+        With `readers` others read along, and where one of them waits a connection is opened."""
         self._source = source
         self._fetch = fetch
         self._observer = observer
@@ -85,6 +92,10 @@ class Download:
         self._size = size
         self._by_size = by_size
         self._rate = fetch.rate or Rate(None)
+        self._readers = readers
+        self._helpers: set[asyncio.Task[None]] = set()
+        self._refused = False
+        """A host may allow fewer connections than it says: who waits is not told again and again."""
         self._told = False
         self._speed = _Speed(partial.done)
 
@@ -198,11 +209,20 @@ class Download:
         if not self._splittable(response):
             await self._receive(response, mine)
             return
+        ranges = Ranges(mine, self._limits.piece)
         try:
             async with asyncio.TaskGroup() as tasks:
-                watching = tasks.create_task(self._call_for_help(tasks, mine, Ranges(mine, self._limits.piece)))
+                watching = [tasks.create_task(self._call_for_help(tasks, mine, ranges))]
+                if self._readers is not None:
+                    watching.append(tasks.create_task(self._follow(tasks, ranges, self._readers)))
                 await self._receive(response, mine)
-                watching.cancel()
+                if self._helpers:
+                    response.close()  # what it still sends is others' by now
+                    self._hire(tasks, ranges, 1)
+                while self._helpers:
+                    await asyncio.wait(self._helpers)
+                for one in watching:
+                    one.cancel()
         except BaseExceptionGroup as group:
             raise group.exceptions[0] from None
 
@@ -226,31 +246,57 @@ class Download:
         if self._rate.per_second is not None or missing * self._limits.patience < self._limits.worth * max(1, brought):
             return
         await self._partial.spread()
-        for _ in range(self._limits.connections - 1):
-            tasks.create_task(self._help(ranges))
+        self._hire(tasks, ranges, self._limits.connections - 1 - len(self._helpers))
 
-    async def _help(self, ranges: Ranges) -> None:
+    async def _follow(self, tasks: asyncio.TaskGroup, ranges: Ranges, readers: Readers) -> None:
+        """Opens a connection where somebody waits, while there may be one more."""
+        while not self._refused:
+            await readers.more()
+            while len(self._helpers) < self._limits.connections - 1 and (mine := self._awaited(ranges)) is not None:
+                await self._partial.spread()
+                self._hire(tasks, ranges, 1, mine)
+
+    def _awaited(self, ranges: Ranges) -> Range | None:
+        if self._readers is not None:
+            for at in self._readers.waiting():
+                mine = ranges.take_at(at, self._partial.gaps(), self._limits.near)
+                if mine is not None:
+                    return mine
+        return None
+
+    def _hire(self, tasks: asyncio.TaskGroup, ranges: Ranges, count: int, first: Range | None = None) -> None:
+        for _ in range(count):
+            helper = tasks.create_task(self._help(ranges, first))
+            self._helpers.add(helper)
+            helper.add_done_callback(self._helpers.discard)
+
+    async def _help(self, ranges: Ranges, first: Range | None) -> None:
         """Takes ranges until there is none worth a request. Whatever goes wrong here is no failure: the bytes are
         missing then, and the first connection or the one after it brings them."""
         known = self._partial.identity
         assert known is not None
-        while (mine := ranges.take(self._partial.gaps())) is not None:
+        mine = first
+        while mine := mine or self._awaited(ranges) or ranges.take(self._partial.gaps()):
             mine.reach = mine.stop
             headers = self._from(known, mine.at, (mine.stop or 0) - 1)
             try:
                 async with self._source.open(self._fetch.url, headers) as response:
                     found = part(response) if response.status == 206 else None
                     if found is None or found.start != mine.at or not self._same(known, response):
+                        self._refused = True
                         return
                     await self._receive(response, mine)
             except EngineFailed:
+                self._refused = mine.at == mine.start
                 return
             finally:
                 ranges.leave(mine)
+            mine = None
 
     async def _receive(self, response: aiohttp.ClientResponse, mine: Range) -> None:
         """Until the range is there. Raises EngineFailed, OSError, NoRoom."""
         block, filled = self._partial.block(), 0
+        written = time.monotonic()
         try:
             async for chunk in response.content.iter_any():
                 view = memoryview(chunk)
@@ -265,8 +311,15 @@ class Download:
                     if filled == BLOCK:
                         full, block, filled = block, self._partial.block(), 0
                         await self._partial.write(mine.at - len(view) - BLOCK, full, BLOCK)
+                        written = await self._told_readers()
                         self._check_limit(mine)
                         self._report()
+                if self._readers is not None and filled and time.monotonic() - written >= self._limits.soon:
+                    part_of_it, block = block, self._partial.block()
+                    at, count, filled = mine.at - filled, filled, 0
+                    await self._partial.write(at, part_of_it, count)
+                    written = await self._told_readers()
+                    self._report()
                 if mine.stop is not None and mine.at >= mine.stop:
                     break
                 while wait:
@@ -281,6 +334,12 @@ class Download:
                 await asyncio.shield(self._partial.write(mine.at - filled, block, filled))
             await asyncio.shield(self._partial.settle())
         self._report(last=True)
+
+    async def _told_readers(self) -> float:
+        """Now, when what was written can be read along."""
+        if self._readers is not None:
+            await self._partial.settle()
+        return time.monotonic()
 
     def _check_limit(self, mine: Range) -> None:
         if mine.stop is None:

@@ -14,6 +14,7 @@ from typing import Self
 
 import msgspec
 
+from libs.growth import Growth
 from services.job.engines.manifest import (
     Extent,
     Identity,
@@ -48,6 +49,10 @@ class _Flight(msgspec.Struct, frozen=True):
     writing: asyncio.Future[None]
     hashing: asyncio.Future[None]
 
+    @property
+    def there(self) -> bool:
+        return all(one.done() and one.exception() is None for one in (self.writing, self.hashing))
+
 
 class LockedByAnother(Exception):
     """Another attempt still writes this file."""
@@ -78,12 +83,15 @@ class Partial:
         self._hasher = ThreadPoolExecutor(1, "partial-hash")
         self._syncing: asyncio.Task[None] | None = None
         self._blocks: list[bytearray] = []
+        self._growth: Growth | None = None
 
     # -- what is there ------------------------------------------------------------------------------------------------
 
     @property
     def done(self) -> int:
-        return sum(stop - start for start, stop in self._extents)
+        """Bytes, with those of blocks that are on the disk and wait for the next to be landed."""
+        landing = sum(one.count for one in self._flying if one.there)
+        return sum(stop - start for start, stop in self._extents) + landing
 
     @property
     def whole(self) -> bool:
@@ -140,6 +148,8 @@ class Partial:
             self._writer.shutdown(wait=False)
             self._hasher.shutdown(wait=False)
             os.close(self._handle)
+            if self._growth is not None:
+                self._growth.close()
 
     def _recover(self) -> None:
         known = read_manifest(self._manifest)
@@ -159,11 +169,22 @@ class Partial:
     def _begin(self, identity: Identity) -> None:
         if self.identity is not None:
             forget_manifest(self._manifest)
+        if self._growth is not None:
+            self._growth.tell(())
         os.ftruncate(self._handle, 0)
         self._hash, self._hashed = hashlib.sha256(), 0
         self._extents, self._synced, self._linear = (), (), True
         self.identity = identity
         self._remember((), durable=False)
+
+    def share(self) -> None:
+        """From now on another process may read along: what is there is told as it comes."""
+        if self._growth is None:
+            self._growth = Growth(self.path)
+            self._growth.tell(self._extents)
+
+    def has(self, at: int) -> bool:
+        return any(start <= at < stop for start, stop in self._extents)
 
     async def sized(self, size: int) -> None:
         """What the server says only on the way, or by ending."""
@@ -172,7 +193,9 @@ class Partial:
         self.identity = msgspec.structs.replace(self.identity, size=size)
 
     async def spread(self) -> None:
-        """From now on bytes come in at several places. Nothing may be under way."""
+        """From now on bytes come in at several places."""
+        if not self._linear:
+            return
         await self.settle()
         assert self.identity is not None
         assert self.identity.size is not None
@@ -219,6 +242,8 @@ class Partial:
         flight.hashing.result()
         self._blocks.append(flight.block)
         self._extents = joined(self._extents, (flight.at, flight.at + flight.count))
+        if self._growth is not None:
+            self._growth.tell(self._extents)
         quiet = time.monotonic() - self._synced_at
         fresh = self.done - sum(stop - start for start, stop in self._synced)
         if quiet >= SYNC_SECONDS or (fresh >= SYNC_BYTES and quiet >= LEAST_SECONDS):

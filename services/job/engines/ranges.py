@@ -40,6 +40,20 @@ class Ranges:
         longest.stop = middle
         return taken
 
+    def take_at(self, at: int, gaps: Sequence[tuple[int, int | None]], near: int) -> Range | None:
+        """All from `at` to where another range begins; None when it is there, or comes anyway within `near` bytes."""
+        for one in self._active:
+            if one.at <= at < (one.stop or 0):
+                if at - one.at <= near:
+                    return None
+                taken = self._added(at, one.stop)
+                one.stop = at
+                return taken
+        for start, stop in gaps:
+            if stop is not None and start <= at < stop:
+                return self._added(at, min([stop, *(one.start for one in self._active if one.start > at)]))
+        return None
+
     def _added(self, start: int, stop: int | None) -> Range:
         taken = Range(start, stop)
         self._active.append(taken)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from uuid import UUID
 
 import aiohttp
 
@@ -20,6 +21,7 @@ from services.job.engines.download import NOT_MINE, Download, Limits
 from services.job.engines.hosting import Asker, Leases
 from services.job.engines.http import HttpEngine, Source, whole_file, writing
 from services.job.engines.partial import BLOCK, NoRoom, Partial
+from services.job.engines.readers import Readers
 
 KEY = "host"
 """A file host's link has one item."""
@@ -36,6 +38,13 @@ class UnrestrictEngine:
     def __init__(self, asker: Asker, http: HttpEngine) -> None:
         self._asker = asker
         self._http = http
+        self._readers: dict[UUID, Readers] = {}
+
+    def awaited(self, job_id: UUID, at: int) -> None:
+        """Somebody who reads the job's file along waits for this byte."""
+        readers = self._readers.get(job_id)
+        if readers is not None:
+            readers.wait_at(at)
 
     async def fetch(self, fetch: Fetch, observer: Observer) -> None:
         """A link that no account serves raises EngineFailed with code `not_mine`."""
@@ -43,7 +52,7 @@ class UnrestrictEngine:
             await observer.skipped(KEY)
             return
         leases = Leases(self._asker, fetch)
-        async with writing(fetch.work / "host.part") as partial:
+        async with writing(fetch.work / "host.part") as partial, self._reading(fetch.job_id):
             left = LINKS
             while True:
                 before = partial.done
@@ -54,6 +63,15 @@ class UnrestrictEngine:
                 if not left or lost.failure.kind == "permanent":
                     raise lost
             await observer.finished(await whole_file(KEY, partial))
+
+    @asynccontextmanager
+    async def _reading(self, job_id: UUID) -> AsyncIterator[None]:
+        self._readers[job_id] = mine = Readers()
+        try:
+            yield
+        finally:
+            if self._readers.get(job_id) is mine:
+                del self._readers[job_id]
 
     async def _through(self, leases: Leases, fetch: Fetch, observer: Observer, partial: Partial) -> EngineFailed | None:
         """What ended this link, None when the file is whole. Raises EngineFailed for what no other link would mend."""
@@ -78,7 +96,12 @@ class UnrestrictEngine:
     ) -> Exception | None:
         limits = Limits(connections=min(CHUNKS, lease.max_chunks), split_from=SPLIT_FROM)
         before = partial.done
-        download = Download(source, fetch, observer, partial, limits, size=lease.size, by_size=lease.resumable)
+        readers = self._readers[fetch.job_id] if lease.early else None
+        if lease.early:
+            partial.share()
+        download = Download(
+            source, fetch, observer, partial, limits, size=lease.size, by_size=lease.resumable, readers=readers
+        )
         async with asyncio.TaskGroup() as tasks:
             fetching = tasks.create_task(_outcome(download))
             keeping = tasks.create_task(leases.keep(lease, lambda: partial.done - before))

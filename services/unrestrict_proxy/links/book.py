@@ -125,6 +125,14 @@ class Book:
             await views.put_link(tx.conn, link)
         return link, position
 
+    async def check(self, owner: UUID, platform: str) -> None:
+        """Raises Refused where any link would be, whatever its size: no platform needs to be asked then."""
+        at = self.clock()
+        async with self._pool.acquire() as conn:
+            change = _Change(await self._ledger(conn, owner), {})
+        self._begin(change, at)
+        change.add(ledgers.reserve(change.ledger, "", platform, None, at))
+
     async def sized(self, link: Link, size: int, meta: Meta) -> None:
         """Reserves what was not known to be needed. Raises Refused."""
         async with self._store.transaction() as tx:

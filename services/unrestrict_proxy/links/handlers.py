@@ -57,6 +57,7 @@ async def unrestrict(
         read = await views.read(conn, [known.job_id]) if known is not None else {}
     if known is not None:
         return Answer(Unrestricted(link=known.shown(*read.get(known.job_id, (0, 0)), early=early), reused=True))
+    await book.check(command.owner, file.ref.platform)
     asked = await _asked(host_pool, file, command, new_id(), password_sealer, book)
     link, position = await book.make(asked, command.url, call.meta, command.dialect)
     return Answer(Unrestricted(link=link.shown(), reused=position is None), position)
@@ -71,7 +72,6 @@ async def open_link(
     password_sealer: Sealer,
     early: bool,
 ) -> Answer:
-    """What is served while it is fetched comes over one connection: then it only ever grows at its end."""
     file = await _matched(host_pool, command.url)
     async with pool.acquire() as conn:
         link = (await views.open_links(conn, [command.job_id])).get(command.job_id)
@@ -89,7 +89,7 @@ async def open_link(
     except Refused:
         await host_pool.close(lease.lease_id, 0, None, "")
         raise
-    chunks = 1 if early else direct.max_chunks or lease.caps.max_chunks
+    chunks = direct.max_chunks or lease.caps.max_chunks
     async with pool.acquire() as conn:
         await views.begin_reading(conn, lease.lease_id, link.job_id, book.clock())
         await views.downloading(conn, link.link_id, direct.name or link.name, size, chunks)
@@ -103,6 +103,7 @@ async def open_link(
             max_chunks=chunks,
             resumable=direct.resumable and lease.caps.resumable,
             keep_every=KEEP_SECONDS,
+            early=early,
         )
     )
 

@@ -193,9 +193,11 @@ def unrestricted(made: Unrestricted, chunks: int, at: Address) -> wire.Link:
 
 
 def link(one: HostLink, chunks: int, at: Address) -> wire.Link:
-    """What is kept no more is an error to them: they stop asking, and get a new link when they want one."""
+    """What is kept no more is an error to them: they stop asking, and get a new link when they want one. While
+    a file is served early, more connections to us than the host allows would wait for one another."""
     status = "error" if one.state == "expired" else one.state
     moving = status == "downloading"
+    early = moving and one.ready
     return wire.Link(
         link_id=one.link_id,
         download_ready=one.ready,
@@ -203,7 +205,7 @@ def link(one: HostLink, chunks: int, at: Address) -> wire.Link:
         link=f"{at.base_url}/download/{one.link_id}.{at.token}/{quote(one.name, safe='')}" if one.ready else None,
         filename=one.name,
         filesize=str(one.size or 0),
-        maxchunks=chunks,
+        maxchunks=min(chunks, max(1, one.max_chunks)) if early else chunks,
         resumable=True,
         poll_after_seconds=POLL_OF_ERRORS_SECONDS if status == "error" else POLL_SECONDS,
         progress_percent=one.progress if moving and one.progress is not None else UNSET,
