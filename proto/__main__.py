@@ -23,6 +23,7 @@ SIGNALS = (
     Signal("progress.{owner}.{job}", job.Progress, "job", ("gateway",)),
     Signal("ctl.job.{job}", job.Control, "job", ("worker",)),
     Signal("ctl.link.{job}", unrestrict_proxy.Awaited, "unrestrict_proxy", ("worker",)),
+    Signal("ctl.shares", job.Dealt, "job", ("job", "worker")),
     Signal("work.run.{queue}.{priority}", job.Ticket, "job", ("worker",)),
 )
 UPCASTERS = {key for module in MODULES for key in getattr(module, "UPCASTERS", {})}

@@ -732,6 +732,16 @@ class Control(Struct, frozen=True, kw_only=True, tag_field="type", tag="job.cont
     wanted: Wanted
 
 
+class Dealt(Struct, frozen=True, kw_only=True, tag_field="type", tag="job.dealt"):
+    """Published on `ctl.shares` whenever an attempt of an owner with limited bandwidth begins or ends, so that nobody
+    goes on with a share that is another's by now."""
+
+    owner: UUID
+    bandwidth: Annotated[int, Meta(ge=1)]
+    running: dict[UUID, int]
+    """Attempts that move bytes, by worker."""
+
+
 class Ticket(Struct, frozen=True, kw_only=True, tag_field="type", tag="job.ticket"):
     """One admitted attempt in the WORK stream."""
 

@@ -45,6 +45,8 @@ class StoreFile(Command, tag="storage.store", kw_only=True, frozen=True):
     media_type: str = "application/octet-stream"
     target_id: UUID | None = None
     """Where to; None is the owner's own target, or the local disk when there is none."""
+    rate: Annotated[int, Meta(ge=1)] | None = None
+    """Bytes per second at which it may go to object storage. What the last repetition says holds."""
 
 
 class StoredFile(Struct, frozen=True, kw_only=True):

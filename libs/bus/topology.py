@@ -195,9 +195,11 @@ USERS: tuple[UserSpec, ...] = (
             "$JS.API.STREAM.INFO.WORK",
             "progress.*.*",
             "ctl.job.*",
+            "ctl.shares",
             "$JS.API.CONSUMER.INFO.WORK.*",
             *_reads("EV_AUTH"),
         ),
+        hear=("ctl.shares",),
     ),
     _service("scheduler", publish=("wake.job", "cmd.job.submit", *_reads("EV_SCHEDULER", "EV_JOB"))),
     _service(
@@ -216,7 +218,7 @@ USERS: tuple[UserSpec, ...] = (
     _service("notifier", publish=_reads("EV_NOTIFIER", "EV_JOB")),
     UserSpec(
         name="worker",
-        hear=("ctl.job.*", "ctl.hosts", "ctl.link.*", "q.worker.*"),
+        hear=("ctl.job.*", "ctl.hosts", "ctl.link.*", "ctl.shares", "q.worker.*"),
         publish=(
             *(f"cmd.job.{verb}" for verb in REPORTS),
             "cmd.storage.store",

@@ -14,7 +14,6 @@ from msgspec.structs import replace
 
 from libs.bus import BusError
 from libs.calls import Caller, ServiceFailed
-from libs.egress.rate import Rate
 from libs.message import Refused
 from proto.job import (
     Claimed,
@@ -32,6 +31,7 @@ from services.job.domain import plain_host
 from services.job.engines import Engine, EngineFailed, Fetch, FetchedFile
 from services.job.equipment import archive_file, cookie_file
 from services.job.handover import Handover, NotKept
+from services.job.pacing import Pace
 from services.job.reporting import Reporter
 from services.job.room import Room
 
@@ -69,14 +69,14 @@ class Attempt:
         caller: Caller,
         work: Path,
         work_root: Path,
-        rate: Rate,
+        pace: Pace,
         allowed: frozenset[str] | None,
     ) -> None:
-        """`rate` is the one of the owner's in this worker; `allowed` as in `Fetch`."""
+        """`pace` is the one of the owner's in this worker; `allowed` as in `Fetch`."""
         self._allowed = allowed
         self.claimed = claimed
-        self.rate = rate
-        rate.set(claimed.rate)
+        self.pace = pace
+        pace.set(claimed.rate)
         self.items: list[StoredItem] = []
         self.title: str | None = None
         self.engine: EngineName = "http"
@@ -97,7 +97,7 @@ class Attempt:
         self._not_kept: Failure | None = None
         self._host = ""
         self._room = Room(claimed, reporter)
-        self._handover = Handover(claimed, reporter, work_root)
+        self._handover = Handover(claimed, reporter, work_root, pace)
 
     def stop(self, wanted: Wanted) -> None:
         if not self._stop.done():
@@ -159,7 +159,7 @@ class Attempt:
                 proxy=proxy,
                 known=self._own,
                 cookies=jar,
-                rate=self.rate,
+                rate=self.pace.rate,
                 allowed=self._allowed,
             )
             for index, name in enumerate(order):
@@ -261,7 +261,8 @@ class Attempt:
             await self._enter(StageNote(stage="storing", at=datetime.now(UTC)))
         await self._room.reserve(file.size, more=True)
         try:
-            item = await self._handover.store(file, self._host)
+            with self.pace.going(instead=not self._several):
+                item = await self._handover.store(file, self._host)
         except NotKept as not_kept:
             self._not_kept = not_kept.failure
             await asyncio.to_thread(file.path.unlink, missing_ok=True)
@@ -313,8 +314,8 @@ class Attempt:
                     reply, _ = await self._caller.command(self._latest, result=ProgressReply, timeout=2.0)
                 except (BusError, ServiceFailed, Refused):
                     # Nobody can say otherwise now; the next report will ask again.
-                    reply = ProgressReply(wanted="run", rate=self.rate.per_second)
-                self.rate.set(reply.rate)
+                    reply = ProgressReply(wanted="run", rate=self.pace.share)
+                self.pace.set(reply.rate)
                 if reply.wanted != "run":
                     self.stop(reply.wanted)
                     return

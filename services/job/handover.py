@@ -12,6 +12,7 @@ from libs.message import Refused
 from proto.job import EXTRA, Claimed, Failure, StoredItem
 from proto.storage import NOT_KEPT, FileRejected, StillStoring, StoredFile, StoreFile
 from services.job.engines import EngineFailed, FetchedFile, not_kept
+from services.job.pacing import Pace
 from services.job.reporting import Reporter
 
 STORE_SECONDS = 120.0
@@ -28,7 +29,8 @@ class NotKept(Exception):
 class Handover:
     """Of the files of one attempt."""
 
-    def __init__(self, claimed: Claimed, reporter: Reporter, work_root: Path) -> None:
+    def __init__(self, claimed: Claimed, reporter: Reporter, work_root: Path, pace: Pace) -> None:
+        self._pace = pace
         self._claimed = claimed
         self._reporter = reporter
         self._work_root = work_root
@@ -76,7 +78,8 @@ class Handover:
         """Raises Refused. What goes far takes long, so storage is asked until it is there."""
         while True:
             try:
-                done: StoredFile = await self._reporter.send(command, StoredFile, STORE_SECONDS)
+                paced = replace(command, rate=self._pace.out)
+                done: StoredFile = await self._reporter.send(paced, StoredFile, STORE_SECONDS)
             except Refused as refused:
                 if not isinstance(refused.refusal, StillStoring):
                     raise

@@ -59,7 +59,7 @@ class Worker:
         self._grant = grant
         self._revoke = revoke
         self._reporter = Reporter(caller, self.worker_id)
-        self._pacing = Pacing()
+        self.pacing = Pacing()
 
     async def control(self, job_id: UUID, wanted: Wanted) -> None:
         """Every worker hears it: what a cancelled job left with one that no longer runs it is removed too."""
@@ -84,11 +84,12 @@ class Worker:
         except Refused:
             return
         work = self._work_root / str(claimed.job_id)
-        rate = self._pacing.of(claimed.owner)
-        attempt = Attempt(claimed, self._reporter, self._caller, work, self._work_root, rate, self._allowed)
+        pace = self.pacing.of(claimed.owner)
+        attempt = Attempt(claimed, self._reporter, self._caller, work, self._work_root, pace, self._allowed)
         self.running[claimed.job_id] = attempt
         try:
-            with structlog.contextvars.bound_contextvars(job=str(claimed.job_id), attempt=claimed.attempt):
+            names = structlog.contextvars.bound_contextvars(job=str(claimed.job_id), attempt=claimed.attempt)
+            with names, pace.coming():
                 await self._run(attempt)
         finally:
             del self.running[claimed.job_id]
@@ -98,7 +99,7 @@ class Worker:
         attempt.work.mkdir(mode=0o700, parents=True, exist_ok=True)
         job_id, number = claimed.job_id, claimed.attempt
         try:
-            await attempt.run(self._engines, self._route, self._grant(claimed.job_id, attempt.rate))
+            await attempt.run(self._engines, self._route, self._grant(claimed.job_id, attempt.pace.rate))
         except EngineFailed as failed:
             await self._last(ReportFailed(job_id=job_id, attempt=number, failure=failed.failure))
             if failed.failure.kind in ("content", "permanent"):

@@ -14,6 +14,7 @@ from libs.egress.policy import EgressPolicy
 from libs.eventstore.projection import Follower
 from libs.runtime import Resources, Service, ServiceSettings
 from proto import REGISTRY
+from proto.job import Dealt
 from services.job.allowances import Allowances
 from services.job.commit import Ledger
 from services.job.dispatch import Dispatcher
@@ -36,8 +37,13 @@ class JobSettings(ServiceSettings, frozen=True, kw_only=True):
 async def start(settings: JobSettings, resources: Resources) -> AsyncIterator[None]:
     pool, bus, store = await resources.event_source(settings, "job", REGISTRY)
     ledger = Ledger(pool, store)
+
+    async def tell(dealt: Dealt) -> None:
+        await bus.signal("ctl.shares", msgspec.json.encode(dealt))
+
     leases = Leases(ledger.changed.set)
     allowances = Allowances(pool)
+    shares = Shares(pool, allowances, tell)
     resources.spawn(ledger.run(), "ledger")
     await serve(
         bus,
@@ -51,12 +57,18 @@ async def start(settings: JobSettings, resources: Resources) -> AsyncIterator[No
             "leases": leases,
             "allowances": allowances,
             "duplicates": timedelta(seconds=settings.duplicate_seconds),
-            "shares": Shares(pool, allowances),
+            "shares": shares,
             "presets": settings.presets,
             "policy": EgressPolicy.parse(settings.egress_allow),
         },
     )
     await bus.listen("cmd.job.heartbeat", leases.heartbeat)
+
+    async def dealt(message: Message) -> None:
+        news = msgspec.json.decode(message.body, type=Dealt)
+        shares.dealt(news.owner, news.running)
+
+    await bus.listen("ctl.shares", dealt)
 
     async def woken(_: Message) -> None:
         ledger.changed.set()

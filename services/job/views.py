@@ -212,11 +212,11 @@ class Taken(Struct, frozen=True, kw_only=True):
     limit: int | None
 
 
-async def fetching(conn: Connection, owner: UUID) -> dict[UUID, int]:
-    """How many of the owner's attempts each worker fetches bytes for."""
+async def moving(conn: Connection, owner: UUID) -> dict[UUID, int]:
+    """How many of the owner's attempts each worker fetches or stores bytes for."""
     rows = await conn.fetch(
-        "select worker_id, count(*) as n from job.jobs where owner = $1 and state in ('resolving', 'downloading')"
-        " and worker_id is not null group by worker_id",
+        "select worker_id, count(*) as n from job.jobs where owner = $1 and worker_id is not null"
+        " and state in ('resolving', 'downloading', 'storing') group by worker_id",
         owner,
     )
     return {row["worker_id"]: row["n"] for row in rows}

@@ -27,8 +27,8 @@ from libs.egress.proxy import EgressProxy
 from libs.message import new_id
 from libs.names import extensions
 from proto import REGISTRY
-from proto.job import Control, Ticket, WorkerHeartbeat
 from proto.unrestrict_proxy import Awaited, Cookie, ReadCookies
+from proto.job import Control, Dealt, Ticket, WorkerHeartbeat
 from services.job import cookies, inspecting
 from services.job.engines.gallerydl import GalleryDlEngine
 from services.job.engines.hosting import HostTable
@@ -55,6 +55,7 @@ _encode = msgspec.json.Encoder().encode
 _ticket = msgspec.json.Decoder(Ticket).decode
 _control = msgspec.json.Decoder(Control).decode
 _awaited = msgspec.json.Decoder(Awaited).decode
+_dealt_news = msgspec.json.Decoder(Dealt).decode
 
 
 async def work(settings: WorkerSettings, stop: asyncio.Event) -> None:
@@ -66,6 +67,7 @@ async def work(settings: WorkerSettings, stop: asyncio.Event) -> None:
         worker, inspector, hosts, unrestrict = await _engines(settings, bus, stack)
         await serve(bus, "worker", inspecting.HANDLERS, {"inspector": inspector}, concurrency=inspecting.AT_ONCE)
         await bus.listen("ctl.job.*", lambda message: _controlled(worker, message))
+        await bus.listen("ctl.shares", lambda message: _dealt(worker, message))
         await bus.listen("ctl.hosts", lambda _: _rehosted(hosts))
         await bus.listen("ctl.link.*", lambda message: _read_along(unrestrict, message))
         broker = JetStreamBroker(loop, lambda queue: bus.work_queue("WORK", queue), _decode, settings.worker_slots)
@@ -130,6 +132,11 @@ async def _read_along(unrestrict: UnrestrictEngine, message: Message) -> None:
 async def _controlled(worker: Worker, message: Message) -> None:
     control = _control(message.body)
     await worker.control(control.job_id, control.wanted)
+
+
+async def _dealt(worker: Worker, message: Message) -> None:
+    news = _dealt_news(message.body)
+    worker.pacing.dealt(news.owner, news.bandwidth, news.running, worker.worker_id)
 
 
 def _decode(item: WorkItem) -> dramatiq.Message[Any]:

@@ -31,7 +31,7 @@ from services.storage.targets.credentials import Credentials
 from services.storage.targets.failures import TargetAway, TargetRefused
 from services.storage.targets.local import LocalTarget
 from services.storage.targets.mover import Mover
-from services.storage.targets.objects import ObjectTarget
+from services.storage.targets.objects import ObjectTarget, Pace
 from services.storage.views import Target
 
 ANSWER_SECONDS = 3.0
@@ -118,12 +118,15 @@ class Remote:
                 return known
             upload = self._uploads.get(key)  # another asker may have begun meanwhile
         if upload is None:
+            pace = Pace(command.rate)
             upload = self._uploads[key] = _Upload(
-                lambda: self._put(command, source, target, meta),
+                pace,
+                lambda: self._put(command, source, target, meta, pace),
                 lambda: self._claim(key),
                 lambda: self._let_go(key),
                 lambda over: self._forget(key, over),
             )
+        await upload.pace.set(command.rate)
         if not await upload.asked():
             raise Refused(StillStoring(message="the file is on its way"))
         self._uploads.pop(key, None)  # two askers may have waited for it
@@ -155,11 +158,11 @@ class Remote:
         async with self._pool.acquire() as conn:
             await views.uploaded(conn, *key, self._me)
 
-    async def _put(self, command: StoreFile, source: Path, target: Target, meta: Meta) -> StoredFile:
+    async def _put(self, command: StoreFile, source: Path, target: Target, meta: Meta, pace: Pace) -> StoredFile:
         remote = self.open(target)
         try:
-            key = await _free_key(remote, command)
-            await remote.put(source, key, command.size, command.sha256)
+            key = await self._free_key(remote, command)
+            await remote.put(source, key, command.size, command.sha256, pace)
         except (TargetRefused, TargetAway) as error:
             raise refusal(error) from error
         file = StoredFile(
@@ -192,6 +195,18 @@ class Remote:
         await asyncio.to_thread(self._local.release, source)
         return file
 
+    async def _free_key(self, remote: ObjectTarget, command: StoreFile) -> str:
+        """A name that nothing has there, and nothing that is on its way: what others keep in the same bucket is not
+        ours to replace. Taken before it is looked at, so that who was before us is either on its way or there."""
+        words = domain.words(command.about, command.owner, datetime.now(UTC).date())
+        for twin in range(NAMES_TRIED):
+            key = remote.key(command.directory, domain.twin_name(command.name, twin), words)
+            async with self._pool.acquire() as conn:
+                ours = await views.take_place(conn, command.job_id, command.key, remote.place(key))
+            if ours and await remote.stat(key) is None:
+                return key
+        return remote.key((*command.directory, str(command.job_id)), command.name, words)
+
     async def close(self) -> None:
         for upload in list(self._uploads.values()):
             await upload.stop()
@@ -204,11 +219,13 @@ class _Upload:
 
     def __init__(
         self,
+        pace: Pace,
         work: Callable[[], Awaitable[StoredFile]],
         claim: Callable[[], Awaitable[timedelta | None]],
         let_go: Callable[[], Awaitable[None]],
         forget: Callable[[_Upload], object],
     ) -> None:
+        self.pace = pace
         self._patience: asyncio.Timeout | None = None
         self._claim = claim
         self._let_go = let_go
@@ -270,14 +287,3 @@ class _Upload:
         self._task.cancel()
         with suppress(asyncio.CancelledError, Refused, TimeoutError):
             await self._task
-
-
-async def _free_key(remote: ObjectTarget, command: StoreFile) -> str:
-    """A name that nothing has there: what others keep in the same bucket is not ours to replace."""
-    words = domain.words(command.about, command.owner, datetime.now(UTC).date())
-    for twin in range(NAMES_TRIED):
-        key = remote.key(command.directory, domain.twin_name(command.name, twin), words)
-        found = await remote.stat(key)
-        if found is None:
-            return key
-    return remote.key((*command.directory, str(command.job_id)), command.name, words)

@@ -47,8 +47,10 @@ uploads = sa.Table(
     sa.Column("holder", UUID(as_uuid=True), nullable=False),
     sa.Column("until", TIMESTAMP(timezone=True), nullable=False),
     sa.Column("asked_at", TIMESTAMP(timezone=True), nullable=False),
+    sa.Column("place", BYTEA, comment="hash of the storage's address and the key there"),
     comment="which process carries a file to object storage, until when that counts, and when it was last asked for",
 )
+sa.Index("uploads_to", uploads.c.place, unique=True)
 
 targets = sa.Table(
     "targets",

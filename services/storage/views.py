@@ -135,6 +135,15 @@ async def claim_upload(conn: Connection, job_id: UUID, key: str, holder: UUID, l
     return bool(row["holder"] == holder)
 
 
+async def take_place(conn: Connection, job_id: UUID, key: str, place: bytes) -> bool:
+    """Whether this file is to go there; not if another that is under way does."""
+    try:
+        await conn.execute("update storage.uploads set place = $3 where job_id = $1 and key = $2", job_id, key, place)
+    except asyncpg.UniqueViolationError:
+        return False
+    return True
+
+
 async def go_on_uploading(conn: Connection, job_id: UUID, key: str, holder: UUID, lease: timedelta) -> timedelta | None:
     """How long ago the file was asked for; None when another process carries it now."""
     ago: timedelta | None = await conn.fetchval(

@@ -37,6 +37,7 @@ MAY_PUBLISH = {
         "work.run.download.5",
         "progress.o.j",
         "ctl.job.j",
+        "ctl.shares",
         "wake.job",
         "$JS.API.CONSUMER.CREATE.EV_AUTH.f1",
     ],
@@ -127,7 +128,8 @@ MAY_HEAR = {
         service: [f"cmd.{service}.*", f"q.{service}.*", f"wake.{service}", f"_INBOX_{service}.a"]
         for service in PROTO_SERVICES
     },
-    "worker": ["ctl.job.*", "ctl.link.*", "_INBOX_worker.a"],
+    "job": ["cmd.job.*", "q.job.*", "wake.job", "ctl.shares", "_INBOX_job.a"],
+    "worker": ["ctl.job.*", "ctl.link.*", "ctl.shares", "_INBOX_worker.a"],
     "cli": ["progress.*.*", "_INBOX_cli.a"],
     "topology": ["_INBOX_topology.a"],
 }
@@ -218,7 +220,7 @@ async def test_a_user_hears_what_is_meant_for_it_and_nothing_else(server, user):
         for other in MAY_HEAR
         if other != user
         for subject in MAY_HEAR[other]
-        if subject != "progress.*.*" or user not in ("gateway", "cli")
+        if subject not in MAY_HEAR[user] and (subject != "progress.*.*" or user not in ("gateway", "cli"))
     ]
     async with connected(server, user) as (client, refusals):
         allowed = {subject: await heard(client, refusals, subject) for subject in MAY_HEAR[user]}

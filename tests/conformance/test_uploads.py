@@ -10,6 +10,7 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
+from msgspec.structs import replace
 
 from libs.egress.policy import EgressPolicy
 from libs.message import Meta, Refused, new_id
@@ -100,6 +101,30 @@ async def test_two_processes_that_are_asked_for_one_file_carry_it_once(ground: G
     assert len({file.file_id for file in files}) == 1
     assert list((await ground.bucket.objects()).values()) == [len(BODY)]
     assert await ground.pool.fetchval("select count(*) from storage.uploads") == 0
+
+
+async def test_a_file_goes_at_the_rate_that_was_told_last(ground: Ground) -> None:
+    """At a byte a second it would take hours; nobody else waits for it meanwhile."""
+    (slow, slow_source), (quick, quick_source) = ground.finished(), ground.finished()
+    process = ground.process()
+    with pytest.raises(Refused) as refused:
+        await process.put(replace(slow, rate=1), slow_source, ground.target, Meta(correlation=new_id()))
+    await ground.stored(process, quick, quick_source)
+    before = await ground.bucket.objects()
+    await ground.stored(process, slow, slow_source)
+
+    assert isinstance(refused.value.refusal, StillStoring)
+    assert len(before) == 1
+    assert len(await ground.bucket.objects()) == 2
+
+
+async def test_files_of_one_name_that_go_at_the_same_time_do_not_replace_each_other(ground: Ground) -> None:
+    """Whichever process carries them."""
+    processes = [ground.process() for _ in range(2)]
+    files = await asyncio.gather(*(ground.stored(processes[n % 2], *ground.finished()) for n in range(4)))
+
+    assert sorted(file.name for file in files) == ["a (2).bin", "a (3).bin", "a (4).bin", "a.bin"]
+    assert len(await ground.bucket.objects()) == 4
 
 
 @pytest.mark.parametrize("dead", [False, True])

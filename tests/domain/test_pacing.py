@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from uuid import UUID
 
 import pytest
@@ -9,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libs.egress.rate import BURST_SECONDS, Rate
-from services.job.pacing import Pacing
-from services.job.shares import share
+from services.job.pacing import Pace, Pacing, share
 
 ONE, TWO, THREE = (UUID(int=n) for n in range(1, 4))
 
@@ -99,6 +99,54 @@ def test_attempts_of_one_owner_share_a_bucket_for_as_long_as_any_runs():
     mine.set(1000)
 
     assert pacing.of(ONE) is mine
-    assert theirs.per_second is None
+    assert theirs.rate.per_second is None
     del mine
-    assert pacing.of(ONE).per_second is None
+    assert pacing.of(ONE).rate.per_second is None
+
+
+def test_what_is_dealt_reaches_who_runs_for_the_owner_and_nobody_else():
+    pacing = Pacing()
+    mine, theirs = pacing.of(ONE), pacing.of(TWO)
+    pacing.dealt(ONE, 1000, {ONE: 1, TWO: 3}, ONE)
+    pacing.dealt(THREE, 1000, {ONE: 1}, ONE)
+
+    assert (mine.share, theirs.share) == (250, None)
+
+
+def test_what_goes_out_takes_from_what_comes_in():
+    """Two attempts; one has several files and fetches while it stores, the other only stores."""
+    pace = Pace()
+    pace.set(1200)
+    with pace.coming(), pace.coming():
+        both = pace.rate.per_second
+        with pace.going(instead=False):
+            several = (pace.rate.per_second, pace.out)
+            with pace.going(instead=True):
+                all_three = (pace.rate.per_second, pace.out)
+        after = pace.rate.per_second
+
+    assert (both, after) == (1200, 1200)
+    assert several == (800, 400)
+    assert all_three == (400, 400)
+
+
+@given(st.integers(0, 6), st.integers(0, 6), st.integers(1000, 10**9))
+def test_in_and_out_together_are_no_more_than_the_share(coming: int, storing: int, dealt: int):
+    pace = Pace()
+    pace.set(dealt)
+    with ExitStack() as running:
+        for _ in range(coming + storing):
+            running.enter_context(pace.coming())
+        for _ in range(storing):
+            running.enter_context(pace.going(instead=True))
+        going, fetched = pace.out, pace.rate.per_second
+
+        assert going is not None
+        assert fetched is not None
+        assert going * storing + (fetched if coming else 0) <= dealt
+
+
+def test_without_a_limit_nothing_is_paced():
+    pace = Pace()
+    with pace.coming(), pace.going(instead=True):
+        assert (pace.rate.per_second, pace.out) == (None, None)

@@ -46,6 +46,7 @@ async def claim_attempt(
 
     job, position = await ledger.change(command.job_id, decide, call.meta)
     leases.claimed(command.worker_id, command.job_id)
+    await shares.deal(job.owner)
     limits = await allowances.of(job.owner)
     claimed = Claimed(
         job_id=job.job_id,
@@ -55,7 +56,7 @@ async def claim_attempt(
         options=job.options,
         done_items=job.items,
         reserve=limits.storage is not None,
-        rate=await shares.of(job.owner, command.worker_id, anew=True),
+        rate=await shares.of(job.owner, command.worker_id),
     )
     return Answer(claimed, position)
 
@@ -68,28 +69,41 @@ async def reserve_storage(command: ReserveStorage, call: Call, ledger: Ledger) -
     return Answer(position=position)
 
 
-async def report_stage(command: ReportStage, call: Call, ledger: Ledger) -> Answer:
-    return await decided(command, domain.report_stage, call, ledger)
+async def report_stage(command: ReportStage, call: Call, ledger: Ledger, shares: Shares) -> Answer:
+    job, position = await ledger.change(
+        command.job_id, lambda job: domain.report_stage(job, command, ledger.clock()), call.meta
+    )
+    await shares.deal(job.owner)
+    return Answer(position=position)
 
 
 async def report_item(command: ReportItem, call: Call, ledger: Ledger) -> Answer:
     return await decided(command, domain.report_item, call, ledger)
 
 
-async def report_completed(command: ReportCompleted, call: Call, ledger: Ledger) -> Answer:
-    return await decided(command, domain.report_completed, call, ledger)
-
-
-async def report_failed(command: ReportFailed, call: Call, ledger: Ledger) -> Answer:
-    jitter = random.random()  # noqa: S311 - spreads retries, guards nothing
-    _, position = await ledger.change(
-        command.job_id, lambda job: domain.report_failed(job, command, ledger.clock(), jitter), call.meta
+async def report_completed(command: ReportCompleted, call: Call, ledger: Ledger, shares: Shares) -> Answer:
+    job, position = await ledger.change(
+        command.job_id, lambda job: domain.report_completed(job, command, ledger.clock()), call.meta
     )
+    await shares.deal(job.owner)
     return Answer(position=position)
 
 
-async def report_interrupted(command: ReportInterrupted, call: Call, ledger: Ledger) -> Answer:
-    return await decided(command, domain.report_interrupted, call, ledger)
+async def report_failed(command: ReportFailed, call: Call, ledger: Ledger, shares: Shares) -> Answer:
+    jitter = random.random()  # noqa: S311 - spreads retries, guards nothing
+    job, position = await ledger.change(
+        command.job_id, lambda job: domain.report_failed(job, command, ledger.clock(), jitter), call.meta
+    )
+    await shares.deal(job.owner)
+    return Answer(position=position)
+
+
+async def report_interrupted(command: ReportInterrupted, call: Call, ledger: Ledger, shares: Shares) -> Answer:
+    job, position = await ledger.change(
+        command.job_id, lambda job: domain.report_interrupted(job, command, ledger.clock()), call.meta
+    )
+    await shares.deal(job.owner)
+    return Answer(position=position)
 
 
 async def lose_worker(command: LoseWorker, call: Call, ledger: Ledger, leases: Leases, pool: asyncpg.Pool) -> Answer:

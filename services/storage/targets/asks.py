@@ -32,6 +32,8 @@ class Put(_Request, frozen=True, kw_only=True, tag="put"):
     part: int
     """Bytes of a part; together with `at_once` this bounds the memory."""
     at_once: int
+    rate: int | None = None
+    """Bytes per second; None is no limit."""
 
 
 class Stat(_Request, frozen=True, kw_only=True, tag="stat"):
@@ -50,11 +52,17 @@ class Verify(_Request, frozen=True, kw_only=True, tag="verify"):
     text: str
 
 
+class Pace(Ask, frozen=True, kw_only=True, tag="pace"):
+    """From now on the put of this number goes at this rate. It is not answered."""
+
+    rate: int | None
+
+
 class Stop(Ask, frozen=True, kw_only=True, tag="stop"):
     """End the work of this number, without leaving a request in the air if it can be helped. It is still answered."""
 
 
-Asks = Put | Stat | Delete | Discard | Verify | Stop
+Asks = Put | Stat | Delete | Discard | Verify | Pace | Stop
 
 
 class Found(Struct, frozen=True, kw_only=True):

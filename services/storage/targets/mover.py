@@ -15,7 +15,7 @@ import structlog
 
 from libs.egress.policy import EgressPolicy
 from libs.egress.proxy import EgressProxy
-from services.storage.targets.asks import Answer, Asks, Left, Put, Stop, Verify
+from services.storage.targets.asks import Answer, Asks, Left, Pace, Put, Stop, Verify
 
 log = structlog.get_logger()
 
@@ -138,6 +138,13 @@ class Mover:
         finally:
             helper.waiting.pop(ask.number, None)
             self._rest()
+
+    async def pace(self, number: int, rate: int | None) -> None:
+        """Of a put that is under way; otherwise nothing happens."""
+        helper = self._helper
+        if helper is not None and number in helper.waiting:
+            with suppress(Lost):  # whoever asked for it hears of that
+                await helper.say(Pace(number=number, rate=rate))
 
     def keep(self, work: Coroutine[Any, Any, _Result]) -> asyncio.Task[_Result]:
         """It is finished before the mover ends, whatever becomes of the caller."""

@@ -21,10 +21,11 @@ from opendal.exceptions import ConfigInvalid, NotFound, PermissionDenied, RateLi
 from opendal.layers import RetryLayer, TimeoutLayer
 from opendal.types import Metadata
 
-from services.storage.targets.asks import Answer, Asks, Delete, Discard, Found, Left, Put, Stat, Stop, Verify
+from libs.egress.rate import LOOK_SECONDS, Rate
+from services.storage.targets.asks import Answer, Asks, Delete, Discard, Found, Left, Pace, Put, Stat, Stop, Verify
 
 STOP_SECONDS = 5.0
-LOOK_SECONDS = 2.0
+SEE_SECONDS = 2.0
 SETTLE_SECONDS = 0.5
 TRIES = 2
 """Times that a request is made again after a failure that may pass."""
@@ -52,10 +53,19 @@ class Work:
         self._patience = patience
         self.stopped = False
         self.left: Left = "nothing"
+        self.rate = Rate(None)
 
     def stop(self) -> None:
         self.stopped = True
         asyncio.get_running_loop().call_later(self._patience, self.task.cancel)
+
+    async def pay(self, count: int) -> None:
+        """Until so many bytes may go. Raises Failed."""
+        wait = self.rate.passed(count)
+        while wait:
+            self.check()
+            await asyncio.sleep(min(wait, LOOK_SECONDS))  # the rate that was asked for
+            wait = self.rate.owed()
 
     def check(self) -> None:
         if self.stopped:
@@ -74,6 +84,7 @@ async def put(ask: Put, operator: opendal.AsyncOperator, work: Work) -> Found:
         )
         work.left = "parts"
         while part := await asyncio.to_thread(hashes.read, source, ask.part):
+            await work.pay(len(part))
             work.check()
             await target.write(part)
     if (hashes.size, hashes.sha256.hexdigest()) != (ask.size, ask.sha256):
@@ -103,7 +114,7 @@ async def _checked(ask: Put, operator: opendal.AsyncOperator, hashes: _Hashes) -
 async def _unchanged(operator: opendal.AsyncOperator, key: str, before: Metadata) -> bool:
     """Whether the object is still the one from before. True if that can not be learnt: it may be, and it is whole."""
     try:
-        async with asyncio.timeout(LOOK_SECONDS):
+        async with asyncio.timeout(SEE_SECONDS):
             now = await _metadata(operator, key)
     except Exception:  # noqa: BLE001 - of the many kinds that OpenDAL raises each means the same here
         return True
@@ -233,12 +244,18 @@ class Mover:
 
     def hear(self, line: bytes) -> None:
         ask = msgspec.json.decode(line, type=Asks)
-        if isinstance(ask, Stop):
-            if ask.number in self._works:
-                self._works[ask.number].stop()
+        if isinstance(ask, Pace | Stop):
+            if (work := self._works.get(ask.number)) is None:
+                return
+            if isinstance(ask, Pace):
+                work.rate.set(ask.rate)
+            else:
+                work.stop()
             return
         task = asyncio.get_running_loop().create_task(self._do(ask))
-        self._works[ask.number] = Work(task, STOP_SECONDS if isinstance(ask, Put) else 0)
+        work = self._works[ask.number] = Work(task, STOP_SECONDS if isinstance(ask, Put) else 0)
+        if isinstance(ask, Put):
+            work.rate.set(ask.rate)
 
     async def _do(self, ask: Put | Stat | Delete | Discard | Verify) -> None:
         work = self._works[ask.number]

@@ -6,10 +6,11 @@ A file is there whole or not at all, and an upload that fails or is cancelled le
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import ipaddress
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -33,6 +34,8 @@ from services.storage.targets.uploads import StillThere, end_uploads
 log = structlog.get_logger()
 
 PART = 8 << 20
+PACED_PART = 5 << 20
+"""A rate holds from part to part, so parts are as small as S3 takes them, and go one after the other."""
 AT_ONCE = 4
 MOST_PARTS = 9_000
 """S3 takes 10,000."""
@@ -51,6 +54,23 @@ class Patience(Struct, frozen=True, kw_only=True):
     """For a file, beside what its size allows."""
     clean: float = 30.0
     """For removing what a failure left."""
+
+
+class Pace:
+    """Bytes per second at which one file goes; None is no limit. It may change on the way."""
+
+    def __init__(self, rate: int | None = None) -> None:
+        self.rate = rate
+        self._followed: Callable[[int | None], Awaitable[None]] | None = None
+
+    def follow(self, told: Callable[[int | None], Awaitable[None]]) -> None:
+        self._followed = told
+
+    async def set(self, rate: int | None) -> None:
+        if rate != self.rate:
+            self.rate = rate
+            if self._followed is not None:
+                await self._followed(rate)
 
 
 class _Request(TypedDict):
@@ -80,24 +100,33 @@ class ObjectTarget:
         """Where a file of this name goes: below the prefix and the base folder, whatever the words are."""
         return self._credentials.key(folder, name, words)
 
+    def place(self, key: str) -> bytes:
+        """By which two files that go to the same key of the same storage are known, whoever told us of it."""
+        one = self._credentials
+        return hashlib.sha256(f"{one.place().url} {one.container_or_bucket} {key}".encode()).digest()
+
     async def verify(self) -> None:
         """Writes a small object, reads it back and deletes it. Raises TargetRefused, TargetAway."""
         key = self.key((), "verify_credentials.txt")
         ask = Verify(text=f"Longshore may write here. {secrets.token_hex(8)}\n", **await self._request(key))
         check(await self._careful(ask, self._patience.call * 2))
 
-    async def put(self, source: Path, key: str, size: int, sha256: str) -> Found:
+    async def put(self, source: Path, key: str, size: int, sha256: str, pace: Pace | None = None) -> Found:
         """Stored and checked. The same file again costs one question; another object of this key is replaced. One at a
         time for a key. Raises TargetRefused, TargetAway, and either way, or when cancelled, leaves nothing of it."""
+        rate = None if pace is None else pace.rate
         ask = Put(
             source=str(source),
             size=size,
             sha256=sha256,
-            part=max(PART, -(-size // MOST_PARTS)),
-            at_once=AT_ONCE,
+            part=max(PART if rate is None else PACED_PART, -(-size // MOST_PARTS)),
+            at_once=AT_ONCE if rate is None else 1,
+            rate=rate,
             **await self._request(key),
         )
-        answer = await self._careful(ask, self._patience.start + size / SLOWEST)
+        if pace is not None:
+            pace.follow(lambda now: self._mover.pace(ask.number, now))
+        answer = await self._careful(ask, self._patience.start + size / min(SLOWEST, (rate or SLOWEST) / 2))
         check(answer)
         assert answer.found is not None
         return answer.found
