@@ -125,7 +125,7 @@ class Resources:
         bus = await self.bus(settings.nats_url, service, settings.nats_seed)
         wake = asyncio.Event()
         store = EventStore(pool, service, registry, wake.set)
-        relay = Relay(store, bus.stream(f"EV_{service.upper()}"), url=settings.database_url, wake=wake)
+        relay = Relay(store, buses.Stream(bus, f"EV_{service.upper()}"), url=settings.database_url, wake=wake)
         self.spawn(relay.run(), "relay")
 
         async def lag() -> str | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from libs import telemetry
-from libs.bus import Bus, BusError
+from libs.bus import Bus, BusError, Stream
 from libs.bus.topology import STREAMS
 from libs.calls import Caller, ServiceFailed
 from libs.feed import SinkGone
@@ -113,7 +113,7 @@ async def _servers(bus: Bus, caller: Caller) -> list[Finding]:
     findings += await _accounts(caller)
     for spec in STREAMS:
         try:
-            state = (await bus.stream(spec.name).info())["state"]
+            state = (await Stream(bus, spec.name).info())["state"]
             findings.append(Finding(f"stream {spec.name}", f"{state['messages']} messages"))
         except SinkGone as error:
             findings.append(

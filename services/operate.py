@@ -333,10 +333,10 @@ async def _find(text: str, caller: Caller) -> JobRow:
 
 async def _events(options: argparse.Namespace, bus: buses.Bus) -> int:
     """Everything that jobs' history still holds, then, with --follow, what happens."""
-    end = None if options.follow else await bus.stream("EV_JOB").last_sequence()
+    end = None if options.follow else await buses.Stream(bus, "EV_JOB").last_sequence()
     if end == 0:
         return 0
-    async with bus.follow("EV_JOB") as batches:
+    async with buses.follow(bus, "EV_JOB") as batches:
         async for batch in batches:
             for one in batch:
                 body: dict[str, Any] = msgspec.json.decode(one.body)

@@ -1,19 +1,11 @@
-"""The message bus. `libs.bus.jetstream` is the one door to NATS; everything else sees these names."""
+"""The message bus, and the one door to NATS: nothing outside this folder imports its client."""
 
-from libs.bus.jetstream import (
-    Bus,
-    BusError,
-    Handler,
-    Message,
-    Refusing,
-    Stream,
-    TimedOut,
-    Unreachable,
-    WorkItem,
-    WorkQueue,
-    ensure_topology,
-    open,  # noqa: A004 - reads as libs.bus.open
-)
+from libs.bus.connection import Bus, Handler, open  # noqa: A004 - reads as libs.bus.open
+from libs.bus.ensuring import ensure_topology
+from libs.bus.following import follow
+from libs.bus.publishing import Stream
+from libs.bus.replies import BusError, Message, Refusing, TimedOut, Unreachable
+from libs.bus.work import WorkItem, WorkQueue, enqueue
 
 __all__ = [
     "Bus",
@@ -26,6 +18,8 @@ __all__ = [
     "Unreachable",
     "WorkItem",
     "WorkQueue",
+    "enqueue",
     "ensure_topology",
+    "follow",
     "open",
 ]

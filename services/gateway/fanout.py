@@ -14,7 +14,7 @@ import msgspec
 import structlog
 from prometheus_client import Gauge
 
-from libs.bus import Bus, BusError, Message
+from libs.bus import Bus, BusError, Message, Stream, follow
 from libs.database import AWAY
 from libs.eventstore.projection import Applied, Follower
 from libs.feed import Delivered, SinkGone
@@ -157,7 +157,7 @@ class Hub:
         """What tells tokens of this history from those of another installation."""
         while True:
             try:
-                return await self._bus.stream(STREAM).epoch()
+                return await Stream(self._bus, STREAM).epoch()
             except (BusError, SinkGone) as error:
                 await log.awarning("fanout.waits", reason=str(error))
                 await asyncio.sleep(0.2)  # back-off while the stream is away
@@ -205,7 +205,7 @@ class Hub:
     async def _replay(self, one: Subscriber, after: int) -> None:
         """Live events gather behind while history is read; both lie on one line of sequences, so none comes twice."""
         missed: list[bytes] = []
-        async with asyncio.timeout(10), self._bus.follow(STREAM, after) as batches:
+        async with asyncio.timeout(10), follow(self._bus, STREAM, after) as batches:
             async for batch in batches:
                 for event in batch:
                     if event.sequence <= one.live_from:

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from msgspec import Struct
 
-from libs.bus import Bus
+from libs.bus import Bus, follow
 from libs.calls import Caller
 from libs.message import Refused
 from proto.auth import KeyDialect, KeyHolder, KeyRevoked, ReadPublicKeys, SessionEnded, VerifyKey
@@ -120,7 +120,7 @@ class Guard:
 
     async def follow(self) -> None:
         """Hears what auth takes back, until cancelled."""
-        async with self._bus.follow("EV_AUTH", new=True) as batches:
+        async with follow(self._bus, "EV_AUTH", new=True) as batches:
             async for batch in batches:
                 for one in batch:
                     if one.event_type == "auth.key_revoked":

@@ -9,6 +9,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from libs.bus import follow
 from libs.calls import Caller, serve
 from libs.egress.policy import EgressPolicy
 from libs.eventstore.projection import Follower
@@ -46,7 +47,7 @@ async def start(settings: GatewaySettings, resources: Resources) -> AsyncIterato
         "gateway.jobs",
         pool,
         "gateway",
-        lambda after: bus.follow(STREAM, after),
+        lambda after: follow(bus, STREAM, after),
         REGISTRY,
         domain.WANTED,
         views.apply,

@@ -16,7 +16,7 @@ import msgspec
 import structlog
 
 from libs import telemetry
-from libs.bus import Bus, BusError
+from libs.bus import Bus, BusError, enqueue
 from libs.database import AWAY
 from libs.eventstore import EventStore, WrongVersion
 from libs.lasting import lasting
@@ -149,7 +149,7 @@ class Dispatcher:
 
     async def _send(self, job_id: UUID, attempt: int, priority: int, again: str = "") -> None:
         ticket = Ticket(job_id=job_id, attempt=attempt, traceparent=telemetry.traceparent())
-        await self._bus.enqueue(f"work.run.download.{priority}", _encode(ticket), f"{job_id}:{attempt}{again}")
+        await enqueue(self._bus, f"work.run.download.{priority}", _encode(ticket), f"{job_id}:{attempt}{again}")
 
     async def _sweep(self, conn: asyncpg.pool.PoolConnectionProxy[asyncpg.Record]) -> None:
         now = self._ledger.clock()

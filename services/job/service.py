@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import msgspec
 
-from libs.bus import Message
+from libs.bus import Message, follow
 from libs.calls import serve
 from libs.egress.policy import EgressPolicy
 from libs.eventstore.projection import Follower
@@ -86,7 +86,7 @@ async def start(settings: JobSettings, resources: Resources) -> AsyncIterator[No
         "job.limits",
         pool,
         "job",
-        lambda after: bus.follow("EV_AUTH", after, only=LIMITS),
+        lambda after: follow(bus, "EV_AUTH", after, only=LIMITS),
         REGISTRY,
         LIMITS,
         keep_limits,

@@ -70,7 +70,9 @@ async def work(settings: WorkerSettings, stop: asyncio.Event) -> None:
         await bus.listen("ctl.shares", lambda message: _dealt(worker, message))
         await bus.listen("ctl.hosts", lambda _: _rehosted(hosts))
         await bus.listen("ctl.link.*", lambda message: _read_along(unrestrict, message))
-        broker = JetStreamBroker(loop, lambda queue: bus.work_queue("WORK", queue), _decode, settings.worker_slots)
+        broker = JetStreamBroker(
+            loop, lambda queue: buses.WorkQueue(bus, "WORK", queue), _decode, settings.worker_slots
+        )
         _declare(broker, worker, loop)
         async with asyncio.TaskGroup() as tasks:
             beating = tasks.create_task(_heartbeats(bus, worker, settings.worker_slots))

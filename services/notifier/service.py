@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 from uuid import UUID
 
-from libs.bus import BusError
+from libs.bus import BusError, follow
 from libs.calls import serve
 from libs.database import AWAY, Connection
 from libs.egress.policy import EgressPolicy
@@ -58,7 +58,7 @@ async def start(settings: ServiceSettings, resources: Resources) -> AsyncIterato
 
         async def owners() -> None:
             """Another process may keep or remove a channel: the table is read anew whenever it is told so."""
-            async with bus.follow("EV_NOTIFIER", new=True, only=CHANNELS) as told:
+            async with follow(bus, "EV_NOTIFIER", new=True, only=CHANNELS) as told:
                 hooked.owners = await channel_owners(pool)
                 async for _ in told:
                     hooked.owners = await channel_owners(pool)
@@ -74,7 +74,7 @@ async def start(settings: ServiceSettings, resources: Resources) -> AsyncIterato
             "notifier.jobs",
             pool,
             "notifier",
-            lambda after: bus.follow("EV_JOB", after, only=WANTED),
+            lambda after: follow(bus, "EV_JOB", after, only=WANTED),
             REGISTRY,
             WANTED,
             apply,

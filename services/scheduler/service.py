@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+from libs.bus import follow
 from libs.calls import Caller, serve
 from libs.database import Connection
 from libs.eventstore.projection import Applied, Follower
@@ -34,7 +35,7 @@ async def start(settings: ServiceSettings, resources: Resources) -> AsyncIterato
             "scheduler.alarms",
             pool,
             "scheduler",
-            lambda after: bus.follow("EV_JOB", after, only=WAITS),
+            lambda after: follow(bus, "EV_JOB", after, only=WAITS),
             REGISTRY,
             WAITS,
             alarms,
@@ -44,7 +45,7 @@ async def start(settings: ServiceSettings, resources: Resources) -> AsyncIterato
             "scheduler.runs",
             pool,
             "scheduler",
-            lambda after: bus.follow("EV_SCHEDULER", after),
+            lambda after: follow(bus, "EV_SCHEDULER", after),
             REGISTRY,
             frozenset({"scheduler.fired"}),
             runs,

@@ -8,6 +8,7 @@ from typing import Annotated, Self
 
 from msgspec import Meta
 
+from libs.bus import follow
 from libs.calls import serve
 from libs.database import Connection
 from libs.egress.policy import EgressPolicy
@@ -63,7 +64,7 @@ async def start(settings: StorageSettings, resources: Resources) -> AsyncIterato
             "storage.deletions",
             pool,
             "storage",
-            lambda after: bus.follow("EV_JOB", after, only=DELETIONS),
+            lambda after: follow(bus, "EV_JOB", after, only=DELETIONS),
             REGISTRY,
             DELETIONS,
             delete,

@@ -11,6 +11,7 @@ import aiohttp
 import msgspec
 from msgspec import Meta
 
+from libs.bus import follow
 from libs.calls import Caller, serve
 from libs.database import Connection
 from libs.egress.policy import EgressPolicy
@@ -96,7 +97,7 @@ async def start(settings: UnrestrictSettings, resources: Resources) -> AsyncIter
                 f"unrestrict_proxy.{name}",
                 pool,
                 "unrestrict_proxy",
-                lambda after, stream=stream, wanted=wanted: bus.follow(stream, after, only=wanted),  # type: ignore[misc]  # defaults bind the loop's values
+                lambda after, stream=stream, wanted=wanted: follow(bus, stream, after, only=wanted),  # type: ignore[misc]  # defaults bind the loop's values
                 REGISTRY,
                 wanted,
                 act,

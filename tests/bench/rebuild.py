@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from libs import bus as buses
+from libs.bus import Stream, follow
 from libs.bus.topology import CONSUMERS, STREAMS
 from libs.database import Target, migrate, open_pool
 from libs.eventstore import EventStore, NoStream, Write
@@ -69,7 +70,7 @@ async def rate(wanted: int) -> tuple[int, float]:
                 store = EventStore(pool, "job", REGISTRY, wake.set)
                 bus = await buses.open(servers.nats_url, user="job", seed=servers.nats_seeds["job"])
                 relay = asyncio.create_task(
-                    Relay(store, bus.stream("EV_JOB"), url=servers.database_urls["job"], wake=wake).run()
+                    Relay(store, Stream(bus, "EV_JOB"), url=servers.database_urls["job"], wake=wake).run()
                 )
                 for _ in range(wanted // 700):
                     async with store.transaction() as tx:
@@ -91,7 +92,7 @@ async def rate(wanted: int) -> tuple[int, float]:
                     "gateway.jobs",
                     reading,
                     "gateway",
-                    lambda after: gateway.follow("EV_JOB", after),
+                    lambda after: follow(gateway, "EV_JOB", after),
                     REGISTRY,
                     domain.WANTED,
                     views.apply,

@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from libs import bus as buses
+from libs.bus import follow
 from libs.bus.topology import STREAMS
 from libs.supervisor import DataFolder
 from tests.site import SiteProcess
@@ -164,7 +165,7 @@ async def events(system: System, count: int) -> list[str]:
     bus = await buses.open(folder.endpoint(), user="cli", seed=folder.seed("cli"))
     found: list[str] = []
     try:
-        async with asyncio.timeout(30), bus.follow("EV_JOB") as batches:
+        async with asyncio.timeout(30), follow(bus, "EV_JOB") as batches:
             async for batch in batches:
                 found += [one.headers["ce-id"] for one in batch]
                 if len(found) >= count:

@@ -15,7 +15,7 @@ from dramatiq import Worker
 
 from libs import bus as buses
 from libs.broker import JetStreamBroker
-from libs.bus import WorkItem
+from libs.bus import WorkItem, WorkQueue, enqueue
 from libs.bus.topology import CONSUMERS, SECOND
 from tests.conformance.conftest import Installation
 
@@ -63,7 +63,7 @@ async def working(installation, slots: int = 2):
     bus = await installation.bus("worker")
     broker = JetStreamBroker(
         loop,
-        lambda queue: bus.work_queue("WORK", queue),
+        lambda queue: WorkQueue(bus, "WORK", queue),
         lambda item: dramatiq.Message(
             queue_name=QUEUE, actor_name="run", args=(item.body,), kwargs={}, options={"delivered": item.delivered}
         ),
@@ -83,7 +83,7 @@ async def working(installation, slots: int = 2):
 async def sent(installation, count: int) -> None:
     job = await installation.bus("job")
     for number in range(count):
-        await job.enqueue("work.run.download.5", str(number).encode(), f"ticket {number}")
+        await enqueue(job, "work.run.download.5", str(number).encode(), f"ticket {number}")
 
 
 async def waiting(installation) -> int:
@@ -194,7 +194,7 @@ async def hold(url: str, seed: str) -> None:
     loop = asyncio.get_running_loop()
     def decode(item):
         return dramatiq.Message(queue_name="download", actor_name="run", args=(item.delivered,), kwargs={}, options={})
-    broker = JetStreamBroker(loop, lambda queue: bus.work_queue("WORK", queue), decode, 1)
+    broker = JetStreamBroker(loop, lambda queue: buses.WorkQueue(bus, "WORK", queue), decode, 1)
     def run(delivered: int) -> None:
         print("began", delivered, flush=True)
         asyncio.run_coroutine_threadsafe(asyncio.Event().wait(), loop).result()
@@ -232,7 +232,7 @@ async def test_the_ticket_of_a_killed_worker_process_comes_again_as_its_second_d
     finally:
         holder.kill()
         await holder.wait()
-    queue = (await installation.bus("worker")).work_queue("WORK", QUEUE)
+    queue = WorkQueue(await installation.bus("worker"), "WORK", QUEUE)
     again: list[WorkItem] = []
     async with asyncio.timeout(30):
         while not again:
@@ -260,7 +260,7 @@ async def test_a_worker_takes_no_more_than_it_has_hands_for_when_the_server_was_
             await installation.servers.restarted.wait()
         job = await installation.bus("job")
         for number in (1, 2, 3):
-            await job.enqueue("work.run.download.5", str(number).encode(), f"ticket {number}")
+            await enqueue(job, "work.run.download.5", str(number).encode(), f"ticket {number}")
         await first.began(2)
         async with working(installation, slots=4) as second:
             # A killed server may have forgotten that it gave ticket 0 out, and gives it out again.

@@ -11,7 +11,7 @@ import nkeys
 import pytest
 
 from libs import bus as buses
-from libs.bus import BusError, TimedOut, Unreachable
+from libs.bus import BusError, Stream, TimedOut, Unreachable, enqueue, follow
 from libs.eventstore.relay import Relay
 from libs.feed import Outgoing, SinkGone, WrongSequence
 from libs.message import new_id
@@ -86,8 +86,8 @@ async def test_a_question_is_answered_by_one_of_a_queue(installation):
 @pytest.mark.parametrize("count", [1, 3, 400])
 async def test_what_is_published_arrives_whole_in_order_and_with_its_headers(installation, count: int):
     job, gateway = await installation.bus("job"), await installation.bus("gateway")
-    last = await job.stream(STREAM).publish([outgoing(n) for n in range(count)], 0)
-    async with gateway.follow(STREAM) as batches:
+    last = await Stream(job, STREAM).publish([outgoing(n) for n in range(count)], 0)
+    async with follow(gateway, STREAM) as batches:
         found = await taken(batches, count)
 
     assert last == count
@@ -97,7 +97,7 @@ async def test_what_is_published_arrives_whole_in_order_and_with_its_headers(ins
 
 @pytest.mark.parametrize("count", [1, 3, 400])
 async def test_nothing_is_added_behind_a_wrong_end(installation, count: int):
-    stream = (await installation.bus("job")).stream(STREAM)
+    stream = Stream(await installation.bus("job"), STREAM)
     await stream.publish([outgoing(0)], 0)
     with pytest.raises(WrongSequence):
         await stream.publish([outgoing(n) for n in range(1, count + 1)], 7)
@@ -107,7 +107,7 @@ async def test_nothing_is_added_behind_a_wrong_end(installation, count: int):
 
 @pytest.mark.parametrize("count", [1, 2, 3, 400])
 async def test_nothing_is_added_by_who_has_missed_the_last_message(installation: Installation, count: int) -> None:
-    stream = (await installation.bus("job")).stream(STREAM)
+    stream = Stream(await installation.bus("job"), STREAM)
     await stream.publish([outgoing(0)], 0)
     with pytest.raises(WrongSequence):
         await stream.publish([outgoing(n) for n in range(1, count + 1)], 0)
@@ -117,20 +117,20 @@ async def test_nothing_is_added_by_who_has_missed_the_last_message(installation:
 
 async def test_a_follower_begins_behind_the_sequence_it_names(installation):
     job, gateway = await installation.bus("job"), await installation.bus("gateway")
-    await job.stream(STREAM).publish([outgoing(n) for n in range(10)], 0)
-    async with gateway.follow(STREAM, 7) as batches:
+    await Stream(job, STREAM).publish([outgoing(n) for n in range(10)], 0)
+    async with follow(gateway, STREAM, 7) as batches:
         assert [one.sequence for one in await taken(batches, 3)] == [8, 9, 10]
 
 
 async def test_a_follower_of_some_types_gets_no_others(installation):
     store, job, gateway = await installation.store(), await installation.bus("job"), await installation.bus("gateway")
-    relay = Relay(store, job.stream(STREAM), url=installation.servers.database_urls["job"], wake=installation.wake)
+    relay = Relay(store, Stream(job, STREAM), url=installation.servers.database_urls["job"], wake=installation.wake)
     one = submitted()
     async with store.transaction() as tx:
         await tx.append([opening(), write(one.job_id, one, prioritised(one.job_id, 2)), opening()])
     relaying = asyncio.create_task(relay.run())
     try:
-        async with gateway.follow(STREAM, only=["job.prioritised"]) as batches:
+        async with follow(gateway, STREAM, only=["job.prioritised"]) as batches:
             found = await taken(batches, 1)
     finally:
         relaying.cancel()
@@ -141,9 +141,9 @@ async def test_a_follower_of_some_types_gets_no_others(installation):
 
 async def test_a_follower_misses_and_repeats_nothing_when_the_server_is_killed(installation):
     job, gateway = await installation.bus("job"), await installation.bus("gateway")
-    stream = job.stream(STREAM)
+    stream = Stream(job, STREAM)
     await stream.publish([outgoing(n) for n in range(50)], 0)
-    async with gateway.follow(STREAM) as batches:
+    async with follow(gateway, STREAM) as batches:
         first = await taken(batches, 50)
         await kill(installation, stream)
         await stream.publish([outgoing(n) for n in range(50, 100)], 50)
@@ -168,9 +168,9 @@ async def kill(installation, stream) -> None:
 
 async def test_a_follower_goes_on_when_its_consumer_is_deleted_on_the_server(installation):
     job, gateway, cli = [await installation.bus(user) for user in ("job", "gateway", "topology")]
-    stream = job.stream(STREAM)
+    stream = Stream(job, STREAM)
     await stream.publish([outgoing(n) for n in range(5)], 0)
-    async with gateway.follow(STREAM) as batches:
+    async with follow(gateway, STREAM) as batches:
         first = await taken(batches, 5)
         for name in (await cli.api(f"CONSUMER.NAMES.{STREAM}"))["consumers"]:
             await cli.api(f"CONSUMER.DELETE.{STREAM}.{name}")
@@ -183,7 +183,7 @@ async def test_a_follower_goes_on_when_its_consumer_is_deleted_on_the_server(ins
 async def test_a_ticket_that_is_sent_twice_is_taken_once(installation):
     job = await installation.bus("job")
     for _ in range(2):
-        await job.enqueue("work.run.download.5", b"{}", "the same ticket")
+        await enqueue(job, "work.run.download.5", b"{}", "the same ticket")
 
     assert (await job.api("STREAM.INFO.WORK"))["state"]["messages"] == 1
 

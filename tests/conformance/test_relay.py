@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from libs.bus import Stream, follow
 from libs.eventstore.projection import Applied, Follower, rebuild
 from libs.eventstore.relay import Relay
 from libs.feed import WrongSequence
@@ -25,7 +26,7 @@ async def stored(store):
 async def published(bus, count):
     """Event ids by their sequence, as soon as there are `count`."""
     found = {}
-    async with asyncio.timeout(20), bus.follow(STREAM) as batches:
+    async with asyncio.timeout(20), follow(bus, STREAM) as batches:
         async for batch in batches:
             found |= {one.sequence: one.headers["ce-id"] for one in batch}
             if len(found) >= count:
@@ -53,7 +54,7 @@ async def relaying(installation, store, sink):
 async def test_the_stream_is_the_feed_in_its_order(installation):
     store, bus = await installation.store(), await installation.bus("job")
     gateway = await installation.bus("gateway")
-    async with relaying(installation, store, bus.stream(STREAM)):
+    async with relaying(installation, store, Stream(bus, STREAM)):
         await append(store, 30)
         async with store.transaction() as tx:
             await tx.append([opening() for _ in range(700)])
@@ -68,14 +69,14 @@ async def test_two_relays_at_once_publish_everything_once(installation):
     store, bus = await installation.store(), await installation.bus("job")
     other, gateway = await installation.bus("job"), await installation.bus("gateway")
     async with (
-        relaying(installation, store, bus.stream(STREAM)),
-        relaying(installation, store, other.stream(STREAM)),
+        relaying(installation, store, Stream(bus, STREAM)),
+        relaying(installation, store, Stream(other, STREAM)),
     ):
         await append(store, 60)
         found = await published(gateway, 60)
 
     assert list(found.values()) == await stored(store)
-    assert await bus.stream(STREAM).last_sequence() == 60
+    assert await Stream(bus, STREAM).last_sequence() == 60
 
 
 class Dying:
@@ -112,7 +113,7 @@ class Dying:
 async def test_a_relay_killed_at_any_await_loses_and_doubles_nothing(installation, at, after):
     store, bus = await installation.store(), await installation.bus("job")
     gateway = await installation.bus("gateway")
-    sink = Dying(bus.stream(STREAM), at, after=after)
+    sink = Dying(Stream(bus, STREAM), at, after=after)
     relay = Relay(store, sink, url=installation.servers.database_urls["job"], wake=installation.wake, poll_seconds=0.1)
     sink.victim = asyncio.create_task(relay.run())
     for _ in range(4):
@@ -128,7 +129,7 @@ async def test_a_relay_killed_at_any_await_loses_and_doubles_nothing(installatio
     await asyncio.wait({sink.victim})
 
     ids = await stored(store)
-    async with relaying(installation, store, bus.stream(STREAM)):
+    async with relaying(installation, store, Stream(bus, STREAM)):
         found = await published(gateway, len(ids))
 
     assert list(found.values()) == ids
@@ -138,7 +139,7 @@ async def test_a_relay_killed_at_any_await_loses_and_doubles_nothing(installatio
 async def test_a_stream_deleted_under_the_relay_comes_back_with_the_same_event_at_each_sequence(installation):
     store, bus = await installation.store(), await installation.bus("job")
     gateway = await installation.bus("gateway")
-    async with relaying(installation, store, bus.stream(STREAM)):
+    async with relaying(installation, store, Stream(bus, STREAM)):
         await append(store, 40)
         before = await published(gateway, 40)
         topology = await installation.bus("topology")
@@ -153,22 +154,22 @@ async def test_a_stream_deleted_under_the_relay_comes_back_with_the_same_event_a
 
 async def test_a_relay_that_was_replaced_is_refused_by_the_stream(installation):
     store, bus = await installation.store(), await installation.bus("job")
-    async with relaying(installation, store, bus.stream(STREAM)):
+    async with relaying(installation, store, Stream(bus, STREAM)):
         await append(store, 3)
         await published(await installation.bus("gateway"), 3)
-    zombie = Relay(store, bus.stream(STREAM), url="", wake=installation.wake)
+    zombie = Relay(store, Stream(bus, STREAM), url="", wake=installation.wake)
     rows = await store.rows(ORIGIN, 10)
 
     for expected in (0, 1, 2):
         with pytest.raises(WrongSequence):
-            await bus.stream(STREAM).publish(zombie._outgoing(rows[2:]), expected)
+            await Stream(bus, STREAM).publish(zombie._outgoing(rows[2:]), expected)
 
 
 @asynccontextmanager
 async def projecting(installation, **options):
     pool, bus = await installation.pool("gateway"), await installation.bus("gateway")
     follower = Follower(
-        "gateway.jobs", pool, "gateway", lambda after: bus.follow(STREAM, after), REGISTRY, domain.WANTED,
+        "gateway.jobs", pool, "gateway", lambda after: follow(bus, STREAM, after), REGISTRY, domain.WANTED,
         options.pop("apply", views.apply), **options,
     )  # fmt: skip
     task = asyncio.create_task(follower.run())
@@ -183,7 +184,7 @@ async def projecting(installation, **options):
 async def test_a_rebuilt_view_equals_the_live_one(installation, commit):
     store, bus = await installation.store(), await installation.bus("job")
     jobs = [submitted() for _ in range(20)]
-    async with relaying(installation, store, bus.stream(STREAM)):
+    async with relaying(installation, store, Stream(bus, STREAM)):
         async with projecting(installation, commit=commit) as (follower, pool):
             for job in jobs:
                 async with store.transaction() as tx:
@@ -209,7 +210,7 @@ async def test_an_event_that_can_not_be_applied_is_put_aside_and_can_be_redriven
         await views.apply(conn, batch)
 
     async with (
-        relaying(installation, store, bus.stream(STREAM)),
+        relaying(installation, store, Stream(bus, STREAM)),
         projecting(installation, apply=apply) as (follower, pool),
     ):
         async with store.transaction() as tx:
@@ -238,7 +239,7 @@ async def test_two_processes_of_one_projection_apply_every_event_once(installati
         counted.extend(one.event for one in batch)
 
     async with (
-        relaying(installation, store, bus.stream(STREAM)),
+        relaying(installation, store, Stream(bus, STREAM)),
         projecting(installation, apply=apply) as (first, pool),
         projecting(installation, apply=apply) as (second, _),
     ):

@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from libs import bus as buses
+from libs.bus import Stream, enqueue
 from libs.bus.topology import CONSUMERS, STREAMS
 from libs.supervisor import DataFolder, DataFolderInUse, Servers, UnusableFolder
 from libs.supervisor.leftovers import HARD, end_now
@@ -63,13 +64,13 @@ async def fill_stream(servers: Servers) -> None:
     await buses.ensure_topology(bus, STREAMS, CONSUMERS)
     await bus.close()
     job = await buses.open(servers.nats_url, user="job", seed=servers.nats_seeds["job"])
-    await job.enqueue("work.run.download.5", b"ticket", "one")
+    await enqueue(job, "work.run.download.5", b"ticket", "one")
     await job.close()
 
 
 async def tickets(servers: Servers) -> int:
     job = await buses.open(servers.nats_url, user="job", seed=servers.nats_seeds["job"])
-    count = await job.stream("WORK").last_sequence()
+    count = await Stream(job, "WORK").last_sequence()
     await job.close()
     return count
 

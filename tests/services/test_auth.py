@@ -10,6 +10,7 @@ import jwt
 import psutil
 import pytest
 
+from libs.bus import Stream, follow
 from libs.message import Refused
 from proto.auth import IssuedKey, IssueKey, ReadPublicKeys, RevokeKey, SetPassword
 from tests.support.system import PASSWORD, longshore
@@ -117,9 +118,9 @@ async def test_no_secret_is_in_an_event_a_log_a_command_line_or_a_childs_environ
             await http.ended(await http.submit(site.file(1000, f"{uuid4().hex}.bin")))
         events = b""
         for stream in ("EV_AUTH", "EV_JOB", "EV_STORAGE", "EV_NOTIFIER"):
-            end = await bus.stream(stream).last_sequence()
+            end = await Stream(bus, stream).last_sequence()
             if end:
-                async with asyncio.timeout(30), bus.follow(stream) as batches:
+                async with asyncio.timeout(30), follow(bus, stream) as batches:
                     async for batch in batches:
                         events += b"".join(one.body + repr(one.headers).encode() for one in batch)
                         if batch[-1].sequence >= end:

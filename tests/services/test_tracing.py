@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from libs.bus import Stream, follow
 from tests.support.receiver import Post, receiving
 from tests.support.system import running
 
@@ -31,9 +32,9 @@ def spans(posts: list[Post]) -> dict[str, set[str]]:
 async def headers_of_events(system, job_id: str) -> dict[str, str]:
     """Traceparent by event type."""
     async with system.operator() as (bus, _):
-        end = await bus.stream("EV_JOB").last_sequence()
+        end = await Stream(bus, "EV_JOB").last_sequence()
         found: dict[str, str] = {}
-        async with asyncio.timeout(30), bus.follow("EV_JOB") as batches:
+        async with asyncio.timeout(30), follow(bus, "EV_JOB") as batches:
             async for batch in batches:
                 found |= {one.event_type: one.headers["traceparent"] for one in batch if str(one.stream_id) == job_id}
                 if batch[-1].sequence >= end:

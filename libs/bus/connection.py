@@ -1,0 +1,207 @@
+"""One connection to NATS: requests and answers, signals, the JetStream API."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import nats.errors
+import structlog
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from prometheus_client import Counter
+
+from libs.bus.replies import Message, TimedOut, Unreachable, accepted, answer_of
+
+log = structlog.get_logger()
+
+API_SECONDS = 5.0
+
+SLOW = Counter("longshore_bus_errors_total", "Asynchronous errors of the connection", ["kind"])
+
+Handler = Callable[[Message], Awaitable[bytes | None]]
+Listener = Callable[[Message], Awaitable[None]]
+
+
+async def open(url: str, *, user: str, seed: Path | None = None, patience: float = 10.0) -> Bus:  # noqa: A001 - reads as libs.bus.open
+    """Connect as `user`, whose nkey seed is in the file `seed`. Raises Unreachable after `patience` seconds.
+
+    Once connected it stays so: after a loss it reconnects for ever, and keeps 2 MiB of what is published meanwhile.
+    """
+    client = _Client()
+    bus = Bus(client)
+    options: dict[str, Any] = {"nkeys_seed": str(seed)} if seed is not None else {}
+    try:
+        async with asyncio.timeout(patience):
+            await client.connect(
+                servers=[url],
+                name=user,
+                inbox_prefix=f"_INBOX_{user}",
+                max_reconnect_attempts=-1,
+                reconnect_time_wait=0.1,  # type: ignore[arg-type]  # it goes to asyncio.sleep; a whole second is too long for a restart
+                connect_timeout=2,
+                ping_interval=20,
+                max_outstanding_pings=2,
+                error_cb=bus._on_error,  # noqa: SLF001 - wiring of its own half
+                reconnected_cb=bus._on_reconnect,  # noqa: SLF001 - see above
+                disconnected_cb=bus._on_disconnect,  # noqa: SLF001 - wiring of its own half
+                skip_subject_validation=True,
+                **options,
+            )
+    except (OSError, TimeoutError, nats.errors.Error) as error:
+        await client.close()
+        raise Unreachable(f"connect to {url}: {type(error).__name__}") from error
+    return bus
+
+
+class _Client(Client):
+    """Reads headers three times as fast; every event is read by several followers."""
+
+    @staticmethod
+    def _parse_header_lines(raw: bytes) -> dict[str, str]:
+        lines = (line.partition(":") for line in raw.decode("utf-8", "replace").split("\r\n"))
+        return {name.strip(): value.strip() for name, colon, value in lines if colon}
+
+
+class Bus:
+    """One connection of one user."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        """For this folder alone."""
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._generation = 0
+        self._closing = False
+        self._inbox = ""
+        self._asked: dict[str, asyncio.Future[Msg]] = {}
+
+    @property
+    def connected(self) -> bool:
+        return self.client.is_connected
+
+    async def close(self) -> None:
+        self._closing = True
+        for task in list(self._tasks):
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(list(self._tasks), timeout=2)
+        try:
+            async with asyncio.timeout(2):
+                if self.client.is_connected:
+                    await self.client.flush()
+                await self.client.close()
+        except (TimeoutError, nats.errors.Error, OSError) as error:
+            await log.ainfo("bus.closed_hard", reason=type(error).__name__)
+
+    async def ask(
+        self, subject: str, body: bytes, headers: Mapping[str, str] | None = None, timeout: float = 5.0
+    ) -> Message:
+        """Raises Unreachable at once when nobody listens, TimedOut after `timeout` seconds."""
+        try:
+            reply = await self._request(subject, body, headers, timeout)
+        except TimeoutError as error:
+            raise TimedOut(f"no answer to {subject} within {timeout:g} s") from error
+        except (nats.errors.Error, OSError) as error:
+            raise Unreachable(f"{subject}: {type(error).__name__}") from error
+        return answer_of(reply, subject)
+
+    async def _request(self, subject: str, body: bytes, headers: Mapping[str, str] | None, timeout: float) -> Msg:
+        """Not that of the client: it uses `asyncio.wait_for`, which on Python 3.11 loses a cancellation that comes
+        together with the answer, and the task that was to end goes on for ever."""
+        async with asyncio.timeout(timeout):
+            return (await self.ask_all([(subject, body, headers)]))[0]
+
+    async def ask_all(self, requests: Sequence[tuple[str, bytes, Mapping[str, str] | None]]) -> list[Msg]:
+        """Sent in order without waiting in between; the answers in the same order. Raises what the client raises."""
+        if not self._inbox:
+            self._inbox = f"{self.client.new_inbox()}."
+            await self.client.subscribe(f"{self._inbox}*", cb=self._answered)
+        loop = asyncio.get_running_loop()
+        asked = {secrets.token_hex(8): loop.create_future() for _ in requests}
+        self._asked.update(asked)
+        try:
+            for token, (subject, body, headers) in zip(asked, requests, strict=True):
+                sent = sendable(headers) if headers else None
+                await self.client.publish(subject, body, reply=self._inbox + token, headers=sent)
+            return [await waiting for waiting in asked.values()]
+        finally:
+            for token in asked:
+                del self._asked[token]
+
+    async def _answered(self, raw: Msg) -> None:
+        waiting = self._asked.get(raw.subject.rpartition(".")[2])
+        if waiting is not None and not waiting.done():
+            waiting.set_result(raw)
+
+    async def answer(self, subject: str, queue: str, handler: Handler, concurrency: int = 64) -> None:
+        """Share `subject` with all of `queue`; at most `concurrency` answers are worked on at a time. The server knows
+        of it when this returns."""
+        slots = asyncio.Semaphore(concurrency)
+
+        async def received(raw: Msg) -> None:
+            await slots.acquire()
+            self._background(self._respond(raw, handler, slots))
+
+        await self.client.subscribe(subject, queue=queue, cb=received)
+        await self.client.flush()
+
+    async def _respond(self, raw: Msg, handler: Handler, slots: asyncio.Semaphore) -> None:
+        try:
+            reply = await handler(Message(raw.subject, raw.headers or {}, raw.data))
+            if reply is not None and raw.reply:
+                await self.client.publish(raw.reply, reply)
+        except (nats.errors.Error, OSError) as error:
+            await log.awarning("bus.reply_lost", subject=raw.subject, reason=type(error).__name__)
+        finally:
+            slots.release()
+
+    async def signal(self, subject: str, body: bytes, headers: Mapping[str, str] | None = None) -> None:
+        """To whoever listens now; nobody may be, and nobody says so."""
+        try:
+            await self.client.publish(subject, body, headers=sendable(headers) if headers else None)
+        except (nats.errors.Error, OSError) as error:
+            await log.ainfo("bus.signal_lost", subject=subject, reason=type(error).__name__)
+
+    async def listen(self, subject: str, listener: Listener) -> Callable[[], Awaitable[None]]:
+        """Every message on `subject`, one after the other. The returned function ends it."""
+
+        async def received(raw: Msg) -> None:
+            await listener(Message(raw.subject, raw.headers or {}, raw.data))
+
+        subscription = await self.client.subscribe(subject, cb=received)
+        return subscription.unsubscribe
+
+    async def api(self, verb: str, body: Mapping[str, object] | None = None) -> dict[str, Any]:
+        """One call of the JetStream API. Raises SinkGone for a stream that is not there, Refusing for any other no."""
+        reply = await self.ask(f"$JS.API.{verb}", json.dumps(body).encode() if body else b"", None, API_SECONDS)
+        return accepted(reply.body, f"{verb}: ")
+
+    def _background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _on_error(self, error: Exception) -> None:
+        SLOW.labels(type(error).__name__).inc()
+        await log.awarning("bus.error", reason=str(error) or type(error).__name__)
+
+    async def _on_disconnect(self) -> None:
+        if not self._closing:
+            await log.ainfo("bus.disconnected")
+
+    async def _on_reconnect(self) -> None:
+        self._generation += 1
+        await log.ainfo("bus.reconnected")
+
+    @property
+    def generation(self) -> int:
+        """Grows with every reconnect: pulls that were under way are void then."""
+        return self._generation
+
+
+def sendable(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if value}
