@@ -16,10 +16,9 @@ import msgspec
 import structlog
 
 from libs import telemetry
-from libs.bus import Bus, BusError, enqueue
-from libs.database import AWAY
+from libs.bus import Bus, enqueue
 from libs.eventstore import EventStore, WrongVersion
-from libs.lasting import lasting
+from libs.leading import lead
 from libs.message import Meta, Refused
 from proto.auth import Window
 from proto.job import Ticket
@@ -62,18 +61,7 @@ class Dispatcher:
         self._hours = None
 
     async def run(self) -> None:
-        """Leads whenever the lock can be had; survives the loss of the database and of the bus."""
-        pace = SWEEP_SECONDS / 2
-        await lasting("dispatch.interrupted", self._elected, (*AWAY, BusError), first=pace, longest=pace)
-
-    async def _elected(self) -> None:
-        async with self._pool.acquire() as conn:
-            if await conn.fetchval("select pg_try_advisory_lock($1)", LOCK):
-                try:
-                    await self._lead(conn)
-                finally:
-                    # Without this the lock would go back into the pool with its session.
-                    await conn.execute("select pg_advisory_unlock($1)", LOCK)
+        await lead("dispatch.interrupted", LOCK, self._pool, self._lead, SWEEP_SECONDS / 2)
 
     async def _lead(self, conn: asyncpg.pool.PoolConnectionProxy[asyncpg.Record]) -> None:
         loop = asyncio.get_running_loop()

@@ -7,11 +7,10 @@ from datetime import UTC, datetime
 
 import asyncpg
 
-from libs.bus import Bus, BusError
-from libs.database import AWAY
+from libs.bus import Bus
 from libs.eventstore import Any as AnyVersion
 from libs.eventstore import EventStore, Write
-from libs.lasting import lasting
+from libs.leading import lead
 from libs.message import Meta, new_id
 from proto.scheduler import ScheduleFired
 from services.scheduler import domain, views
@@ -19,6 +18,7 @@ from services.scheduler.views import Schedule
 
 LOOK_SECONDS = 5.0
 """At the latest so often the tables are read, should another process have written them."""
+CONTEND_SECONDS = 1.0
 LOCK = 0x5343_4845  # any constant; advisory locks share one space per database
 
 
@@ -30,17 +30,7 @@ class Ticker:
         self._bus = bus
 
     async def run(self) -> None:
-        """Leads whenever the lock can be had; survives the loss of the database and of the bus."""
-        await lasting("ticker.interrupted", self._elected, (*AWAY, BusError), first=1.0, longest=1.0)
-
-    async def _elected(self) -> None:
-        async with self._pool.acquire() as conn:
-            if await conn.fetchval("select pg_try_advisory_lock($1)", LOCK):
-                try:
-                    await self._lead(conn)
-                finally:
-                    # Without this the lock would go back into the pool with its session.
-                    await conn.execute("select pg_advisory_unlock($1)", LOCK)
+        await lead("ticker.interrupted", LOCK, self._pool, self._lead, CONTEND_SECONDS)
 
     async def _lead(self, conn: asyncpg.pool.PoolConnectionProxy[asyncpg.Record]) -> None:
         while True:
