@@ -274,7 +274,7 @@ async def hosts(_: object) -> None:
 async def upload(site: SiteProcess) -> None:
     """1 GiB into object storage, checked, against the library alone."""
     from tests.bench.upload import turns  # noqa: PLC0415 - imports the services, which most benches do not
-    from tests.support.objects import moto  # noqa: PLC0415 - and the servers of the tests
+    from tests.support.objects.s3 import moto  # noqa: PLC0415 - and the servers of the tests
 
     del site
     ratios = []

@@ -14,7 +14,8 @@ from libs.egress.policy import EgressPolicy
 from services.storage.targets.credentials import S3
 from services.storage.targets.mover import Mover
 from services.storage.targets.objects import AT_ONCE, PART, ObjectTarget
-from tests.support.objects import OPEN, Moto
+from tests.support.objects.s3 import Moto
+from tests.support.objects.storage import OPEN
 
 SIZE = 1 << 30
 TURNS = 3

@@ -37,23 +37,14 @@ from services.storage.targets.credentials import S3, Blob, Credentials, Gcs, Oss
 from services.storage.targets.mover import Mover
 from services.storage.targets.objects import ObjectTarget, Patience, TargetAway, TargetRefused
 from services.storage.targets.signing import Link, sign
-from tests.support.objects import (
-    OPEN,
-    Azurite,
-    Between,
-    Moto,
-    NoAzurite,
-    Storage,
-    a_part,
-    azurite,
-    between,
-    certificate,
-    google,
-    listening,
-    moto,
-    oss,
-    service_account,
-)
+from tests.support.certificates import certificate
+from tests.support.objects.azure import Azurite, NoAzurite, azurite
+from tests.support.objects.between import Between, a_part, between
+from tests.support.objects.gcs import google, service_account
+from tests.support.objects.oss import oss
+from tests.support.objects.s3 import Moto, moto
+from tests.support.objects.served import listening
+from tests.support.objects.storage import OPEN, Storage
 
 PROVIDERS = ("s3", "blob", "gcs", "oss")
 HASTY = Patience(call=1.0, part=1.0, start=1.0, clean=1.0)

@@ -24,7 +24,8 @@ from services.storage.targets.credentials import described
 from services.storage.targets.local import LocalTarget
 from services.storage.targets.mover import Mover
 from services.storage.views import Target
-from tests.support.objects import Between, Moto, S3Storage, between, moto
+from tests.support.objects.between import Between, between
+from tests.support.objects.s3 import Moto, S3Storage, moto
 
 OWNER = UUID(int=1)
 BODY = b"bytes" * 1000

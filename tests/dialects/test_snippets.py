@@ -15,7 +15,7 @@ import msgspec
 import pytest
 from markdown_it import MarkdownIt
 
-from tests.support.objects import moto
+from tests.support.objects.s3 import moto
 from tests.support.programs import program
 from tests.support.system import PASSWORD, ROOT
 

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from services.notifier.channels import slack
 from tests.domain.test_notifier import COMPLETED, GONE
-from tests.support.objects import certificate
+from tests.support.certificates import certificate
 from tests.support.receiver import receiving
 from tests.support.system import running
 

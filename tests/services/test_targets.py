@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from tests.support.accounts import pooled
-from tests.support.objects import Moto, moto
+from tests.support.objects.s3 import Moto, moto
 
 
 @pytest.fixture(scope="module")
