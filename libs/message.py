@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from types import ModuleType
-from typing import Any, ClassVar, Literal, TypeVar, cast
+from typing import Any, ClassVar, TypeVar, cast
 from uuid import UUID
 
 import msgspec
@@ -62,8 +62,6 @@ class Position(msgspec.Struct, frozen=True, order=True, array_like=True):
 
 ORIGIN = Position(0, 0)
 
-ActorKind = Literal["user", "service", "worker", "operator"]
-
 
 class Meta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Envelope kept beside every event: who, why, and the trace that caused it."""
@@ -74,17 +72,10 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     traceparent: str = ""
 
 
-class Accepted(msgspec.Struct, frozen=True, kw_only=True):
-    """Reply of a command that was decided. `position` is None when nothing had to change."""
-
-    position: Position | None = None
-    result: msgspec.Raw = msgspec.Raw(b"null")
-
-
-def new_id(*, _now: Callable[[], int] = time.time_ns) -> UUID:
+def new_id() -> UUID:
     """A UUIDv7 (RFC 9562): millisecond time first, so indexes grow at one end. Made in the application because
     Postgres before 18 has no function for it."""
-    millis = _now() // 1_000_000
+    millis = time.time_ns() // 1_000_000
     random = int.from_bytes(os.urandom(10), "big")
     value = (
         (millis & ((1 << 48) - 1)) << 80

@@ -54,10 +54,6 @@ class BadWord(ValueError):
     """What was said on the command line is not what it must be."""
 
 
-class _Endpoint(msgspec.Struct, frozen=True):
-    nats_url: str
-
-
 @asynccontextmanager
 async def connect(options: argparse.Namespace, environ: Mapping[str, str]) -> AsyncIterator[tuple[buses.Bus, Caller]]:
     """To the server named by the environment, else to the one that runs on the data folder. Raises NotRunning."""

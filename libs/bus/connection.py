@@ -159,10 +159,10 @@ class Bus:
         finally:
             slots.release()
 
-    async def signal(self, subject: str, body: bytes, headers: Mapping[str, str] | None = None) -> None:
+    async def signal(self, subject: str, body: bytes) -> None:
         """To whoever listens now; nobody may be, and nobody says so."""
         try:
-            await self.client.publish(subject, body, headers=sendable(headers) if headers else None)
+            await self.client.publish(subject, body)
         except (nats.errors.Error, OSError) as error:
             await log.ainfo("bus.signal_lost", subject=subject, reason=type(error).__name__)
 

@@ -67,10 +67,6 @@ class WorkQueue:
     async def working(self, item: WorkItem) -> None:
         await self._bus.signal(item.reply, b"+WPI")
 
-    async def reject(self, item: WorkItem) -> None:
-        """Never again: the server drops it and says so in an advisory."""
-        await self._bus.signal(item.reply, b"+TERM")
-
     async def close(self) -> None:
         if self._open:
             await self._pull.close()

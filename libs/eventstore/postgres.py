@@ -200,14 +200,13 @@ class EventStore:
         source = conn if conn is not None else self._pool
         return [self._recorded(row) for row in await source.fetch(self._load, stream_id, after)]
 
-    async def read(self, after: Position = ORIGIN, limit: int = 500, conn: Connection | None = None) -> list[Recorded]:
+    async def read(self, after: Position = ORIGIN, limit: int = 500) -> list[Recorded]:
         """The feed in its one order, behind the barrier that hides what a transaction still open may precede."""
-        return [self._recorded(row) for row in await self.rows(after, limit, conn)]
+        return [self._recorded(row) for row in await self.rows(after, limit)]
 
-    async def rows(self, after: Position, limit: int, conn: Connection | None = None) -> list[asyncpg.Record]:
+    async def rows(self, after: Position, limit: int) -> list[asyncpg.Record]:
         """As `read`, undecoded."""
-        source = conn if conn is not None else self._pool
-        rows: list[asyncpg.Record] = await source.fetch(self._feed, str(after.txid), after.number, limit)
+        rows: list[asyncpg.Record] = await self._pool.fetch(self._feed, str(after.txid), after.number, limit)
         return rows
 
     async def ahead(self, after: Position, limit: int, conn: Connection) -> tuple[list[asyncpg.Record], float | None]:

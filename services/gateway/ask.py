@@ -36,9 +36,9 @@ class Ask:
         self._pending: OrderedDict[UUID, JobView] = OrderedDict()
         self._inspected: OrderedDict[tuple[UUID, str], tuple[float, LinkInfo]] = OrderedDict()
 
-    async def job(self, command: Command, *, actor: str, result: Any = None, command_id: UUID | None = None) -> Any:
+    async def job(self, command: Command, *, actor: str, result: Any = None) -> Any:
         """To the job service; when this returns, the gateway's view has what it did. Raises what Caller raises."""
-        value, position = await self._caller.command(command, result=result, actor=actor, command_id=command_id)
+        value, position = await self._caller.command(command, result=result, actor=actor)
         await self._wait(position)
         return value
 

@@ -36,10 +36,6 @@ class Edge(Struct, frozen=True, kw_only=True):
     """How long a link to a file is good at least."""
 
 
-class BadBody(ValueError):
-    """The request's body is not what it must be."""
-
-
 def reply(body: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response[bytes]:
     """`body` in JSON; bytes are taken as they are."""
     content = body if isinstance(body, bytes) else _encode(body)
