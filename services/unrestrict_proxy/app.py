@@ -29,12 +29,12 @@ from libs.calls import Caller, ServiceFailed
 from libs.message import Refused
 from libs.sealing import LinkSigner
 from libs.serving.headers import OPAQUE, Served, described
-from libs.serving.limits import Busy, Limits
 from libs.serving.remote import RemoteFile
 from libs.serving.sending import LocalFile, NotBegun, Receive, Scope, Send, answer, plain
 from proto.storage import FileNotFound, LinkFile, ReadFile, StoredFile
 from proto.unrestrict_proxy import HostLink, LinkState
 from services.unrestrict_proxy.growing import GrowingFile
+from services.unrestrict_proxy.links.admission import Admission, Busy, asking
 
 log = structlog.get_logger()
 
@@ -114,7 +114,7 @@ class Downloads:
         files: Files,
         root: Path,
         signer: LinkSigner,
-        limits: Limits,
+        admission: Admission,
         http: aiohttp.ClientSession,
         serving: Serving,
         clock: Callable[[], float] = time.time,
@@ -124,7 +124,7 @@ class Downloads:
         self._files = files
         self._root = root
         self._signer = signer
-        self._limits = limits
+        self._admission = admission
         self._http = http
         self._serving = serving
         self._clock = clock
@@ -136,8 +136,9 @@ class Downloads:
             await plain(send, 405, "only GET and HEAD", {"allow": "GET, HEAD"})
             return
         try:
-            link = await self._link(scope["path"])
-            self._limits.asked(link.link_id)
+            with asking():
+                link = await self._link(scope["path"])
+                await self._admission.asked(link.link_id)
             if link.file_id is None:
                 await self._counted(link, growing(link), self._growing(link), scope, receive, send)
             else:
@@ -149,7 +150,7 @@ class Downloads:
             await plain(send, 429, str(busy), {"retry-after": str(busy.retry_after)})
         except (BusError, ServiceFailed, Refused, NotBegun) as error:
             await log.awarning("download.storage_away", reason=str(error))
-            await plain(send, 503, "the storage is away; try again in a moment", {"retry-after": AWAY_SECONDS})
+            await plain(send, 503, "it can not be looked up; try again in a moment", {"retry-after": AWAY_SECONDS})
 
     async def _link(self, path: str) -> HostLink:
         match = _PATH.fullmatch(path)
@@ -207,7 +208,7 @@ class Downloads:
         if scope["method"] == "HEAD":
             await answer(file, source, scope, receive, send)
             return
-        async with self._limits.connection(link.link_id, link.owner, self._serving.connections):
+        async with self._admission.connection(link.link_id, link.owner, self._serving.connections):
             await answer(file, source, scope, receive, send)
 
 

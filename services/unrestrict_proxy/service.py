@@ -18,7 +18,6 @@ from libs.egress.policy import EgressPolicy
 from libs.eventstore.projection import Applied, Follower
 from libs.runtime import Resources, Service, ServiceSettings
 from libs.sealing import LinkSigner, Sealer
-from libs.serving.limits import Limits
 from proto import REGISTRY
 from proto.unrestrict_proxy import Awaited, HostLink
 from services.unrestrict_proxy import adapters
@@ -26,6 +25,7 @@ from services.unrestrict_proxy.app import Downloads, Files, Links, Serving
 from services.unrestrict_proxy.handlers import HANDLERS
 from services.unrestrict_proxy.links import following, views
 from services.unrestrict_proxy.links import handlers as links
+from services.unrestrict_proxy.links.admission import Admission
 from services.unrestrict_proxy.links.book import Book
 from services.unrestrict_proxy.links.retention import Retention
 from services.unrestrict_proxy.pool import Pool
@@ -119,12 +119,16 @@ async def start(settings: UnrestrictSettings, resources: Resources) -> AsyncIter
                 "password_sealer": Sealer(settings.secret_key, "file-password"),
             },
         )
+        admission = Admission(
+            pool, user_connections=settings.download_user_connections, requests=settings.download_requests
+        )
+        resources.spawn(admission.run(), "admission")
         downloads = Downloads(
             Links(find=link, awaited=awaited),
             Files(caller),
             settings.data_dir,
             LinkSigner(settings.secret_key, "download", settings.link_keys),
-            Limits(user_connections=settings.download_user_connections, requests=settings.download_requests),
+            admission,
             http,
             Serving(
                 connections=settings.download_connections,

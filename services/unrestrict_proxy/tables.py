@@ -143,6 +143,35 @@ ledgers = sa.Table(
     comment="the fold of a user's traffic events as JSON; it can be deleted, and is folded anew then",
 )
 
+servers = sa.Table(
+    "servers",
+    metadata,
+    sa.Column("process", UUID(as_uuid=True), primary_key=True),
+    sa.Column("seen_at", TIMESTAMP(timezone=True), nullable=False),
+    prefixes=["UNLOGGED"],
+    comment="processes that serve files; who was not seen for a while is gone",
+)
+
+connections = sa.Table(
+    "connections",
+    metadata,
+    sa.Column("connection_id", UUID(as_uuid=True), primary_key=True),
+    sa.Column("process", UUID(as_uuid=True), nullable=False),
+    sa.Column("link_id", sa.Text, nullable=False, index=True),
+    sa.Column("owner", UUID(as_uuid=True), nullable=False, index=True),
+    prefixes=["UNLOGGED"],
+    comment="each for as long as it lasts; a crash of the database forgets them",
+)
+
+requests = sa.Table(
+    "requests",
+    metadata,
+    sa.Column("link_id", sa.Text, primary_key=True),
+    sa.Column("free_at", TIMESTAMP(timezone=True), nullable=False),
+    prefixes=["UNLOGGED"],
+    comment="until when a link's requests are used up, as a bucket that leaks",
+)
+
 traffic = sa.Table(
     "traffic",
     metadata,
