@@ -27,8 +27,8 @@ from libs.egress.proxy import EgressProxy
 from libs.message import new_id
 from libs.names import extensions
 from proto import REGISTRY
-from proto.unrestrict_proxy import Awaited, Cookie, ReadCookies
 from proto.job import Control, Dealt, Ticket, WorkerHeartbeat
+from proto.unrestrict_proxy import Awaited, Cookie, ReadCookies
 from services.job import cookies, inspecting
 from services.job.engines.gallerydl import GalleryDlEngine
 from services.job.engines.hosting import HostTable

@@ -17,6 +17,7 @@ import asyncpg
 import structlog
 
 from libs.database import AWAY, Connection
+from libs.lasting import lasting
 from libs.message import new_id
 from libs.serving.sending import NotBegun
 
@@ -72,12 +73,7 @@ class Admission:
         self._freed = asyncio.Event()
 
     async def run(self) -> None:
-        while True:
-            try:
-                await self.beat()
-            except AWAY as error:
-                await log.awarning("admission.interrupted", reason=type(error).__name__)
-            await asyncio.sleep(BEAT_SECONDS)  # the pace of a heart
+        await lasting("admission.interrupted", self.beat, AWAY, first=BEAT_SECONDS, longest=BEAT_SECONDS)
 
     async def beat(self) -> None:
         """Rows of ours that outlived their connections, because the database was away when these ended, go too."""
