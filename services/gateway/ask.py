@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import OrderedDict
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -13,6 +12,7 @@ from msgspec.structs import replace
 from libs.calls import DEADLINE, Caller
 from libs.eventstore.projection import Follower
 from libs.message import Command, Position, Query
+from libs.recent import Recent
 from proto.job import Request, SubmitJobs, Submitted
 from proto.worker import InspectLink, LinkInfo
 from services.gateway.domain import JobView
@@ -34,7 +34,7 @@ class Ask:
         self._caller = caller
         self._follower = jobs_follower
         self._pending: OrderedDict[UUID, JobView] = OrderedDict()
-        self._inspected: OrderedDict[tuple[UUID, str], tuple[float, LinkInfo]] = OrderedDict()
+        self._inspected: Recent[tuple[UUID, str], LinkInfo] = Recent(INSPECTED_SECONDS, INSPECTED_KEPT)
 
     async def job(self, command: Command, *, actor: str, result: Any = None) -> Any:
         """To the job service; when this returns, the gateway's view has what it did. Raises what Caller raises."""
@@ -58,14 +58,10 @@ class Ask:
     async def inspect(self, url: str, owner: UUID) -> LinkInfo:
         """What is behind a link, for one user: sites show each what they may see. The same link asked about again
         within a minute costs nothing. Raises Refused, and the bus's errors when no worker is there."""
-        now = time.monotonic()
-        known = self._inspected.get((owner, url))
-        if known is not None and known[0] > now:
-            return known[1]
-        found = await self.other(InspectLink(url=url, owner=owner), LinkInfo, timeout=INSPECT_SECONDS)
-        self._inspected[owner, url] = (now + INSPECTED_SECONDS, found)
-        while len(self._inspected) > INSPECTED_KEPT:
-            self._inspected.popitem(last=False)
+        found = self._inspected.get((owner, url))
+        if found is None:
+            found = await self.other(InspectLink(url=url, owner=owner), LinkInfo, timeout=INSPECT_SECONDS)
+            self._inspected.keep((owner, url), found)
         return found
 
     async def _wait(self, position: Position | None) -> bool:

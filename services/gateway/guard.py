@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import time
 from collections import OrderedDict
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -18,6 +17,7 @@ from msgspec import Struct
 from libs.bus import Bus, follow
 from libs.calls import Caller
 from libs.message import Refused
+from libs.recent import Recent
 from proto.auth import KeyDialect, KeyHolder, KeyRevoked, ReadPublicKeys, SessionEnded, VerifyKey
 from services.gateway.throttle import Throttle
 
@@ -50,7 +50,7 @@ class Guard:
         self._caller = caller
         self._bus = bus
         self._throttle = throttle or Throttle(0)
-        self._keys: OrderedDict[str, tuple[float, KeyHolder]] = OrderedDict()
+        self._keys: Recent[str, KeyHolder] = Recent(TRUSTED_SECONDS, KEYS_KEPT)
         self._public: dict[str, Ed25519PublicKey] = {}
         self._ended: OrderedDict[UUID, None] = OrderedDict()
         self._revoked_keys: OrderedDict[UUID, None] = OrderedDict()
@@ -68,9 +68,7 @@ class Guard:
                 return None
             if holder.key_id in self._revoked_keys:
                 return None
-            self._keys[digest] = (time.monotonic() + TRUSTED_SECONDS, holder)
-            while len(self._keys) > KEYS_KEPT:
-                self._keys.popitem(last=False)
+            self._keys.keep(digest, holder)
         if holder.dialect != dialect or (holder.expires_at is not None and holder.expires_at <= datetime.now(UTC)):
             return None
         return holder
@@ -86,8 +84,7 @@ class Guard:
         return found
 
     def _trusted(self, digest: str) -> KeyHolder | None:
-        known = self._keys.get(digest)
-        return known[1] if known is not None and known[0] > time.monotonic() and self._bus.connected else None
+        return self._keys.get(digest) if self._bus.connected else None
 
     async def token(self, token: str) -> Identity | None:
         """None for a token that is forged, expired, or whose session has ended."""
@@ -130,8 +127,7 @@ class Guard:
 
     def _revoked(self, event: KeyRevoked) -> None:
         _add(self._revoked_keys, event.key_id)
-        for digest in [digest for digest, (_, holder) in self._keys.items() if holder.key_id == event.key_id]:
-            del self._keys[digest]
+        self._keys.forget_where(lambda holder: holder.key_id == event.key_id)
 
     def _session_ended(self, event: SessionEnded) -> None:
         _add(self._ended, event.session_id)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import time
-from collections import OrderedDict
-from collections.abc import Callable
 from uuid import UUID
 
 import asyncpg
 
+from libs.recent import Recent
 from proto.auth import Limits
 from proto.job import QuotaExceeded
 from services.job import views
@@ -22,21 +20,16 @@ KEPT = 10_000
 class Allowances:
     """For what need not be exact. What must be is read in the transaction that depends on it."""
 
-    def __init__(self, pool: asyncpg.Pool, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
-        self._clock = clock
-        self._known: OrderedDict[UUID, tuple[float, Limits]] = OrderedDict()
+        self._known: Recent[UUID, Limits] = Recent(TRUSTED_SECONDS, KEPT)
 
     async def of(self, owner: UUID) -> Limits:
-        until, limits = self._known.get(owner, (0.0, Limits()))
-        now = self._clock()
-        if until > now:
-            return limits
-        async with self._pool.acquire() as conn:
-            limits = await views.limits(conn, owner)
-        self._known[owner] = (now + TRUSTED_SECONDS, limits)
-        while len(self._known) > KEPT:
-            self._known.popitem(last=False)
+        limits = self._known.get(owner)
+        if limits is None:
+            async with self._pool.acquire() as conn:
+                limits = await views.limits(conn, owner)
+            self._known.keep(owner, limits)
         return limits
 
     async def full(self, owner: UUID) -> QuotaExceeded | None:

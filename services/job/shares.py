@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from uuid import UUID
 
 import asyncpg
 
+from libs.recent import Recent
 from proto.job import Dealt
 from services.job import views
 from services.job.allowances import Allowances
@@ -21,17 +20,12 @@ KEPT = 10_000
 
 class Shares:
     def __init__(
-        self,
-        pool: asyncpg.Pool,
-        allowances: Allowances,
-        tell: Callable[[Dealt], Awaitable[None]],
-        clock: Callable[[], float] = time.monotonic,
+        self, pool: asyncpg.Pool, allowances: Allowances, tell: Callable[[Dealt], Awaitable[None]]
     ) -> None:
         self._pool = pool
         self._tell = tell
         self._allowances = allowances
-        self._clock = clock
-        self._counted: OrderedDict[UUID, tuple[float, dict[UUID, int]]] = OrderedDict()
+        self._counted: Recent[UUID, dict[UUID, int]] = Recent(COUNTED_SECONDS, KEPT)
 
     async def deal(self, owner: UUID) -> None:
         """Something has begun or ended for the owner: whoever runs anything for it hears of it at once."""
@@ -42,17 +36,15 @@ class Shares:
 
     def dealt(self, owner: UUID, running: dict[UUID, int]) -> None:
         """By us, or by another process."""
-        self._counted[owner] = (self._clock() + COUNTED_SECONDS, running)
-        while len(self._counted) > KEPT:
-            self._counted.popitem(last=False)
+        self._counted.keep(owner, running)
 
     async def of(self, owner: UUID, worker: UUID) -> int | None:
         """None where there is no limit."""
         bandwidth = (await self._allowances.of(owner)).bandwidth
         if bandwidth is None:
             return None
-        until, running = self._counted.get(owner, (0.0, {}))
-        if until <= self._clock():
+        running = self._counted.get(owner)
+        if running is None:
             running = await self._count(owner)
         return share(bandwidth, running, worker)
 

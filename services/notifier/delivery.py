@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
 
 import asyncpg
 
@@ -25,20 +25,18 @@ AT_A_TIME = 20
 
 
 class Deliverer:
-    """`delays` are the waits before each further try; `changed` is set when something new is due."""
+    """`changed` is set when something new is due."""
 
     def __init__(
         self,
         pool: asyncpg.Pool,
         store: EventStore,
         channels: Mapping[Channel, Send],
-        delays: Sequence[timedelta] = domain.DELAYS,
     ) -> None:
         self.changed = asyncio.Event()
         self._pool = pool
         self._store = store
         self._channels = channels
-        self._delays = tuple(delays)
 
     async def run(self) -> None:
         """Until cancelled; the loss of the database only pauses it."""
@@ -71,7 +69,7 @@ class Deliverer:
         answered = await self._channels[one.channel](one)
         at, number = datetime.now(UTC), one.attempts + 1
         failed = answered.error is not None
-        following = at + self._delays[number - 1] if failed and number <= len(self._delays) else None
+        following = at + domain.DELAYS[number - 1] if failed and number <= len(domain.DELAYS) else None
         event: Event = WebhookAttempted(
             delivery_id=one.delivery_id,
             owner=one.owner,

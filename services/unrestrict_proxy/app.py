@@ -11,7 +11,6 @@ import asyncio
 import os
 import re
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from functools import partial
 from http import HTTPStatus
@@ -27,6 +26,7 @@ from msgspec import Struct
 from libs.bus import BusError
 from libs.calls import Caller, ServiceFailed
 from libs.message import Refused
+from libs.recent import Recent
 from libs.sealing import LinkSigner
 from libs.serving.headers import OPAQUE, Served, described
 from libs.serving.remote import RemoteFile
@@ -76,24 +76,21 @@ class Links(Struct, frozen=True, kw_only=True):
 class Files:
     """Where a file lies, as the storage says."""
 
-    def __init__(self, caller: Caller, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, caller: Caller) -> None:
         self._caller = caller
-        self._clock = clock
-        self._known: OrderedDict[UUID, tuple[float, StoredFile]] = OrderedDict()
+        self._known: Recent[UUID, StoredFile] = Recent(KEPT_SECONDS, KEPT_FILES)
 
     async def find(self, owner: UUID, file_id: UUID) -> StoredFile:
         """Raises Absent for one that is kept no more; BusError and ServiceFailed when the storage can not be asked."""
         known = self._known.get(file_id)
-        if known is not None and known[0] > self._clock():
-            return known[1]
+        if known is not None:
+            return known
         try:
             file = await self._caller.query(ReadFile(owner=owner, file_id=file_id), result=StoredFile)
         except Refused as refused:
-            self._known.pop(file_id, None)
+            self._known.forget(file_id)
             raise Absent(410) from refused
-        self._known[file_id] = (self._clock() + KEPT_SECONDS, file)
-        while len(self._known) > KEPT_FILES:
-            self._known.popitem(last=False)
+        self._known.keep(file_id, file)
         return file
 
     async def presigned(self, file: StoredFile) -> str:

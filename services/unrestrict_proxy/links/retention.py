@@ -5,7 +5,6 @@ A file that another dialect's job fetched through a host account is its user's, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
@@ -28,20 +27,12 @@ AT_ONCE = 100
 class Retention:
     """Several processes may each have one: a file is deleted once, and who asks for the second time is told so."""
 
-    def __init__(
-        self,
-        pool: asyncpg.Pool,
-        caller: Caller,
-        days: int,
-        most: int,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-    ) -> None:
+    def __init__(self, pool: asyncpg.Pool, caller: Caller, days: int, most: int) -> None:
         """`most` in bytes; 0 is no limit, for both."""
         self._pool = pool
         self._caller = caller
         self._days = days
         self._most = most
-        self._clock = clock
 
     async def run(self) -> None:
         """At the pace at which files grow old."""
@@ -50,7 +41,7 @@ class Retention:
 
     async def look(self) -> int:
         """How many files were given up. They go when storage hears of it, and their links with them."""
-        before = self._clock() - timedelta(days=self._days) if self._days else None
+        before = datetime.now(UTC) - timedelta(days=self._days) if self._days else None
         async with self._pool.acquire() as conn:
             links = await views.overdue(conn, before, self._most or None, AT_ONCE)
         given_up = 0
