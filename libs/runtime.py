@@ -25,8 +25,9 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from libs import bus as buses
 from libs.database import AWAY, open_pool
 from libs.eventstore import EventStore
+from libs.eventstore.projection import Applied, Apply, Follower
 from libs.eventstore.relay import Relay
-from libs.message import Registry
+from libs.message import Event, Registry
 
 log = structlog.get_logger()
 
@@ -134,6 +135,34 @@ class Resources:
         self.watch(bus, pool)
         self.ready("relay", lag)
         return pool, bus, store
+
+    def follow(
+        self,
+        name: str,
+        stream: str,
+        wanted: frozenset[str],
+        apply: Apply,
+        *,
+        pool: asyncpg.Pool,
+        bus: buses.Bus,
+        registry: Registry,
+        relevant: Callable[[Event], bool] = lambda _: True,
+        committed: Callable[[Sequence[Applied]], None] | None = None,
+    ) -> None:
+        """Runs a follower of this service, as `spawn` does. Its mark is called `<service>.<name>`, and the server sends
+        it what is `wanted` alone."""
+        follower = Follower(
+            f"{self._service}.{name}",
+            pool,
+            self._service,
+            lambda after: buses.follow(bus, stream, after, only=wanted),
+            registry,
+            wanted,
+            apply,
+            relevant=relevant,
+            committed=committed,
+        )
+        self.spawn(follower.run(), name)
 
     def watch(self, bus: buses.Bus, pool: asyncpg.Pool) -> None:
         """Makes the servers' being there a part of readiness."""

@@ -8,10 +8,9 @@ from datetime import timedelta
 
 import msgspec
 
-from libs.bus import Message, follow
+from libs.bus import Message
 from libs.calls import serve
 from libs.egress.policy import EgressPolicy
-from libs.eventstore.projection import Follower
 from libs.runtime import Resources, Service, ServiceSettings
 from proto import REGISTRY
 from proto.job import Dealt
@@ -82,17 +81,7 @@ async def start(settings: JobSettings, resources: Resources) -> AsyncIterator[No
         dispatcher.forget()
         ledger.changed.set()
 
-    follower = Follower(
-        "job.limits",
-        pool,
-        "job",
-        lambda after: follow(bus, "EV_AUTH", after, only=LIMITS),
-        REGISTRY,
-        LIMITS,
-        keep_limits,
-        committed=limited,
-    )
-    resources.spawn(follower.run(), "limits")
+    resources.follow("limits", "EV_AUTH", LIMITS, keep_limits, pool=pool, bus=bus, registry=REGISTRY, committed=limited)
     resources.spawn(dispatcher.run(), "dispatcher")
     yield
 

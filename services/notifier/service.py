@@ -12,7 +12,7 @@ from libs.bus import BusError, follow
 from libs.calls import serve
 from libs.database import AWAY, Connection
 from libs.egress.policy import EgressPolicy
-from libs.eventstore.projection import Applied, Follower
+from libs.eventstore.projection import Applied
 from libs.lasting import lasting
 from libs.runtime import Resources, Service, ServiceSettings
 from libs.sealing import LinkSigner, Sealer
@@ -70,20 +70,19 @@ async def start(settings: ServiceSettings, resources: Resources) -> AsyncIterato
             hooked.ended(batch)
             deliverer.changed.set()
 
-        follower = Follower(
-            "notifier.jobs",
-            pool,
-            "notifier",
-            lambda after: follow(bus, "EV_JOB", after, only=WANTED),
-            REGISTRY,
+        hooked.owners = await channel_owners(pool)
+        resources.spawn(lasting("notifier.channels", owners, (*AWAY, BusError)), "channels")
+        resources.follow(
+            "jobs",
+            "EV_JOB",
             WANTED,
             apply,
+            pool=pool,
+            bus=bus,
+            registry=REGISTRY,
             relevant=hooked,
             committed=noted,
         )
-        hooked.owners = await channel_owners(pool)
-        resources.spawn(lasting("notifier.channels", owners, (*AWAY, BusError)), "channels")
-        resources.spawn(follower.run(), "jobs")
         resources.spawn(deliverer.run(), "delivery")
         await serve(
             bus,

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from libs.bus import follow
 from libs.calls import Caller, serve
 from libs.database import Connection
-from libs.eventstore.projection import Applied, Follower
+from libs.eventstore.projection import Applied
 from libs.runtime import Resources, Service, ServiceSettings
 from proto import REGISTRY
 from proto.scheduler import ScheduleFired
@@ -30,28 +29,19 @@ async def start(settings: ServiceSettings, resources: Resources) -> AsyncIterato
             if isinstance(one.event, ScheduleFired):
                 await submit_run(one.event, pool, caller)
 
-    for follower in (
-        Follower(
-            "scheduler.alarms",
-            pool,
-            "scheduler",
-            lambda after: follow(bus, "EV_JOB", after, only=WAITS),
-            REGISTRY,
-            WAITS,
-            alarms,
-            committed=lambda _: ticker.changed.set(),
-        ),
-        Follower(
-            "scheduler.runs",
-            pool,
-            "scheduler",
-            lambda after: follow(bus, "EV_SCHEDULER", after),
-            REGISTRY,
-            frozenset({"scheduler.fired"}),
-            runs,
-        ),
-    ):
-        resources.spawn(follower.run(), follower.name)
+    resources.follow(
+        "alarms",
+        "EV_JOB",
+        WAITS,
+        alarms,
+        pool=pool,
+        bus=bus,
+        registry=REGISTRY,
+        committed=lambda _: ticker.changed.set(),
+    )
+    resources.follow(
+        "runs", "EV_SCHEDULER", frozenset({"scheduler.fired"}), runs, pool=pool, bus=bus, registry=REGISTRY
+    )
     await serve(bus, "scheduler", HANDLERS, {"pool": pool, "store": store, "ticker": ticker})
     resources.spawn(ticker.run(), "ticker")
     yield

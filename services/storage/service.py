@@ -8,11 +8,10 @@ from typing import Annotated, Self
 
 from msgspec import Meta
 
-from libs.bus import follow
 from libs.calls import serve
 from libs.database import Connection
 from libs.egress.policy import EgressPolicy
-from libs.eventstore.projection import Applied, Follower
+from libs.eventstore.projection import Applied
 from libs.names import DEFAULT, EXTENSIONS, extensions
 from libs.runtime import Resources, Service, ServiceSettings
 from libs.sealing import LinkSigner, Sealer
@@ -60,17 +59,16 @@ async def start(settings: StorageSettings, resources: Resources) -> AsyncIterato
         async def delete(conn: Connection, batch: Sequence[Applied]) -> None:
             await delete_files(conn, batch, keeper)
 
-        follower = Follower(
-            "storage.deletions",
-            pool,
-            "storage",
-            lambda after: follow(bus, "EV_JOB", after, only=DELETIONS),
-            REGISTRY,
+        resources.follow(
+            "deletions",
+            "EV_JOB",
             DELETIONS,
             delete,
+            pool=pool,
+            bus=bus,
+            registry=REGISTRY,
             committed=lambda _: eraser.woken.set(),
         )
-        resources.spawn(follower.run(), "deletions")
         resources.spawn(eraser.run(), "eraser")
         await serve(
             bus,

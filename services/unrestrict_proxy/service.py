@@ -11,11 +11,10 @@ import aiohttp
 import msgspec
 from msgspec import Meta
 
-from libs.bus import follow
 from libs.calls import Caller, serve
 from libs.database import Connection
 from libs.egress.policy import EgressPolicy
-from libs.eventstore.projection import Applied, Follower
+from libs.eventstore.projection import Applied
 from libs.runtime import Resources, Service, ServiceSettings
 from libs.sealing import LinkSigner, Sealer
 from proto import REGISTRY
@@ -93,16 +92,7 @@ async def start(settings: UnrestrictSettings, resources: Resources) -> AsyncIter
             ("ends", "EV_JOB", following.ENDS, ends),
             ("losses", "EV_STORAGE", following.LOSSES, losses),
         ):
-            follower = Follower(
-                f"unrestrict_proxy.{name}",
-                pool,
-                "unrestrict_proxy",
-                lambda after, stream=stream, wanted=wanted: follow(bus, stream, after, only=wanted),  # type: ignore[misc]  # defaults bind the loop's values
-                REGISTRY,
-                wanted,
-                act,
-            )
-            resources.spawn(follower.run(), name)
+            resources.follow(name, stream, wanted, act, pool=pool, bus=bus, registry=REGISTRY)
         await serve(
             bus,
             "unrestrict_proxy",
