@@ -8,9 +8,11 @@ from typing import Annotated, Literal
 from uuid import UUID
 
 import aiohttp
+import asyncpg
 import msgspec
 from msgspec import Meta
 
+from libs.bus import Bus
 from libs.calls import Caller, serve
 from libs.database import Connection
 from libs.egress.policy import EgressPolicy
@@ -71,14 +73,6 @@ async def start(settings: UnrestrictSettings, resources: Resources) -> AsyncIter
     async def losses(conn: Connection, batch: Sequence[Applied]) -> None:
         await following.expire_links(conn, batch, book)
 
-    async def link(link_id: str) -> HostLink | None:
-        async with pool.acquire() as conn:
-            found = await views.link(conn, link_id)
-        return None if found is None else found.shown(early=settings.download_early)
-
-    async def awaited(job_id: UUID, at: int) -> None:
-        await bus.signal(f"ctl.link.{job_id}", msgspec.json.encode(Awaited(job_id=job_id, at=at)))
-
     async with (
         Pool(pool, store, policy, settings.secret_key, adapters.PLATFORMS) as host_pool,
         aiohttp.ClientSession(connector=policy.connector(limit=0), cookie_jar=aiohttp.DummyCookieJar()) as http,
@@ -113,21 +107,39 @@ async def start(settings: UnrestrictSettings, resources: Resources) -> AsyncIter
             pool, user_connections=settings.download_user_connections, requests=settings.download_requests
         )
         resources.spawn(admission.run(), "admission")
-        downloads = Downloads(
-            Links(find=link, awaited=awaited),
-            Files(caller),
-            settings.data_dir,
-            LinkSigner(settings.secret_key, "download", settings.link_keys),
-            admission,
-            http,
-            Serving(
-                connections=settings.download_connections,
-                accel=settings.download_accel,
-                remote=settings.download_remote,
-            ),
-        )
-        resources.mount("/download", downloads)
+        resources.mount("/download", _downloads(settings, pool, bus, caller, http, admission))
         yield
+
+
+def _downloads(
+    settings: UnrestrictSettings,
+    pool: asyncpg.Pool,
+    bus: Bus,
+    caller: Caller,
+    http: aiohttp.ClientSession,
+    admission: Admission,
+) -> Downloads:
+    async def link(link_id: str) -> HostLink | None:
+        async with pool.acquire() as conn:
+            found = await views.link(conn, link_id)
+        return None if found is None else found.shown(early=settings.download_early)
+
+    async def awaited(job_id: UUID, at: int) -> None:
+        await bus.signal(f"ctl.link.{job_id}", msgspec.json.encode(Awaited(job_id=job_id, at=at)))
+
+    return Downloads(
+        Links(find=link, awaited=awaited),
+        Files(caller),
+        settings.data_dir,
+        LinkSigner(settings.secret_key, "download", settings.link_keys),
+        admission,
+        http,
+        Serving(
+            connections=settings.download_connections,
+            accel=settings.download_accel,
+            remote=settings.download_remote,
+        ),
+    )
 
 
 SERVICE = Service("unrestrict_proxy", UnrestrictSettings, start)
