@@ -19,9 +19,7 @@ KEPT = 10_000
 
 
 class Shares:
-    def __init__(
-        self, pool: asyncpg.Pool, allowances: Allowances, tell: Callable[[Dealt], Awaitable[None]]
-    ) -> None:
+    def __init__(self, pool: asyncpg.Pool, allowances: Allowances, tell: Callable[[Dealt], Awaitable[None]]) -> None:
         self._pool = pool
         self._tell = tell
         self._allowances = allowances
