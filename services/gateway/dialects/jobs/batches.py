@@ -15,56 +15,58 @@ from services.gateway.dialects.jobs.translate import Invalid
 from services.gateway.domain import BatchView
 
 
-def table(desk: Desk) -> Table:
-    ask = desk.ask
+async def mine(desk: Desk, request: AnyRequest, key: KeyHolder) -> BatchView:
+    view = await desk.ask.jobs.batch(path_id(request, "batch_id", "Invalid batch ID"), key.owner)
+    if view is None:
+        raise Invalid(translate.NO_BATCH, 404)
+    return view
 
-    async def mine(request: AnyRequest, key: KeyHolder) -> BatchView:
-        view = await ask.jobs.batch(path_id(request, "batch_id", "Invalid batch ID"), key.owner)
-        if view is None:
-            raise Invalid(translate.NO_BATCH, 404)
-        return view
 
-    async def bulk(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
-        body = translate.decode(await request.body(), wire.Bulk)
-        desk.check(*(one.url for one in body.jobs), body.webhook_url)
-        batch_id, command_id = translate.identities(key.key_id, request.headers.get("x-idempotency-key"), new_id)
-        target_id = await desk.target(body.storage, key, command_id)
-        command = translate.bulk(key.owner, body, batch_id, target_id)
-        submitted = await desk.submit(command, key, command_id)
-        ids = [str(job_id) for job_id in submitted.job_ids]
-        cached = submitted.replayed or UNSET
-        return reply(shown.BulkCreated(batch_id=str(batch_id), total_jobs=len(ids), job_ids=ids, cached=cached), 201)
+async def bulk(desk: Desk, request: AnyRequest, key: KeyHolder) -> Response[bytes]:
+    body = translate.decode(await request.body(), wire.Bulk)
+    desk.check(*(one.url for one in body.jobs), body.webhook_url)
+    batch_id, command_id = translate.identities(key.key_id, request.headers.get("x-idempotency-key"), new_id)
+    target_id = await desk.target(body.storage, key, command_id)
+    command = translate.bulk(key.owner, body, batch_id, target_id)
+    submitted = await desk.submit(command, key, command_id)
+    ids = [str(job_id) for job_id in submitted.job_ids]
+    cached = submitted.replayed or UNSET
+    return reply(shown.BulkCreated(batch_id=str(batch_id), total_jobs=len(ids), job_ids=ids, cached=cached), 201)
 
-    async def show(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
-        return reply(answers.batch(await mine(request, key)))
 
-    async def rename(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
-        view = await mine(request, key)
-        body = translate.decode(await request.body(), wire.Renames)
-        command, errors = translate.renames(key.owner, view.batch_id, body)
-        try:
-            renamed: Renamed = await ask.job(command, actor=actor(key), result=Renamed)
-        except Refused as refused:
-            if isinstance(refused.refusal, BatchNotHeld):
-                raise Invalid("Batch is not paused. Only paused batches can be renamed.") from refused
-            raise
-        return reply(shown.Renamed(updated=renamed.updated, errors=[*errors, *renamed.errors]))
+async def show(desk: Desk, request: AnyRequest, key: KeyHolder) -> Response[bytes]:
+    return reply(answers.batch(await mine(desk, request, key)))
 
-    async def start(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
-        view = await mine(request, key)
-        try:
-            started: int = await ask.job(
-                StartBatch(owner=key.owner, batch_id=view.batch_id), actor=actor(key), result=int
-            )
-        except Refused as refused:
-            if isinstance(refused.refusal, BatchNotHeld):
-                raise Invalid(f"Batch is not paused (current status: {answers.batch(view).status})") from refused
-            raise
-        return reply(shown.Started(batch_id=str(view.batch_id), started_jobs=started, status="processing"))
 
-    return (
-        ("POST", "/jobs/bulk", bulk),
-        ("GET", "/batch/{batch_id:str}", show),
-        ("PATCH", "/batch/{batch_id:str}/jobs", rename),
-        ("POST", "/batch/{batch_id:str}/start", start),
-    )
+async def rename(desk: Desk, request: AnyRequest, key: KeyHolder) -> Response[bytes]:
+    view = await mine(desk, request, key)
+    body = translate.decode(await request.body(), wire.Renames)
+    command, errors = translate.renames(key.owner, view.batch_id, body)
+    try:
+        renamed: Renamed = await desk.ask.job(command, actor=actor(key), result=Renamed)
+    except Refused as refused:
+        if isinstance(refused.refusal, BatchNotHeld):
+            raise Invalid("Batch is not paused. Only paused batches can be renamed.") from refused
+        raise
+    return reply(shown.Renamed(updated=renamed.updated, errors=[*errors, *renamed.errors]))
+
+
+async def start(desk: Desk, request: AnyRequest, key: KeyHolder) -> Response[bytes]:
+    view = await mine(desk, request, key)
+    try:
+        started: int = await desk.ask.job(
+            StartBatch(owner=key.owner, batch_id=view.batch_id), actor=actor(key), result=int
+        )
+    except Refused as refused:
+        if isinstance(refused.refusal, BatchNotHeld):
+            raise Invalid(f"Batch is not paused (current status: {answers.batch(view).status})") from refused
+        raise
+    return reply(shown.Started(batch_id=str(view.batch_id), started_jobs=started, status="processing"))
+
+
+TABLE: Table = (
+    ("POST", "/jobs/bulk", bulk),
+    ("GET", "/batch/{batch_id:str}", show),
+    ("PATCH", "/batch/{batch_id:str}/jobs", rename),
+    ("POST", "/batch/{batch_id:str}/start", start),
+)

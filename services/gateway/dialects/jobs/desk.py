@@ -29,7 +29,7 @@ VERIFY_SECONDS = 90.0
 """For a storage service to take, give back and delete a small file."""
 
 AnyRequest = Request[Any, Any, Any]
-Handler = Callable[[AnyRequest, KeyHolder], Awaitable[Response[bytes]]]
+Handler = Callable[["Desk", AnyRequest, KeyHolder], Awaitable[Response[bytes]]]
 Table = tuple[tuple[Literal["GET", "POST", "PATCH", "DELETE"], str, Handler], ...]
 """Method, path, and what answers."""
 
@@ -52,7 +52,7 @@ class Desk:
             if holder is None:
                 return problem(request, 401, translate.BAD_KEY if key else translate.MISSING_KEY)
             try:
-                return await handler(request, holder)
+                return await handler(self, request, holder)
             except Invalid as error:
                 return problem(request, error.status, str(error))
             except Refused as refused:

@@ -18,7 +18,7 @@ def routes(edge: Edge) -> list[HTTPRouteHandler]:
     return [
         route([root + path for root in ROOTS], http_method=[method], status_code=200)(desk.answering(handler))
         for part in (single, batches, account, targets)
-        for method, path, handler in part.table(desk)
+        for method, path, handler in part.TABLE
     ]
 
 

@@ -19,99 +19,103 @@ from services.gateway.dialects.jobs.desk import AnyRequest, Desk, Table, actor
 from services.gateway.dialects.jobs.translate import Invalid
 
 
-def table(desk: Desk) -> Table:
-    ask = desk.ask
+async def several(desk: Desk, url: str, key: KeyHolder) -> list[Entry]:
+    """The films behind one link. What can not be looked at is taken for one: its job will say why."""
+    if not translate.may_be_many(url):
+        return []
+    try:
+        return desk.allowed((await desk.look(url, key)).entries)
+    except Refused:
+        return []
 
-    async def several(url: str, key: KeyHolder) -> list[Entry]:
-        """The films behind one link. What can not be looked at is taken for one: its job will say why."""
-        if not translate.may_be_many(url):
-            return []
-        try:
-            return desk.allowed((await desk.look(url, key)).entries)
-        except Refused:
-            return []
 
-    async def metadata(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
-        body = translate.decode(await request.body(), wire.Look)
-        desk.check(body.url)
-        return reply(answers.metadata(await desk.look(body.url, key)))
+async def metadata(desk: Desk, request: AnyRequest, key: KeyHolder) -> Response[bytes]:
+    body = translate.decode(await request.body(), wire.Look)
+    desk.check(body.url)
+    return reply(answers.metadata(await desk.look(body.url, key)))
 
-    async def is_short(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
-        body = translate.decode(await request.body(), wire.Look)
-        desk.check(body.url)
-        return reply(answers.shortness(await desk.look(body.url, key)))
 
-    async def create(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
-        body = translate.decode(await request.body(), wire.Create)
-        desk.check(body.url, body.webhook_url)
-        job_id, command_id = translate.identities(key.key_id, request.headers.get("x-idempotency-key"), new_id)
-        target_id = await desk.target(body.storage, key, command_id)
-        if entries := await several(body.url, key):
-            many = translate.collection(key.owner, body, entries, job_id, target_id)
-            await desk.submit(many, key, command_id)
-            return reply(translate.collected(many, entries), 201)
-        command = translate.command(key.owner, body, job_id, target_id)
-        submitted = await desk.submit(command, key, command_id)
-        return reply(shown.Created(job_id=str(submitted.job_ids[0]), cached=submitted.replayed or UNSET), 201)
+async def is_short(desk: Desk, request: AnyRequest, key: KeyHolder) -> Response[bytes]:
+    body = translate.decode(await request.body(), wire.Look)
+    desk.check(body.url)
+    return reply(answers.shortness(await desk.look(body.url, key)))
 
-    async def listing(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
-        limit, offset, states = translate.listing(
-            *(request.query_params.get(n) for n in ("limit", "offset", "status")), style=key.status_style
-        )
-        views, total = await ask.jobs.page(key.owner, states, limit, offset)
-        jobs = [answers.job(view, Links(), key.status_style) for view in views]
-        return reply(shown.Listing(jobs=jobs, total=total, limit=limit, offset=offset))
 
-    async def show(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
-        view = await desk.job(request, key)
-        job = answers.job(view, await desk.links(view), key.status_style)
-        if view.options.webhook_url is None or view.finished_at is None:
-            return reply(job)
-        attempts = await ask.other(ReadDeliveries(owner=key.owner, job_id=view.job_id), list[dict[str, Any]])
-        return reply(answers.told(job, attempts))
+async def create(desk: Desk, request: AnyRequest, key: KeyHolder) -> Response[bytes]:
+    body = translate.decode(await request.body(), wire.Create)
+    desk.check(body.url, body.webhook_url)
+    job_id, command_id = translate.identities(key.key_id, request.headers.get("x-idempotency-key"), new_id)
+    target_id = await desk.target(body.storage, key, command_id)
+    if entries := await several(desk, body.url, key):
+        many = translate.collection(key.owner, body, entries, job_id, target_id)
+        await desk.submit(many, key, command_id)
+        return reply(translate.collected(many, entries), 201)
+    command = translate.command(key.owner, body, job_id, target_id)
+    submitted = await desk.submit(command, key, command_id)
+    return reply(shown.Created(job_id=str(submitted.job_ids[0]), cached=submitted.replayed or UNSET), 201)
 
-    async def cancel(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
-        view = await desk.job(request, key)
-        try:
-            await ask.job(CancelJob(owner=key.owner, job_id=view.job_id), actor=actor(key))
-        except Refused as refused:
-            if isinstance(refused.refusal, WrongState):
-                raise Invalid(translate.NO_CANCEL) from refused
-            raise
-        return reply(shown.Cancelled(message="Job cancelled successfully", job_id=str(view.job_id)))
 
-    async def retry(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
-        view = await desk.job(request, key)
-        if view.state not in ("failed", "cancelled"):
-            raise Invalid(translate.NO_RETRY)
-        job_id = new_id()
-        await desk.submit(translate.again(view, key.owner, job_id), key)
-        answer = shown.Retried(
-            job_id=str(job_id), original_job_id=str(view.job_id), message="Job re-queued successfully"
-        )
-        return reply(answer, 201)
-
-    async def delete_file(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
-        view = await desk.job(request, key)
-        if not view.items:
-            raise Invalid(translate.NO_FILE)
-        item = view.main or view.items[0]
-        await ask.job(DeleteJobFiles(owner=key.owner, job_id=view.job_id), actor=actor(key))
-        return reply(
-            shown.FileDeleted(
-                message="File deleted successfully",
-                job_id=str(view.job_id),
-                deleted_key=item.object_key or item.name,
-            )
-        )
-
-    return (
-        ("POST", "/metadata", metadata),
-        ("POST", "/is-short", is_short),
-        ("POST", "/jobs", create),
-        ("GET", "/jobs", listing),
-        ("GET", "/jobs/{job_id:str}", show),
-        ("DELETE", "/jobs/{job_id:str}", cancel),
-        ("POST", "/jobs/{job_id:str}/retry", retry),
-        ("DELETE", "/jobs/{job_id:str}/file", delete_file),
+async def listing(desk: Desk, request: AnyRequest, key: KeyHolder) -> Response[bytes]:
+    limit, offset, states = translate.listing(
+        *(request.query_params.get(n) for n in ("limit", "offset", "status")), style=key.status_style
     )
+    views, total = await desk.ask.jobs.page(key.owner, states, limit, offset)
+    jobs = [answers.job(view, Links(), key.status_style) for view in views]
+    return reply(shown.Listing(jobs=jobs, total=total, limit=limit, offset=offset))
+
+
+async def show(desk: Desk, request: AnyRequest, key: KeyHolder) -> Response[bytes]:
+    view = await desk.job(request, key)
+    job = answers.job(view, await desk.links(view), key.status_style)
+    if view.options.webhook_url is None or view.finished_at is None:
+        return reply(job)
+    attempts = await desk.ask.other(ReadDeliveries(owner=key.owner, job_id=view.job_id), list[dict[str, Any]])
+    return reply(answers.told(job, attempts))
+
+
+async def cancel(desk: Desk, request: AnyRequest, key: KeyHolder) -> Response[bytes]:
+    view = await desk.job(request, key)
+    try:
+        await desk.ask.job(CancelJob(owner=key.owner, job_id=view.job_id), actor=actor(key))
+    except Refused as refused:
+        if isinstance(refused.refusal, WrongState):
+            raise Invalid(translate.NO_CANCEL) from refused
+        raise
+    return reply(shown.Cancelled(message="Job cancelled successfully", job_id=str(view.job_id)))
+
+
+async def retry(desk: Desk, request: AnyRequest, key: KeyHolder) -> Response[bytes]:
+    view = await desk.job(request, key)
+    if view.state not in ("failed", "cancelled"):
+        raise Invalid(translate.NO_RETRY)
+    job_id = new_id()
+    await desk.submit(translate.again(view, key.owner, job_id), key)
+    answer = shown.Retried(job_id=str(job_id), original_job_id=str(view.job_id), message="Job re-queued successfully")
+    return reply(answer, 201)
+
+
+async def delete_file(desk: Desk, request: AnyRequest, key: KeyHolder) -> Response[bytes]:
+    view = await desk.job(request, key)
+    if not view.items:
+        raise Invalid(translate.NO_FILE)
+    item = view.main or view.items[0]
+    await desk.ask.job(DeleteJobFiles(owner=key.owner, job_id=view.job_id), actor=actor(key))
+    return reply(
+        shown.FileDeleted(
+            message="File deleted successfully",
+            job_id=str(view.job_id),
+            deleted_key=item.object_key or item.name,
+        )
+    )
+
+
+TABLE: Table = (
+    ("POST", "/metadata", metadata),
+    ("POST", "/is-short", is_short),
+    ("POST", "/jobs", create),
+    ("GET", "/jobs", listing),
+    ("GET", "/jobs/{job_id:str}", show),
+    ("DELETE", "/jobs/{job_id:str}", cancel),
+    ("POST", "/jobs/{job_id:str}/retry", retry),
+    ("DELETE", "/jobs/{job_id:str}/file", delete_file),
+)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from litestar import Response
 from msgspec import UNSET
 
@@ -32,19 +30,8 @@ KINDS: dict[str, tuple[Provider, type[credentials.Target], str, str]] = {
 """By their path: which provider, what is told of it, its name, and what is said when it is kept."""
 
 
-def table(desk: Desk) -> Table:
-    rows: list[Any] = []
-    for path, (provider, kind, name, kept) in KINDS.items():
-        rows += [
-            ("POST", f"/user/{path}", _configuring(desk, provider, kind, kept)),
-            ("DELETE", f"/user/{path}", _removing(desk, provider, f"{name} removed successfully")),
-            ("GET", f"/user/{path}", _showing(desk, provider)),
-        ]
-    return tuple(rows)
-
-
-def _configuring(desk: Desk, provider: Provider, kind: type[credentials.Target], kept: str) -> Handler:
-    async def configure(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
+def _configuring(provider: Provider, kind: type[credentials.Target], kept: str) -> Handler:
+    async def configure(desk: Desk, request: AnyRequest, key: KeyHolder) -> Response[bytes]:
         given = credentials.told(translate.decode(await request.body(), kind))
         command = ConfigureTarget(owner=key.owner, target_id=new_id(), credentials={**given, "provider": provider})
         try:
@@ -63,16 +50,16 @@ def _configuring(desk: Desk, provider: Provider, kind: type[credentials.Target],
     return configure
 
 
-def _removing(desk: Desk, provider: Provider, removed: str) -> Handler:
-    async def remove(_: AnyRequest, key: KeyHolder) -> Response[bytes]:
+def _removing(provider: Provider, removed: str) -> Handler:
+    async def remove(desk: Desk, _: AnyRequest, key: KeyHolder) -> Response[bytes]:
         await desk.ask.other(RemoveTarget(owner=key.owner, provider=provider), type(None), actor=actor(key))
         return reply(shown.Message(message=removed))
 
     return remove
 
 
-def _showing(desk: Desk, provider: Provider) -> Handler:
-    async def show(_: AnyRequest, key: KeyHolder) -> Response[bytes]:
+def _showing(provider: Provider) -> Handler:
+    async def show(desk: Desk, _: AnyRequest, key: KeyHolder) -> Response[bytes]:
         try:
             info = await desk.ask.other(ReadTarget(owner=key.owner, provider=provider), TargetInfo)
         except Refused as refused:
@@ -82,3 +69,14 @@ def _showing(desk: Desk, provider: Provider) -> Handler:
         return reply(answers.target(info))
 
     return show
+
+
+def _calls(path: str, provider: Provider, kind: type[credentials.Target], name: str, kept: str) -> Table:
+    return (
+        ("POST", f"/user/{path}", _configuring(provider, kind, kept)),
+        ("DELETE", f"/user/{path}", _removing(provider, f"{name} removed successfully")),
+        ("GET", f"/user/{path}", _showing(provider)),
+    )
+
+
+TABLE: Table = tuple(call for path, told in KINDS.items() for call in _calls(path, *told))
