@@ -248,7 +248,8 @@ class Claimed(Struct, frozen=True, kw_only=True):
     attempt: Attempt
     url: Link
     options: Options
-    done_items: tuple[StoredItem, ...] = ()
+    done: tuple[str, ...] = ()
+    """Keys of the items that earlier attempts stored."""
     reserve: bool = False
     """The owner's storage is limited: nothing is stored that was not reserved."""
     rate: Annotated[int, Meta(ge=1)] | None = None

@@ -39,6 +39,8 @@ from proto.job import (
     Waiting,
 )
 
+SHOWN = 100
+
 
 class JobView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Everything any dialect shows of a job. Times come from the events, so a rebuild gives the same view."""
@@ -60,6 +62,10 @@ class JobView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     title: str | None = None
     engine: EngineName | None = None
     items: tuple[StoredItem, ...] = ()
+    """The first SHOWN: no dialect shows more, and all of this is written with every change."""
+    more: int = 0
+    """Further items, without what only goes with one."""
+    more_bytes: int = 0
     skipped: int = 0
     items_failed: int = 0
     items_total: int | None = None
@@ -87,7 +93,7 @@ class JobView(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def size(self) -> int:
-        return sum(item.size for item in self.items)
+        return self.more_bytes + sum(item.size for item in self.items)
 
     @property
     def main(self) -> StoredItem | None:
@@ -102,7 +108,7 @@ class JobView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def items_done(self) -> int:
         """Without what only goes with an item; files that were given up count."""
-        return self.files_deleted + sum(EXTRA.search(one.key) is None for one in self.items)
+        return self.files_deleted + self.more + sum(EXTRA.search(one.key) is None for one in self.items)
 
     @property
     def outcome(self) -> str:
@@ -191,8 +197,7 @@ def evolve(view: JobView, event: Event) -> JobView:
         case JobStageEntered():
             return _entered(view, event)
         case JobItemCompleted():
-            known = any(item.key == event.item.key for item in view.items)
-            return view if known else replace(view, items=(*view.items, event.item))
+            return _with_item(view, event.item)
         case JobItemsSkipped():
             return replace(view, skipped=event.count)
         case JobItemFailed():
@@ -231,11 +236,19 @@ def evolve(view: JobView, event: Event) -> JobView:
         case JobRenamed():
             return replace(view, options=replace(view.options, filename=event.filename))
         case JobFilesDeleted():
-            return replace(view, items=(), files_deleted=view.items_done)
+            return replace(view, items=(), more=0, more_bytes=0, files_deleted=view.items_done)
         case JobCancelled():
             return replace(view, state="cancelled", finished_at=event.at)
         case _:
             return view
+
+
+def _with_item(view: JobView, item: StoredItem) -> JobView:
+    if any(one.key == item.key for one in view.items):
+        return view
+    if len(view.items) < SHOWN:
+        return replace(view, items=(*view.items, item))
+    return replace(view, more=view.more + (EXTRA.search(item.key) is None), more_bytes=view.more_bytes + item.size)
 
 
 def _entered(view: JobView, event: JobStageEntered) -> JobView:

@@ -78,6 +78,8 @@ class Attempt:
         self.pace = pace
         pace.set(claimed.rate)
         self.items: list[StoredItem] = []
+        """Stored and not reported."""
+        self._kept_any = False
         self.title: str | None = None
         self.engine: EngineName = "http"
         self.work = work
@@ -90,7 +92,7 @@ class Attempt:
         self._kept: list[StageNote] = []
         self._telling = asyncio.Lock()
         self._began = time.monotonic()
-        self._own = frozenset(item.key for item in claimed.done_items)
+        self._own = frozenset(claimed.done)
         self.skips = 0
         """Items that the user has from earlier jobs."""
         self._skips_told = self._began
@@ -172,7 +174,7 @@ class Attempt:
                     if failed.failure.code != "not_mine" or index == len(order) - 1:
                         raise
                 else:
-                    if self._not_kept is not None and not (self.items or self._own or self.skips):
+                    if self._not_kept is not None and not (self._kept_any or self._own or self.skips):
                         raise EngineFailed(self._not_kept)
                     return
 
@@ -269,10 +271,12 @@ class Attempt:
             await self.item_failed(file.key, not_kept.failure)
             return
         self._room.stored(item.size)
-        self.items.append(item)
+        self._kept_any = True
         if self._several:
             await self._reporter.send(ReportItem(job_id=self.claimed.job_id, attempt=self.claimed.attempt, item=item))
             self._room.settled()
+        else:
+            self.items.append(item)
 
     async def skipped(self, key: str) -> None:
         if key in self._own:

@@ -110,7 +110,7 @@ class Ledger:
                 job, version = known.job, known.version
                 decision = decide(job)
                 if isinstance(decision, Refusal):
-                    if cached and attempt < TRIES - 1 and await self._outdated(job_id, version):
+                    if cached and attempt < TRIES - 1 and await self._catch_up(known):
                         continue  # another process changed it: what is refused is the past
                     raise Refused(decision)
                 if not decision:
@@ -121,7 +121,7 @@ class Ledger:
                 try:
                     position = await self.submit(0, lambda _, b=built: b)  # type: ignore[misc]  # the default binds the loop's value
                 except WrongVersion:
-                    self._cache.pop(job_id, None)
+                    await self._catch_up(known)
                     if attempt == TRIES - 1:
                         raise
                     continue
@@ -150,7 +150,7 @@ class Ledger:
                         places = await tx.append([_write(known, decision, meta)])
                         await views.save(tx.conn, [after], self.clock())
                 except WrongVersion:
-                    self._cache.pop(job_id, None)
+                    await self._catch_up(known)
                     if attempt == TRIES - 1:
                         raise
                     continue
@@ -188,18 +188,19 @@ class Ledger:
     def _lock(self, one: UUID) -> asyncio.Lock:
         return self._locks.setdefault(one, asyncio.Lock())
 
-    async def _outdated(self, job_id: UUID, version: int) -> bool:
-        """Whether the store has more than `version`; then the cache forgets the job."""
-        newer = bool(await self._store.load(job_id, version))
+    async def _catch_up(self, known: _Known) -> bool:
+        """Whether the store has more of the job; only that is read, for a long job has thousands of events."""
+        newer = await self._store.load(known.job.job_id, known.version)
         if newer:
-            self._cache.pop(job_id, None)
-        return newer
+            job = _fold(known.job, [one.event for one in newer])
+            self._keep(_Known(job, newer[-1].version, known.origin))
+        return bool(newer)
 
     async def read(self, job_id: UUID) -> Job:
         """As it is stored, whichever process changed it last. Raises Refused when there is no such job."""
         cached = job_id in self._cache
         known = await self._load(job_id)
-        if cached and await self._outdated(job_id, known.version):
+        if cached and await self._catch_up(known):
             known = await self._load(job_id)
         return known.job
 

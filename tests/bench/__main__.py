@@ -19,7 +19,7 @@ from typing import Any
 import aiohttp
 import uvloop
 
-from tests.bench import hosting
+from tests.bench import hosting, items
 from tests.bench.system import System, load, run, system
 from tests.site import SiteProcess
 from tests.site.hosts import Hosts
@@ -306,6 +306,18 @@ async def pages(site: SiteProcess) -> None:
             )
 
 
+async def many_items(_: object) -> None:
+    """A gallery: reports of items in the job service, and the gateway's view of them."""
+    count = 20_000
+    done = await items.measured(count)
+    report(
+        f"a job of {count} items: a report at its start; at its end, ms",
+        f"{done['first'] * 1e3:.2f}; {done['last'] * 1e3:.2f}",
+        "none",
+        f"the gateway's view of all {done['view']:.0f} s",
+    )
+
+
 BENCHES: dict[str, Callable[[Any], Awaitable[None]]] = {
     "start": start,
     "memory": memory,
@@ -319,6 +331,7 @@ BENCHES: dict[str, Callable[[Any], Awaitable[None]]] = {
     "hosts": hosts,
     "upload": upload,
     "pages": pages,
+    "items": many_items,
 }
 
 

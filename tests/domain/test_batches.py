@@ -12,6 +12,7 @@ from libs.message import Event
 from proto import job as p
 from services.job import domain
 from services.job.domain import batches
+from services.job.domain.growing import Growing
 from tests.support.events import submitted
 
 AT = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -61,15 +62,18 @@ def test_a_job_of_another_batch_or_one_that_was_let_go_is_not_renamed():
 
 
 def done(state: str, *file_ids: int) -> domain.Job:
-    items = tuple(p.StoredItem(file_id=UUID(int=n), key=str(n), name="a", size=1, sha256="0" * 64) for n in file_ids)
-    return replace(job(), state=state, items=items)
+    items: Growing[p.StoredItem] = Growing()
+    for n in file_ids:
+        items = items.plus(str(n), p.StoredItem(file_id=UUID(int=n), key=str(n), name="a", size=1, sha256="0" * 64))
+    return replace(job(), state=state, items=items, kept=len(file_ids))
 
 
 def test_deleting_what_a_job_stored_names_its_files_and_leaves_none():
     (event,) = domain.delete_files(done("completed", 7, 8), p.DeleteJobFiles(owner=OWNER, job_id=UUID(int=9)), AT)
 
     assert event.file_ids == (UUID(int=7), UUID(int=8))
-    assert domain.evolve(done("completed", 7, 8), event).items == ()
+    after = domain.evolve(done("completed", 7, 8), event)
+    assert (dict(after.items), after.kept) == ({}, 0)
 
 
 @pytest.mark.parametrize("one", [done("completed"), done("downloading", 7)], ids=["nothing stored", "still running"])

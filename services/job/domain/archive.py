@@ -36,7 +36,8 @@ def archived(job: Job, events: Sequence[Event]) -> list[Archived]:
         if isinstance(event, JobItemCompleted):
             changes.append((event.item, True))
         elif isinstance(event, JobFilesDeleted):
-            changes += [(item, False) for item in job.items if item.file_id in event.file_ids]
+            given_up = frozenset(event.file_ids)
+            changes += [(item, False) for item in job.items.values() if item.file_id in given_up]
     return [
         Archived(
             owner=job.owner,

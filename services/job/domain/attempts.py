@@ -92,7 +92,7 @@ def report_completed(job: Job, command: ReportCompleted, at: datetime) -> Decisi
         for note in command.stages
     ]
     new = new_items(job, command.items, at)
-    items = [*job.items, *(event.item for event in new if isinstance(event, JobItemCompleted))]
+    items = [*job.items.values(), *(event.item for event in new if isinstance(event, JobItemCompleted))]
     return [
         *passed,
         *new,

@@ -75,7 +75,7 @@ def delete_files(job: Job, command: DeleteJobFiles, at: datetime) -> Decision:
         return not_found(command.job_id)
     if job.state not in TERMINAL or not job.items:
         return NoFiles(message="this job has no stored file", job_id=job.job_id)
-    file_ids = tuple(item.file_id for item in job.items)
+    file_ids = tuple(item.file_id for item in job.items.values())
     return [JobFilesDeleted(job_id=job.job_id, owner=job.owner, file_ids=file_ids, at=at)]
 
 

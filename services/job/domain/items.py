@@ -31,11 +31,10 @@ def report_item(job: Job, command: ReportItem, at: datetime) -> Decision:
 
 
 def new_items(job: Job, items: tuple[StoredItem, ...], at: datetime) -> list[Event]:
-    known = {item.key for item in job.items}
     return [
         JobItemCompleted(job_id=job.job_id, owner=job.owner, attempt=job.attempt, item=item, at=at)
         for item in items
-        if item.key not in known
+        if item.key not in job.items
     ]
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from libs.message import Event, Refusal
@@ -40,6 +40,7 @@ from proto.job import (
     Waiting,
     WrongState,
 )
+from services.job.domain.growing import Growing
 
 Decision = list[Event] | Refusal
 
@@ -60,17 +61,16 @@ class Job(Struct, frozen=True, kw_only=True):
     not_before: datetime | None = None
     waiting: Waiting | None = None
     """What `not_before` is for."""
-    items: tuple[StoredItem, ...] = ()
+    items: Growing[StoredItem] = field(default_factory=Growing)
+    """By key, in the order in which they were stored."""
+    kept: int = 0
+    """Bytes of the items."""
     skipped: int = 0
-    failed_items: frozenset[str] = frozenset()
+    failed_items: Growing[None] = field(default_factory=Growing)
+    """Their keys, of this attempt."""
     title: str | None = None
     reserved: int = 0
     """Bytes that may still be stored, from its first reservation until its end."""
-
-    @property
-    def kept(self) -> int:
-        """Bytes."""
-        return sum(item.size for item in self.items)
 
     @property
     def host(self) -> str:
@@ -104,11 +104,17 @@ def evolve(job: Job | None, event: Event) -> Job:
         case JobStageEntered():
             return replace(job, state=event.stage, title=event.title or job.title)
         case JobItemCompleted():
-            return replace(job, items=(*job.items, event.item), reserved=max(0, job.reserved - event.item.size))
+            item = event.item
+            return replace(
+                job,
+                items=job.items.plus(item.key, item),
+                kept=job.kept + item.size,
+                reserved=max(0, job.reserved - item.size),
+            )
         case JobItemsSkipped():
             return replace(job, skipped=event.count)
         case JobItemFailed():
-            return replace(job, failed_items=job.failed_items | {event.key})
+            return replace(job, failed_items=job.failed_items.plus(event.key, None))
         case JobCompleted():
             return replace(job, state="completed", worker_id=None, title=event.title, reserved=0)
         case JobAttemptFailed():
@@ -119,7 +125,7 @@ def evolve(job: Job | None, event: Event) -> Job:
                 not_before=event.retry_at,
                 waiting="retry",
                 worker_id=None,
-                failed_items=frozenset(),
+                failed_items=Growing(),
             )
         case JobFailed():
             return replace(job, state="failed", failures=job.failures + 1, worker_id=None, reserved=0)
@@ -132,13 +138,13 @@ def evolve(job: Job | None, event: Event) -> Job:
         case JobStorageReserved():
             return replace(job, reserved=event.bytes)
         case JobRetried():
-            return replace(job, state="queued", failures=0, not_before=None, waiting=None, failed_items=frozenset())
+            return replace(job, state="queued", failures=0, not_before=None, waiting=None, failed_items=Growing())
         case JobPrioritised():
             return replace(job, priority=event.priority)
         case JobRenamed():
             return replace(job, options=replace(job.options, filename=event.filename))
         case JobFilesDeleted():
-            return replace(job, items=())
+            return replace(job, items=Growing(), kept=0)
         case _:
             return job
 

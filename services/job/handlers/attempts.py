@@ -54,7 +54,7 @@ async def claim_attempt(
         attempt=job.attempt,
         url=job.url,
         options=job.options,
-        done_items=job.items,
+        done=tuple(job.items),
         reserve=limits.storage is not None,
         rate=await shares.of(job.owner, command.worker_id),
     )
