@@ -6,6 +6,9 @@ import mimetypes
 import re
 import unicodedata
 from pathlib import PurePosixPath
+from typing import Annotated
+
+from msgspec import Meta
 
 LONGEST_NAME = 200
 """Bytes of UTF-8; every common file system takes 255, and room is left for a suffix that tells twins apart."""
@@ -20,8 +23,14 @@ _SPACES = re.compile(r"\s+")
 
 DEFAULT = "default"
 ANY = "*"
-EXTENSIONS = r"^(default|\*|[a-z0-9]{1,16})(,(default|\*|[a-z0-9]{1,16}))*$"
-"""What the operator's list looks like."""
+Extensions = Annotated[
+    str,
+    Meta(
+        pattern=r"^(default|\*|[a-z0-9]{1,16})(,(default|\*|[a-z0-9]{1,16}))*$",
+        description="endings of files separated by commas, such as default,exe",
+    ),
+]
+"""The operator's list."""
 # fmt: off
 _USUAL = frozenset({
     "3gp", "avi", "divx", "f4v", "flv", "m2ts", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "mts", "ogv", "rm", "rmvb",
@@ -61,7 +70,7 @@ _UNTOLD = frozenset({"application/octet-stream", "binary/octet-stream", "applica
 
 
 def extensions(text: str) -> frozenset[str] | None:
-    """Of the operator's list, which matches `EXTENSIONS`: `default` stands for ours, and `*`, as None, for all."""
+    """Of the operator's list, an `Extensions`: `default` stands for ours, and `*`, as None, for all."""
     words = frozenset(text.split(","))
     if ANY in words:
         return None

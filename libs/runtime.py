@@ -24,10 +24,12 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from libs import bus as buses
 from libs.database import AWAY, open_pool
+from libs.egress.policy import Allowance
 from libs.eventstore import EventStore
 from libs.eventstore.projection import Applied, Apply, Follower
 from libs.eventstore.relay import Relay
 from libs.message import Event, Registry
+from libs.settings import DatabaseUrl, HttpUrl, NatsUrl
 
 log = structlog.get_logger()
 
@@ -37,6 +39,18 @@ STOP_DEADLINE = 8.0
 CHECK_DEADLINE = 2.0
 LAG_LIMIT = 10.0
 """Seconds a relay may be behind before its service calls itself not ready."""
+
+SHORTEST_KEY = 16
+OptionalUrl = Annotated[
+    str,
+    msgspec.Meta(pattern=r"^(https?://[^\s/?#@]+(/[^\s?#]*)?)?$", description="an address such as https://example.org"),
+]
+LinkKeys = Annotated[
+    str,
+    msgspec.Meta(
+        pattern=r"^[A-Za-z0-9_-]{1,16}(,[A-Za-z0-9_-]{1,16})*$", description="ids separated by commas, such as 2,1"
+    ),
+]
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -49,18 +63,18 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What every service is told; a service with more to know extends it."""
 
     data_dir: Path
-    database_url: str
-    nats_url: str
-    secret_key: str
+    database_url: DatabaseUrl
+    nats_url: NatsUrl
+    secret_key: Annotated[str, msgspec.Meta(min_length=SHORTEST_KEY)]
     nats_seed: Path | None = None
-    http_host: str = "127.0.0.1"
-    http_port: int = 8000
-    public_url: str = ""
+    http_host: Annotated[str, msgspec.Meta(min_length=1)] = "127.0.0.1"
+    http_port: Annotated[int, msgspec.Meta(ge=1, le=65535)] = 8000
+    public_url: OptionalUrl = ""
     """Where clients reach us, without a trailing slash; empty derives it from host and port."""
-    link_keys: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,16}(,[A-Za-z0-9_-]{1,16})*$")] = "1"
+    link_keys: LinkKeys = "1"
     """Ids of the keys that links to files are signed with: the first signs, all are accepted."""
-    egress_allow: str = ""
-    otlp_endpoint: str | None = None
+    egress_allow: Allowance = Allowance()
+    otlp_endpoint: HttpUrl | None = None
 
     @property
     def base_url(self) -> str:

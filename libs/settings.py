@@ -10,9 +10,10 @@ import difflib
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
+from msgspec import Meta
 
 PREFIX = "LONGSHORE_"
 CONFIG = "LONGSHORE_CONFIG"
@@ -20,6 +21,17 @@ FOREIGN: Mapping[str, str] = {"otlp_endpoint": "OTEL_EXPORTER_OTLP_ENDPOINT"}
 """Fields whose environment name is a standard of its own."""
 
 S = TypeVar("S", bound=msgspec.Struct)
+
+HttpUrl = Annotated[
+    str, Meta(pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$", description="an address such as https://example.org")
+]
+NatsUrl = Annotated[
+    str, Meta(pattern=r"^(nats|tls|ws|wss)://\S+$", description="an address such as nats://127.0.0.1:4222")
+]
+DatabaseUrl = Annotated[
+    str,
+    Meta(pattern=r"^postgres(ql)?://\S+$", description="an address such as postgresql://user:password@host/longshore"),
+]
 
 
 class BadSettings(Exception):
@@ -41,6 +53,16 @@ def _field(environment: str) -> str:
 
 def environment_names(struct: type[msgspec.Struct]) -> set[str]:
     return {environment_name(field.name) for field in msgspec.structs.fields(struct)}
+
+
+def read(field: str, environ: Mapping[str, str]) -> Any:
+    """One setting as it is written, unchecked, for what must be known before all others can be; None when it is not
+    set. Raises BadSettings for a file that can not be read."""
+    problems: list[str] = []
+    file = _read_file(environ.get(CONFIG), problems)
+    if problems:
+        raise BadSettings(problems)
+    return environ.get(environment_name(field), file.get(field))
 
 
 def load(
@@ -100,10 +122,20 @@ def _convert(cls: type[S], values: Mapping[str, object], problems: list[str]) ->
                 continue
             good[field.name] = msgspec.convert(values[field.name], field.type, strict=False, dec_hook=_path)
         except msgspec.ValidationError as error:
-            problems.append(f"Correct {name}: {error}.")
+            wanted = _described(field.type)
+            problems.append(f"Correct {name}: {f'it must be {wanted}' if wanted else error}.")
         except BadSettings as bad:
             problems += [f"Correct {name}: {problem}." for problem in bad.problems]
+        except ValueError as error:
+            problems.append(f"Correct {name}: {error}.")
     return cls(**good) if len(problems) == before else None
+
+
+def _described(kind: Any) -> str | None:
+    """What a setting must be, where its type says so in words."""
+    said = (meta.description for meta in getattr(kind, "__metadata__", ()) if isinstance(meta, Meta))
+    of_parts = (_described(part) for part in getattr(kind, "__args__", ()))
+    return next(filter(None, (*said, *of_parts)), None)
 
 
 def _path(kind: type, value: object) -> object:

@@ -18,7 +18,8 @@ from libs.bus.topology import STREAMS
 from libs.calls import Caller, ServiceFailed
 from libs.feed import SinkGone
 from libs.message import Refused
-from libs.supervisor import DataFolder
+from libs.settings import BadSettings
+from libs.supervisor import DataFolder, UnusableFolder
 from proto.auth import ReadPublicKeys
 from proto.gateway import JobRow, ListJobs
 from proto.unrestrict_proxy import HostAccount, ListHostAccounts
@@ -40,11 +41,13 @@ class Finding(Struct, frozen=True):
 async def doctor(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     """0 when all is well, 1 when something needs a hand."""
     telemetry.setup("doctor", level="critical")
-    folder = DataFolder.find(options.data, environ)
-    findings = [_disk(folder.path), await asyncio.to_thread(_ffmpeg), *_engines()]
+    findings = [await asyncio.to_thread(_ffmpeg), *_engines()]
     try:
+        findings.insert(0, _disk(DataFolder.find(options.data, environ).path))
         async with connect(options, environ) as (bus, caller):
             findings += await _servers(bus, caller)
+    except (UnusableFolder, BadSettings) as error:
+        findings.append(Finding("settings", "wrong", str(error)))
     except NotRunning as error:
         findings.append(Finding("server", str(error), "Start it with `longshore up`."))
     for one in findings:

@@ -18,11 +18,12 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColum
 from rich.table import Table
 
 from libs import bus as buses
-from libs import telemetry
+from libs import settings, telemetry
 from libs.bus import BusError, Message
 from libs.calls import Caller, ServiceFailed
 from libs.message import Refused, new_id
-from libs.supervisor import DataFolder
+from libs.settings import BadSettings
+from libs.supervisor import DataFolder, UnusableFolder
 from proto import REGISTRY
 from proto.auth import (
     CreateUser,
@@ -43,6 +44,8 @@ from proto.job import Progress as ProgressSignal
 from proto.unrestrict_proxy import ReadTraffic, ReadTrafficHistory, SetTraffic, Traffic, TrafficEntry
 from services.hosts import host
 
+LONGEST_NUMBER = 18
+"""Digits; the database counts to nineteen."""
 ENDED = ("completed", "failed", "cancelled")
 
 
@@ -56,8 +59,9 @@ class BadWord(ValueError):
 
 @asynccontextmanager
 async def connect(options: argparse.Namespace, environ: Mapping[str, str]) -> AsyncIterator[tuple[buses.Bus, Caller]]:
-    """To the server named by the environment, else to the one that runs on the data folder. Raises NotRunning."""
-    url, seed = environ.get("LONGSHORE_NATS_URL"), environ.get("LONGSHORE_NATS_SEED")
+    """To the server named by the environment, else to the one that runs on the data folder. Raises NotRunning,
+    UnusableFolder, BadSettings."""
+    url, seed = settings.read("nats_url", environ), settings.read("nats_seed", environ)
     if url is None:
         folder = DataFolder.find(options.data, environ)
         endpoint = folder.endpoint()
@@ -104,6 +108,8 @@ async def operate(options: argparse.Namespace, environ: Mapping[str, str]) -> in
     except BadWord as error:
         print(f"{error}.", file=sys.stderr)
         return 2
+    except (UnusableFolder, BadSettings) as error:
+        print(error, file=sys.stderr)
     except (NotRunning, BusError, ServiceFailed) as error:
         print(f"{error}.", file=sys.stderr)
     return 1
@@ -216,7 +222,7 @@ async def _key(options: argparse.Namespace, caller: Caller, environ: Mapping[str
 
 
 def _admin(environ: Mapping[str, str]) -> str:
-    return environ.get("LONGSHORE_ADMIN_USERNAME", "admin")
+    return settings.read("admin_username", environ) or "admin"
 
 
 async def _get(options: argparse.Namespace, bus: buses.Bus, caller: Caller, environ: Mapping[str, str]) -> int:
@@ -321,10 +327,17 @@ async def _history(text: str, caller: Caller) -> int:
 
 async def _find(text: str, caller: Caller) -> JobRow:
     try:
-        wanted = ReadJob(number=int(text)) if text.isdecimal() else ReadJob(job_id=UUID(text))
+        wanted = ReadJob(number=_number(text)) if text.isdecimal() else ReadJob(job_id=UUID(text))
     except ValueError:
         raise NotRunning(f"{text} is neither a job's number nor its id") from None
     return await caller.query(wanted, result=JobRow)
+
+
+def _number(text: str) -> int:
+    """Raises ValueError for one that no job can have."""
+    if len(text) > LONGEST_NUMBER:
+        raise ValueError(text)
+    return int(text)
 
 
 async def _events(options: argparse.Namespace, bus: buses.Bus) -> int:

@@ -8,20 +8,21 @@ import os
 import secrets
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import msgspec
 import structlog
 
 from libs import bus as buses
 from libs import memory, runtime, settings, telemetry
 from libs.bus import BusError
 from libs.bus.topology import CONSUMERS, STREAMS
-from libs.calls import Caller
-from libs.database import Target, migrate_aside
+from libs.calls import Caller, ServiceFailed
+from libs.database import MigrationFailed, Target, migrate_aside
 from libs.message import Refused, new_id
-from libs.supervisor import Child, DataFolder, DataFolderInUse, Servers, UnusableFolder
+from libs.supervisor import Child, DataFolder, DataFolderInUse, Servers, StartFailed, UnusableFolder
 from proto import REGISTRY, SERVICES
 from proto.auth import CreateUser, ReadUser, User
 from proto.job import LoseWorker
@@ -29,24 +30,42 @@ from services.job.settings import WorkerSettings
 from services.serve import load_service, migrations
 from services.stopping import stop_signal
 
+if TYPE_CHECKING:
+    from services.auth.service import AuthSettings
+
 log = structlog.get_logger()
 
 TOPOLOGY_SECONDS = 5.0
+FAILURES = (
+    DataFolderInUse,
+    UnusableFolder,
+    StartFailed,
+    settings.BadSettings,
+    runtime.PortInUse,
+    MigrationFailed,
+    BusError,
+    ServiceFailed,
+)
+"""What the words of the error suffice for: they say what to do."""
+
+OURS = frozenset({"database_url", "nats_url", "nats_seed", "worker_id"})
+"""Settings that tell where servers are. Here there are servers of our own."""
 
 
 async def up(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     memory.give_back()
     stop = stop_signal()
-    folder = DataFolder.find(options.data, environ)
-    flush = telemetry.setup("up", otlp_endpoint=environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"))
     try:
-        with folder.lock():
-            await _run(options, environ, folder, stop)
-    except (DataFolderInUse, UnusableFolder, settings.BadSettings, runtime.PortInUse) as error:
+        folder = DataFolder.find(options.data, environ)
+        flush = telemetry.setup("up", otlp_endpoint=settings.read("otlp_endpoint", environ))
+        try:
+            with folder.lock():
+                await _run(options, environ, folder, stop)
+        finally:
+            flush()
+    except FAILURES as error:
         print(error, file=sys.stderr)
         return 1
-    finally:
-        flush()
     return 0
 
 
@@ -55,7 +74,7 @@ async def _run(
 ) -> None:
     # The servers take a while to start and the libraries to import: they do so at the same time.
     importing = asyncio.create_task(asyncio.to_thread(lambda: {name: load_service(name) for name in SERVICES}))
-    async with Servers.run(folder, SERVICES) as servers:
+    async with Servers.run(folder, SERVICES, _chosen_key(environ)) as servers:
         services = await importing
         values = _settings(options, environ, folder, servers, services)
         await _prepare(servers)
@@ -64,7 +83,7 @@ async def _run(
             keeping = tasks.create_task(_keep_topology(servers))
             ready, over = asyncio.Event(), asyncio.Event()
             running = tasks.create_task(runtime.run(pairs, ready=ready.set, stop=over))
-            await _beside(options, environ, folder, servers, values["gateway"], ready, stop)
+            await _beside(options, environ, folder, servers, values, ready, stop)
             over.set()
             await running
             keeping.cancel()
@@ -89,12 +108,34 @@ def _settings(
         }
         for name in SERVICES
     }
-    return settings.load(
-        {name: services[name].settings for name in SERVICES},
-        environ,
-        given=given,
-        known=lambda: settings.environment_names(WorkerSettings),
-    )
+    given["worker"] = {
+        "data_dir": folder.path,
+        "nats_url": servers.nats_url,
+        "nats_seed": servers.nats_seeds["worker"],
+        "worker_id": None,
+    }
+    structs = {name: services[name].settings for name in SERVICES}
+    problems = [
+        f"Remove {name}: `longshore up` has servers of its own; `longshore serve` is for others."
+        for name in map(settings.environment_name, sorted(OURS))
+        if name in environ
+    ]
+    try:
+        loaded = settings.load({**structs, "worker": WorkerSettings}, environ, given=given)
+    except settings.BadSettings as bad:
+        raise settings.BadSettings([*problems, *bad.problems]) from None
+    if problems:
+        raise settings.BadSettings(problems)
+    return loaded
+
+
+def _chosen_key(environ: Mapping[str, str]) -> str | None:
+    """None to make one up. Before the services' settings are read, because what is wrong must not be kept."""
+    key = settings.read("secret_key", environ) or None
+    if key is not None and len(key) < runtime.SHORTEST_KEY:
+        problem = f"Correct LONGSHORE_SECRET_KEY: it needs at least {runtime.SHORTEST_KEY} characters."
+        raise settings.BadSettings([problem])
+    return key
 
 
 async def _prepare(servers: Servers) -> None:
@@ -127,7 +168,7 @@ async def _beside(
     environ: Mapping[str, str],
     folder: DataFolder,
     servers: Servers,
-    gateway: runtime.ServiceSettings,
+    values: Mapping[str, Any],
     ready: asyncio.Event,
     stop: asyncio.Event,
 ) -> None:
@@ -138,42 +179,41 @@ async def _beside(
         await ready.wait()
         async with asyncio.TaskGroup() as tasks:
             for number in range(options.workers):
-                tasks.create_task(_worker(number, environ, folder, servers, caller, stop))
-            print(f"Longshore runs at {gateway.base_url}", flush=True)
-            await _admin(environ, caller)
+                tasks.create_task(_worker(number, values["worker"], environ, folder, caller, stop))
+            print(f"Longshore runs at {values['gateway'].base_url}", flush=True)
+            await _admin(values["auth"], caller)
             await stop.wait()
     finally:
         await bus.close()
 
 
-async def _admin(environ: Mapping[str, str], caller: Caller) -> None:
-    """The first start makes the administrator and shows the password; it is kept only as a hash."""
-    name = environ.get("LONGSHORE_ADMIN_USERNAME", "admin")
+async def _admin(auth: AuthSettings, caller: Caller) -> None:
+    """The first start makes the administrator and shows the password; it is kept only as a hash. One whose password
+    was chosen is made by the auth service."""
+    name = auth.admin_username
     try:
         await caller.query(ReadUser(username=name), result=User)
     except Refused:
         password = secrets.token_urlsafe(12)
         await caller.command(
-            CreateUser(username=name, password=password, role="admin", email=environ.get("LONGSHORE_ADMIN_EMAIL", "")),
-            actor="operator",
+            CreateUser(username=name, password=password, role="admin", email=auth.admin_email), actor="operator"
         )
         print(f"Administrator: {name}\nPassword: {password}", flush=True)
 
 
 async def _worker(
-    number: int, environ: Mapping[str, str], folder: DataFolder, servers: Servers, caller: Caller, stop: asyncio.Event
+    number: int,
+    worker: WorkerSettings,
+    environ: Mapping[str, str],
+    folder: DataFolder,
+    caller: Caller,
+    stop: asyncio.Event,
 ) -> None:
     """Runs one worker until `stop`; when it dies its jobs are given back at once, and another takes its place."""
     delay = 0.1
     while not stop.is_set():
         worker_id = new_id()
-        env = {
-            **_worker_environment(environ),
-            "LONGSHORE_DATA_DIR": str(folder.path),
-            "LONGSHORE_NATS_URL": servers.nats_url,
-            "LONGSHORE_NATS_SEED": str(servers.nats_seeds["worker"]),
-            "LONGSHORE_WORKER_ID": str(worker_id),
-        }
+        env = _worker_environment(msgspec.structs.replace(worker, worker_id=worker_id), environ)
         child = await Child.start(
             f"worker-{number}",
             [sys.executable, "-m", "services", "worker"],
@@ -188,20 +228,18 @@ async def _worker(
         await log.awarning("worker.died", worker=number, status=child.returncode)
         try:
             await caller.command(LoseWorker(worker_id=worker_id), actor="operator")
-        except (BusError, Refused) as error:
+        except (BusError, ServiceFailed, Refused) as error:
             await log.awarning("worker.loss_unreported", reason=str(error))
         await asyncio.sleep(delay)  # back-off of a worker that can not live
         delay = min(delay * 2, 5.0)
 
 
-def _worker_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    names: Sequence[str] = (
-        "LONGSHORE_EGRESS_ALLOW",
-        "LONGSHORE_WORKER_SLOTS",
-        "LONGSHORE_GALLERY_INSTANCES",
-        "LONGSHORE_EXTENSIONS",
-        "OTEL_EXPORTER_OTLP_ENDPOINT",
-    )
-    passed = {name: environ[name] for name in names if name in environ}
+def _worker_environment(worker: WorkerSettings, environ: Mapping[str, str]) -> dict[str, str]:
+    """Its settings, wherever they were said, and nothing of our own environment that it has no use for."""
+    told = {
+        settings.environment_name(name): str(value)
+        for name, value in msgspec.structs.asdict(worker).items()
+        if value is not None
+    }
     package_root = str(Path(__file__).parent.parent)
-    return {"PATH": environ.get("PATH", os.defpath), "LANG": "C.UTF-8", "PYTHONPATH": package_root, **passed}
+    return {"PATH": environ.get("PATH", os.defpath), "LANG": "C.UTF-8", "PYTHONPATH": package_root, **told}

@@ -7,7 +7,7 @@ import ipaddress
 import re
 import socket
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import aiohttp
 import psutil
@@ -33,8 +33,20 @@ class EgressRefused(Exception):
         self.reason = reason
 
 
+class Allowance(str):
+    """Networks and mappings, as an operator writes them."""
+
+    __slots__ = ()
+
+    @classmethod
+    def read_setting(cls, value: object) -> Self:
+        """Raises BadAllowance."""
+        EgressPolicy.parse(str(value))
+        return cls(value)
+
+
 class BadAllowance(ValueError):
-    """LONGSHORE_EGRESS_ALLOW can not be read; each part is a network, an address, or host=address:port."""
+    """What is allowed can not be read; each part is a network, an address, or host=address:port."""
 
 
 class Endpoint(Struct, frozen=True):
@@ -76,7 +88,7 @@ class EgressPolicy:
                 wrong.append(f"{part!r}: {error}")
         if wrong:
             raise BadAllowance(
-                "LONGSHORE_EGRESS_ALLOW: " + "; ".join(wrong) + " (each part is a network such as 10.0.0.0/8, "
+                "; ".join(wrong) + " (each part is a network such as 10.0.0.0/8, "
                 "an address, host=address:port or host:port=address:port)"
             )
         return cls(networks, mappings, lookup)

@@ -38,10 +38,13 @@ class Servers:
 
     @classmethod
     @asynccontextmanager
-    async def run(cls, folder: DataFolder, services: Sequence[str]) -> AsyncIterator[Servers]:
-        """The folder must be locked by the caller. Raises StartFailed, UnusableFolder."""
+    async def run(
+        cls, folder: DataFolder, services: Sequence[str], secret_key: str | None = None
+    ) -> AsyncIterator[Servers]:
+        """The folder must be locked by the caller. A new one gets `secret_key`, or one that is made up. Raises
+        StartFailed, UnusableFolder."""
         folder.create()
-        secrets = await asyncio.to_thread(folder.secrets, tuple(services))
+        secrets = await asyncio.to_thread(folder.secrets, tuple(services), secret_key)
         identity = unprivileged()
         with _socket(folder, identity) as socket:
             postgres = Postgres(folder, secrets, socket, identity)

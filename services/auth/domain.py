@@ -6,7 +6,7 @@ import re
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from msgspec import Struct
+from msgspec import Struct, ValidationError, convert
 
 from libs.message import Event, Refusal
 from proto.auth import (
@@ -21,6 +21,7 @@ from proto.auth import (
     SessionEnded,
     SetLimits,
     User,
+    Username,
     WeakPassword,
 )
 
@@ -47,6 +48,14 @@ class SessionState(Struct, frozen=True, kw_only=True):
     """The newest refresh token that was ever presented."""
     expires_at: datetime
     ended_at: datetime | None
+
+
+def is_username(text: str) -> bool:
+    try:
+        convert(text, Username)
+    except ValidationError:
+        return False
+    return True
 
 
 def check_password(password: str) -> WeakPassword | None:

@@ -142,6 +142,10 @@ async def log_in(
     command: LogIn, call: Call, pool: asyncpg.Pool, store: EventStore, access: AccessTokens, refreshing: RefreshTokens
 ) -> Answer:
     at = datetime.now(UTC)
+    if not domain.is_username(command.username):
+        # Nobody has it, so nothing is kept of it; it takes as long as any other.
+        await asyncio.to_thread(tokens.verify_password, None, command.password)
+        raise Refused(BAD_CREDENTIALS)
     async with pool.acquire() as conn:
         lockout = await views.lockout(conn, command.username)
         if locked := domain.may_try(lockout, at):

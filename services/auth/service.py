@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from typing import Annotated, Self
 
 import asyncpg
+import msgspec
 
 from libs.calls import Call, serve
 from libs.eventstore import EventStore
@@ -14,16 +16,32 @@ from libs.message import Meta, Refused, new_id
 from libs.runtime import Resources, Service, ServiceSettings
 from libs.sealing import Sealer
 from proto import REGISTRY
-from proto.auth import CreateUser, UsernameTaken
+from proto.auth import CreateUser, Username, UsernameTaken
 from services.auth import tokens, views
+from services.auth.domain import check_password
 from services.auth.handlers import HANDLERS, create_user
 from services.auth.tokens import AccessTokens, RefreshTokens
 
+USERNAME = "a name of letters, digits, `.`, `_` and `-`"
+
+
+class Password(str):
+    """As of anybody else."""
+
+    __slots__ = ()
+
+    @classmethod
+    def read_setting(cls, value: object) -> Self:
+        """Raises ValueError."""
+        if value and (weak := check_password(str(value))) is not None:
+            raise ValueError(weak.message)
+        return cls(value)
+
 
 class AuthSettings(ServiceSettings, frozen=True, kw_only=True):
-    admin_username: str = "admin"
-    admin_password: str | None = None
-    """Makes the administrator at the start when there is none; an existing one's password is never touched."""
+    admin_username: Annotated[Username, msgspec.Meta(description=USERNAME)] = "admin"
+    admin_password: Password = Password()
+    """Makes the administrator at the start when there is none, unless it is empty. An existing one's is not touched."""
     admin_email: str = ""
 
 
@@ -31,7 +49,7 @@ class AuthSettings(ServiceSettings, frozen=True, kw_only=True):
 async def start(settings: AuthSettings, resources: Resources) -> AsyncIterator[None]:
     pool, bus, store = await resources.event_source(settings, "auth", REGISTRY, kept=0)
     access = await _access_tokens(pool, Sealer(settings.secret_key, "signing-key"))
-    if settings.admin_password is not None:
+    if settings.admin_password:
         await _administrator(settings, settings.admin_password, pool, store)
     await serve(
         bus,

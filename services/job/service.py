@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import Annotated
 
 import msgspec
 
@@ -24,9 +25,9 @@ from services.job.shares import Shares
 
 
 class JobSettings(ServiceSettings, frozen=True, kw_only=True):
-    host_limit: int = 16
+    host_limit: Annotated[int, msgspec.Meta(ge=1)] = 16
     """Attempts that may run against one host at the same time."""
-    duplicate_seconds: int = 300
+    duplicate_seconds: Annotated[int, msgspec.Meta(ge=0)] = 300
     """How long a link that is sent again gets the job that is under way, from dialects that have no other means."""
     presets: Presets = msgspec.field(default_factory=Presets)
     """Options by name of a preset."""

@@ -9,19 +9,22 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
-from libs.names import DEFAULT, EXTENSIONS
+from libs.egress.policy import Allowance
+from libs.names import DEFAULT, Extensions
+from libs.settings import HttpUrl, NatsUrl
+from services.job.engines.instances import Instances
 
 
 class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     data_dir: Path
-    nats_url: str
+    nats_url: NatsUrl
     nats_seed: Path | None = None
-    egress_allow: str = ""
-    worker_slots: int = 4
+    egress_allow: Allowance = Allowance()
+    worker_slots: Annotated[int, Meta(ge=1, le=256)] = 4
     worker_id: UUID | None = None
     """Given by a supervisor that will report this worker's death; otherwise the worker names itself."""
-    gallery_instances: str = ""
+    gallery_instances: Instances = Instances()
     """`software=https://host,...`: sites that gallery-dl can read but does not know by name."""
-    extensions: Annotated[str, Meta(pattern=EXTENSIONS)] = DEFAULT
+    extensions: Extensions = DEFAULT
     """As storage has it: what it will not keep is not fetched."""
-    otlp_endpoint: str | None = None
+    otlp_endpoint: HttpUrl | None = None

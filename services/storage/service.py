@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Annotated, Self
-
-from msgspec import Meta
+from typing import Self
 
 from libs.calls import serve
 from libs.database import Connection
 from libs.egress.policy import EgressPolicy
 from libs.eventstore.projection import Applied
-from libs.names import DEFAULT, EXTENSIONS, extensions
+from libs.names import DEFAULT, Extensions, extensions
 from libs.runtime import Resources, Service, ServiceSettings
 from libs.sealing import LinkSigner, Sealer
-from libs.settings import BadSettings
 from proto import REGISTRY
 from services.storage.app import FileServer
 from services.storage.domain import check_folders
@@ -34,15 +31,13 @@ class Folders(str):
 
     @classmethod
     def read_setting(cls, value: object) -> Self:
-        try:
-            check_folders(str(value))
-        except ValueError as error:
-            raise BadSettings([str(error)]) from error
+        """Raises ValueError."""
+        check_folders(str(value))
         return cls(value)
 
 
 class StorageSettings(ServiceSettings, frozen=True, kw_only=True):
-    extensions: Annotated[str, Meta(pattern=EXTENSIONS)] = DEFAULT
+    extensions: Extensions = DEFAULT
     """Endings of files that are kept, separated by commas: `default` is our list, `*` everything."""
     folders: Folders = Folders()
     """Where files go on our own disk, below their owner's folder and above the job's own."""

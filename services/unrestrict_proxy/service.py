@@ -43,7 +43,7 @@ class UnrestrictSettings(ServiceSettings, frozen=True, kw_only=True):
     """To all links of one user at once."""
     download_requests: Annotated[int, Meta(ge=0)] = 3000
     """Of one link in a minute; 0 for any number."""
-    download_accel: Annotated[str, Meta(pattern=r"^(/[A-Za-z0-9/_-]+)?$")] = ""
+    download_accel: Annotated[str, Meta(pattern=r"^(/[A-Za-z0-9/_-]+)?$", description="a path such as /stored")] = ""
     """Where nginx in front has the stored files inside; empty to send them from here."""
     download_remote: Literal["redirect", "stream"] = "redirect"
     """Files in object storage: a client is sent there, or they are sent on."""

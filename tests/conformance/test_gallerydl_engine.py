@@ -18,7 +18,8 @@ from aiohttp import web
 from msgspec.structs import replace
 
 from services.job.engines import EngineFailed
-from services.job.engines.gallerydl import BadInstances, GalleryDlEngine, parse_instances
+from services.job.engines.gallerydl import GalleryDlEngine
+from services.job.engines.instances import BadInstances, parse_instances
 from tests.site import png
 from tests.support.engines import Ground, Heard, ended, ground, told
 
@@ -294,7 +295,7 @@ async def instance(status: dict[str, object]):
 @pytest.mark.parametrize("text", ["mastodon", "mastodon=don.test", "a b=http://x.test", "x=ftp://x.test", "x=http://"])
 def test_a_wrong_instance_is_named(text) -> None:
     """The operator reads which part can not be understood."""
-    with pytest.raises(BadInstances, match="LONGSHORE_GALLERY_INSTANCES"):
+    with pytest.raises(BadInstances, match="is not software=https://host"):
         parse_instances(text)
 
 

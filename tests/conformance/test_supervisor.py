@@ -17,10 +17,12 @@ import pytest
 from libs import bus as buses
 from libs.bus import Stream, enqueue
 from libs.bus.topology import CONSUMERS, STREAMS
-from libs.supervisor import DataFolder, DataFolderInUse, Servers, UnusableFolder
+from libs.supervisor import DataFolder, DataFolderInUse, Identity, Servers, StartFailed, UnusableFolder
 from libs.supervisor.leftovers import HARD, end_now
+from libs.supervisor.postgres import Postgres
 
 SERVICES = ("job", "auth")
+NAMELESS = 54321
 ROOT = Path(__file__).parents[2]
 SUPERVISING = """
 import asyncio, sys
@@ -283,6 +285,40 @@ async def test_lost_secrets_are_named(folder):
         secrets.write_bytes(kept)
         async with Servers.run(folder, SERVICES) as servers:
             assert await notes(servers) == ["kept"]
+
+
+def test_a_key_that_was_chosen_is_the_one_that_is_kept(folder):
+    """And no other is taken in its place later: nothing that is sealed could be opened."""
+    folder.create()
+    made = folder.secrets(SERVICES, "a key that somebody chose")
+
+    assert made.secret_key == "a key that somebody chose"
+    assert folder.secrets(SERVICES).secret_key == made.secret_key
+    with pytest.raises(UnusableFolder, match="remove the setting"):
+        folder.secrets(SERVICES, "another key of somebody")
+
+
+def test_a_home_that_nobody_has_is_asked_about():
+    """As an account without one has none."""
+    with pytest.raises(UnusableFolder, match="Choose a folder for the data with --data"):
+        DataFolder.find(Path("~nobody-has-this-name/data"), {})
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be an account without a name")
+async def test_an_account_that_has_no_name_can_start(folder):
+    """As in containers that run as any number: initdb, which looks for a name, is content."""
+    folder.create()
+    postgres = Postgres(folder, folder.secrets(SERVICES), folder.postgres, Identity(NAMELESS, NAMELESS))
+    try:
+        try:
+            await postgres.start()
+        except StartFailed as failed:
+            pytest.skip(str(failed))
+        owner = folder.postgres.stat().st_uid
+    finally:
+        await postgres.stop()
+
+    assert owner == NAMELESS
 
 
 async def test_what_is_acknowledged_is_on_disk(folder):

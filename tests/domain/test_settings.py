@@ -8,7 +8,10 @@ from typing import Annotated
 import msgspec
 import pytest
 
-from libs.settings import BadSettings, load
+from libs.settings import BadSettings, load, read
+from proto import SERVICES
+from services.job.settings import WorkerSettings
+from services.serve import load_settings
 
 
 class Gateway(msgspec.Struct, frozen=True, kw_only=True):
@@ -198,3 +201,58 @@ def test_a_setting_may_have_several_mistakes_and_all_are_told():
         "Correct LONGSHORE_WORDS: 2 is no word.",
     ]
     assert load({"reader": Reader}, {"LONGSHORE_WORDS": "a b"})["reader"].words == ("a", "b")
+
+
+EVERYTHING = {name: load_settings(name) for name in SERVICES} | {"worker": WorkerSettings}
+NEEDED = {
+    "LONGSHORE_DATA_DIR": "/d",
+    "LONGSHORE_SECRET_KEY": "k" * 32,
+    "LONGSHORE_DATABASE_URL": "postgresql://u:p@h/longshore",
+    "LONGSHORE_NATS_URL": "nats://h:4222",
+}
+WRONG = {
+    "LONGSHORE_SECRET_KEY": ("short", "Expected `str` of length >= 16"),
+    "LONGSHORE_DATABASE_URL": (
+        "mysql://h/x",
+        "it must be an address such as postgresql://user:password@host/longshore",
+    ),
+    "LONGSHORE_NATS_URL": ("h:4222", "it must be an address such as nats://127.0.0.1:4222"),
+    "LONGSHORE_HTTP_HOST": ("", "Expected `str` of length >= 1"),
+    "LONGSHORE_HTTP_PORT": ("70000", "Expected `int` <= 65535"),
+    "LONGSHORE_PUBLIC_URL": ("example.org", "it must be an address such as https://example.org"),
+    "LONGSHORE_LINK_KEYS": ("1,,2", "it must be ids separated by commas, such as 2,1"),
+    "LONGSHORE_ADMIN_USERNAME": ("a b", "it must be a name of letters, digits, `.`, `_` and `-`"),
+    "LONGSHORE_ADMIN_PASSWORD": ("short", "a password needs at least 8 characters, not all the same"),
+    "LONGSHORE_WORKER_SLOTS": ("0", "Expected `int` >= 1"),
+    "LONGSHORE_HOST_LIMIT": ("0", "Expected `int` >= 1"),
+    "LONGSHORE_DUPLICATE_SECONDS": ("-1", "Expected `int` >= 0"),
+    "LONGSHORE_EXTENSIONS": ("/", "it must be endings of files separated by commas, such as default,exe"),
+    "LONGSHORE_DOWNLOAD_ACCEL": ("stored", "it must be a path such as /stored"),
+    "LONGSHORE_GALLERY_INSTANCES": ("mastodon", "'mastodon' is not software=https://host"),
+    "OTEL_EXPORTER_OTLP_ENDPOINT": ("collector:4318", "it must be an address such as https://example.org"),
+}
+
+
+def test_every_setting_of_ours_that_is_wrong_is_told_at_once_and_how_it_must_be():
+    """Nothing but a default, and nothing that only fails when it is used."""
+    problems = problems_of(EVERYTHING, NEEDED | {name: value for name, (value, _) in WRONG.items()})
+
+    assert sorted(problems) == sorted(f"Correct {name}: {told}." for name, (_, told) in WRONG.items())
+
+
+def test_networks_that_are_opened_are_checked_before_anything_relies_on_them():
+    (problem,) = problems_of(EVERYTHING, NEEDED | {"LONGSHORE_EGRESS_ALLOW": "10.0.0.0/99"})
+
+    assert problem.startswith("Correct LONGSHORE_EGRESS_ALLOW: '10.0.0.0/99'")
+
+
+def test_one_setting_is_read_from_wherever_it_was_said(tmp_path: Path):
+    file = tmp_path / "longshore.toml"
+    file.write_text('admin_username = "boss"\notlp_endpoint = "http://file"\n')
+    environ = {"LONGSHORE_CONFIG": str(file), "OTEL_EXPORTER_OTLP_ENDPOINT": "http://environment"}
+
+    assert [read(field, environ) for field in ("admin_username", "otlp_endpoint", "data_dir")] == [
+        "boss",
+        "http://environment",
+        None,
+    ]

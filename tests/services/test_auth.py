@@ -64,9 +64,11 @@ async def test_too_many_wrong_passwords_lock_even_the_right_one_out_for_a_while(
     assert 1 <= int(retry_after) <= 6
 
 
-async def test_a_name_that_is_not_there_is_answered_as_a_wrong_password(user):
+@pytest.mark.parametrize("name", ["nobody-at-all", "", "a\0b", "x" * 70_000, "../admin", "\N{SNOWMAN}"])
+async def test_a_name_that_is_not_there_is_answered_as_a_wrong_password(user, name: str):
+    """Also one that nobody can have."""
     async with user.http() as http:
-        status, nobody = await login(http, f"nobody-{uuid4().hex}", PASSWORD)
+        status, nobody = await login(http, name, PASSWORD)
         _, wrong = await login(http, user.name, "not the one")
 
     assert status == 401

@@ -32,11 +32,11 @@ ENDED = ("Completed", "Skipped", "Warning", "Failed")
 PATIENCE = 60.0
 
 
-def longshore(*words: str, data: Path, stdin: str = "") -> str:
+def longshore(*words: str, data: Path, stdin: str = "", **settings: str) -> str:
     """What the command prints."""
     done = subprocess.run(
         [sys.executable, "-m", "services", *words, "--data", str(data)],
-        cwd=ROOT, input=stdin, capture_output=True, text=True, timeout=60, check=False,
+        cwd=ROOT, env={**os.environ, **settings}, input=stdin, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()

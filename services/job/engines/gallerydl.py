@@ -10,7 +10,6 @@ import sys
 from collections import deque
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 from libs.names import unkept
 from proto.job import EngineName, Failure
@@ -18,6 +17,7 @@ from proto.storage import About
 from services.job.engines import EngineFailed, Fetch, FetchedFile, Observer, not_kept, sandbox
 from services.job.engines.gallery_failures import exit_failure, failure_in
 from services.job.engines.gallery_settings import FILE_MARK, PROGRESS_MARK, SIDECAR, prepare
+from services.job.engines.instances import parse_instances
 from services.job.engines.known import Archive
 
 SILENT_SECONDS = 600.0
@@ -26,10 +26,6 @@ WORDS_KEPT = 50
 WORD_LENGTH = 500
 _SCALE = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _AMOUNT = re.compile(r"([\d.]+)([kMGT]?)")
-
-
-class BadInstances(ValueError):
-    """LONGSHORE_GALLERY_INSTANCES is `software=https://host,...`."""
 
 
 class GalleryDlEngine:
@@ -201,18 +197,6 @@ class _Run:
                 if self._refused
                 else Failure(kind="content", code="empty", message="there is nothing behind this link")
             )
-
-
-def parse_instances(text: str) -> dict[str, list[str]]:
-    """Roots by software. Raises BadInstances."""
-    found: dict[str, list[str]] = {}
-    for part in filter(None, (piece.strip() for piece in text.split(","))):
-        software, equals, root = part.partition("=")
-        parts = urlsplit(root)
-        if not equals or not software.isidentifier() or parts.scheme not in ("http", "https") or not parts.hostname:
-            raise BadInstances(f"LONGSHORE_GALLERY_INSTANCES: {part!r} is not software=https://host")
-        found.setdefault(software, []).append(root.rstrip("/"))
-    return found
 
 
 def _about(event: dict[str, Any]) -> About:

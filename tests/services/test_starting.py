@@ -1,0 +1,51 @@
+"""`longshore up`: what it is told, by which way, and what it says when that is wrong."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.support.system import ROOT, free_port, longshore, running
+
+
+def up(data: Path, **settings: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "services", "up", "--data", str(data), "--port", str(free_port())],
+        cwd=ROOT, env={**os.environ, **settings}, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+async def test_a_setting_in_the_file_reaches_the_workers_the_administrator_and_the_command_line(tmp_path: Path, site):
+    file = tmp_path / "longshore.toml"
+    file.write_text('worker_slots = 3\negress_allow = "10.0.0.0/8"\nadmin_username = "boss"\n')
+    allow = site.egress_allow + ",127.0.0.0/8"  # the environment goes before the file
+    with running(tmp_path / "data", allow, LONGSHORE_CONFIG=str(file)) as system:
+        fetched = longshore("get", "--wait", site.file(1000, "a.bin"), data=system.data, LONGSHORE_CONFIG=str(file))
+        [worker] = system.children("services worker")
+        told = worker.environ()
+
+    assert fetched == "a.bin"  # as `boss`, for there is no `admin`
+    assert told["LONGSHORE_WORKER_SLOTS"] == "3"
+    assert not {"LONGSHORE_ADMIN_PASSWORD", "LONGSHORE_SECRET_KEY"} & told.keys()
+
+
+def test_everything_that_is_wrong_is_said_at_once_without_a_stack_trace(tmp_path: Path):
+    """Of every process there will be, and what is only meant for other ways to run."""
+    done = up(
+        tmp_path / "data",
+        LONGSHORE_WORKER_SLOTS="0",
+        LONGSHORE_HOST_LIMIT="many",
+        LONGSHORE_NATS_URL="nats://elsewhere:4222",
+        LONGSHORE_DATABASE_URL="postgresql://elsewhere/longshore",
+    )
+
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert sorted(done.stderr.splitlines()) == [
+        "Correct LONGSHORE_HOST_LIMIT: Expected `int`, got `str`.",
+        "Correct LONGSHORE_WORKER_SLOTS: Expected `int` >= 1.",
+        "Remove LONGSHORE_DATABASE_URL: `longshore up` has servers of its own; `longshore serve` is for others.",
+        "Remove LONGSHORE_NATS_URL: `longshore up` has servers of its own; `longshore serve` is for others.",
+    ]
