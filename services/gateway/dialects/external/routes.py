@@ -28,7 +28,7 @@ UNRESTRICT_SECONDS = 25.0
 """A platform is asked for name and size, perhaps after a login."""
 
 AnyRequest = Request[Any, Any, Any]
-Handler = Callable[[AnyRequest, KeyHolder], Awaitable[object]]
+Handler = Callable[[Edge, AnyRequest, KeyHolder], Awaitable[object]]
 
 
 def problem(request: AnyRequest, status: int, _: str) -> Response[bytes]:
@@ -45,71 +45,51 @@ def _told(request: AnyRequest, trouble: Trouble) -> Response[bytes]:
     return reply(trouble.shown(spoken), trouble.http, headers)
 
 
-def routes(edge: Edge) -> list[HTTPRouteHandler]:
-    chunks = edge.download_connections
+def answering(edge: Edge, handler: Handler) -> Callable[[AnyRequest], Awaitable[Response[bytes]]]:
+    async def answered(request: AnyRequest) -> Response[bytes]:
+        key = request.headers.get("x-api-key") or bearer(request)
+        holder = await edge.guard.holder(key, "external", client_address(request))
+        if holder is None:
+            return _told(request, translate.NO_KEY)
+        try:
+            data = await handler(edge, request, holder)
+        except Invalid as invalid:
+            return _told(request, invalid.trouble)
+        except Refused as refused:
+            return _told(request, translate.refusal(refused.refusal))
+        # `status` 0: plugins of sister APIs look there first.
+        return reply({"success": True, "status": 0, "data": data}, headers={"Cache-Control": "no-store"})
 
-    def answering(handler: Handler) -> Callable[[AnyRequest], Awaitable[Response[bytes]]]:
-        async def answered(request: AnyRequest) -> Response[bytes]:
-            key = request.headers.get("x-api-key") or bearer(request)
-            holder = await edge.guard.holder(key, "external", client_address(request))
-            if holder is None:
-                return _told(request, translate.NO_KEY)
-            try:
-                data = await handler(request, holder)
-            except Invalid as invalid:
-                return _told(request, invalid.trouble)
-            except Refused as refused:
-                return _told(request, translate.refusal(refused.refusal))
-            # `status` 0: plugins of sister APIs look there first.
-            return reply({"success": True, "status": 0, "data": data}, headers={"Cache-Control": "no-store"})
+    return answered
 
-        return answered
 
-    def address(link: HostLink) -> Address:
-        expires = translate.expiry(time.time(), edge.download_seconds)
-        return Address(edge.base_url, edge.download_signer.token(link.link_id, expires))
+def address(edge: Edge, link: HostLink) -> Address:
+    expires = translate.expiry(time.time(), edge.download_seconds)
+    return Address(edge.base_url, edge.download_signer.token(link.link_id, expires))
 
-    async def account(_: AnyRequest, key: KeyHolder) -> object:
-        return translate.account(await edge.ask.other(ReadTraffic(owner=key.owner), Traffic))
 
-    async def hosts(_: AnyRequest, __: KeyHolder) -> object:
-        return translate.hosts(await edge.ask.other(ListHosts(), list[HostInfo]), chunks, _now())
+async def account(edge: Edge, _: AnyRequest, key: KeyHolder) -> object:
+    return translate.account(await edge.ask.other(ReadTraffic(owner=key.owner), Traffic))
 
-    async def grouped(_: AnyRequest, __: KeyHolder) -> object:
-        return translate.grouped(await edge.ask.other(ListHosts(), list[HostInfo]), chunks, _now())
 
-    async def unrestrict(request: AnyRequest, key: KeyHolder) -> object:
-        command = translate.command(key.owner, await request.body())
-        made = await edge.ask.other(command, Unrestricted, actor=f"key:{key.key_id}", timeout=UNRESTRICT_SECONDS)
-        return translate.unrestricted(made, chunks, address(made.link))
+async def hosts(edge: Edge, _: AnyRequest, __: KeyHolder) -> object:
+    return translate.hosts(await edge.ask.other(ListHosts(), list[HostInfo]), edge.download_connections, _now())
 
-    async def link(request: AnyRequest, key: KeyHolder) -> object:
-        wanted = translate.link_id(request.path_params["link_id"])
-        found = await edge.ask.other(ReadLink(owner=key.owner, link_id=wanted), HostLink)
-        return translate.link(found, chunks, address(found))
 
-    page, policy = _page()
+async def grouped(edge: Edge, _: AnyRequest, __: KeyHolder) -> object:
+    return translate.grouped(await edge.ask.other(ListHosts(), list[HostInfo]), edge.download_connections, _now())
 
-    async def docs() -> Response[bytes]:
-        headers = {
-            "Content-Security-Policy": policy,
-            "X-Content-Type-Options": "nosniff",
-            "Referrer-Policy": "no-referrer",
-            "Cache-Control": "public, max-age=3600",
-        }
-        return Response(page, media_type="text/html", headers=headers)
 
-    table: tuple[tuple[Literal["GET", "POST"], str, Handler], ...] = (
-        ("GET", "/account", account),
-        ("GET", "/hosts", hosts),
-        ("GET", "/hosts/grouped", grouped),
-        ("POST", "/unrestrict", unrestrict),
-        ("GET", "/link/{link_id:str}", link),
-    )
-    return [
-        *(route(PREFIX + path, http_method=[method], status_code=200)(answering(one)) for method, path, one in table),
-        route(f"{PREFIX}/docs", http_method=["GET"], status_code=200)(docs),
-    ]
+async def unrestrict(edge: Edge, request: AnyRequest, key: KeyHolder) -> object:
+    command = translate.command(key.owner, await request.body())
+    made = await edge.ask.other(command, Unrestricted, actor=f"key:{key.key_id}", timeout=UNRESTRICT_SECONDS)
+    return translate.unrestricted(made, edge.download_connections, address(edge, made.link))
+
+
+async def link(edge: Edge, request: AnyRequest, key: KeyHolder) -> object:
+    wanted = translate.link_id(request.path_params["link_id"])
+    found = await edge.ask.other(ReadLink(owner=key.owner, link_id=wanted), HostLink)
+    return translate.link(found, edge.download_connections, address(edge, found))
 
 
 def _page() -> tuple[bytes, str]:
@@ -125,3 +105,33 @@ def _page() -> tuple[bytes, str]:
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+TABLE: tuple[tuple[Literal["GET", "POST"], str, Handler], ...] = (
+    ("GET", "/account", account),
+    ("GET", "/hosts", hosts),
+    ("GET", "/hosts/grouped", grouped),
+    ("POST", "/unrestrict", unrestrict),
+    ("GET", "/link/{link_id:str}", link),
+)
+
+
+def routes(edge: Edge) -> list[HTTPRouteHandler]:
+    page, policy = _page()
+
+    async def docs() -> Response[bytes]:
+        headers = {
+            "Content-Security-Policy": policy,
+            "X-Content-Type-Options": "nosniff",
+            "Referrer-Policy": "no-referrer",
+            "Cache-Control": "public, max-age=3600",
+        }
+        return Response(page, media_type="text/html", headers=headers)
+
+    return [
+        *(
+            route(PREFIX + path, http_method=[method], status_code=200)(answering(edge, one))
+            for method, path, one in TABLE
+        ),
+        route(f"{PREFIX}/docs", http_method=["GET"], status_code=200)(docs),
+    ]

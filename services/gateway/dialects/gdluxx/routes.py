@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -23,6 +24,8 @@ PREFIX = "/api/extension"
 Method = Literal["GET", "POST", "PUT", "DELETE"]
 
 AnyRequest = Request[Any, Any, Any]
+Handler = Callable[[Edge, AnyRequest, KeyHolder], Awaitable[Response[bytes]]]
+Calls = dict[Method, Handler]
 
 
 class Unauthorized(Exception):
@@ -62,133 +65,114 @@ def preflight(request: AnyRequest) -> Response[bytes]:
     return Response(b"", status_code=204, media_type="application/json", headers=cors(request))
 
 
-def routes(edge: Edge) -> list[HTTPRouteHandler]:
-    async def holder(request: AnyRequest) -> KeyHolder:
-        token = bearer(request)
-        if token is None:
-            raise Unauthorized(translate.NO_HEADER)
-        if not token:
-            raise Unauthorized(translate.EMPTY_TOKEN, 400)
-        found = await edge.guard.holder(token, "gdluxx", address(request))
-        if found is None:
-            raise Unauthorized(translate.BAD_KEY)
-        return found
+async def holder(edge: Edge, request: AnyRequest) -> KeyHolder:
+    token = bearer(request)
+    if token is None:
+        raise Unauthorized(translate.NO_HEADER)
+    if not token:
+        raise Unauthorized(translate.EMPTY_TOKEN, 400)
+    found = await edge.guard.holder(token, "gdluxx", address(request))
+    if found is None:
+        raise Unauthorized(translate.BAD_KEY)
+    return found
 
-    async def external(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
-        body = translate.decode(await request.body())
-        links = translate.urls(body)
-        chosen = translate.options(body, links, lambda link: _unusable(link, edge) is None)
-        make_id, command_id = translate.ids(key.key_id, request.headers.get("idempotency-key"), new_id)
-        errors = {index: text for index, link in enumerate(links) if (text := _unusable(link, edge))}
-        good = [index for index in range(len(links)) if index not in errors]
-        ids = {}
-        if good:
-            command = translate.command(
-                key.owner, [links[index] for index in good], chosen, make_id, reuse=command_id is None
-            )
-            try:
-                submitted = await edge.ask.submit(command, actor=f"key:{key.key_id}", command_id=command_id)
-            except Refused as refused:
-                if not isinstance(refused.refusal, QuotaExceeded):
-                    raise
-                errors |= dict.fromkeys(good, refused.refusal.message)
-            else:
-                ids = dict(zip(good, submitted.job_ids, strict=True))
-        return success(request, translate.accepted(links, ids, errors))
 
-    async def ping(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
-        return success(
-            request,
-            wire.Pong(
-                message="Connection successful!",
-                key_id=str(key.key_id),
-                key_name=key.key_name,
-                max_batch_urls=translate.MAX_URLS,
-                server_version=edge.version,
-                protocol_version=translate.PROTOCOL_VERSION,
-                capabilities=translate.CAPABILITIES,
-            ),
+async def external(edge: Edge, request: AnyRequest, key: KeyHolder) -> Response[bytes]:
+    body = translate.decode(await request.body())
+    links = translate.urls(body)
+    chosen = translate.options(body, links, lambda link: _unusable(link, edge) is None)
+    make_id, command_id = translate.ids(key.key_id, request.headers.get("idempotency-key"), new_id)
+    errors = {index: text for index, link in enumerate(links) if (text := _unusable(link, edge))}
+    good = [index for index in range(len(links)) if index not in errors]
+    ids = {}
+    if good:
+        command = translate.command(
+            key.owner, [links[index] for index in good], chosen, make_id, reuse=command_id is None
         )
+        try:
+            submitted = await edge.ask.submit(command, actor=f"key:{key.key_id}", command_id=command_id)
+        except Refused as refused:
+            if not isinstance(refused.refusal, QuotaExceeded):
+                raise
+            errors |= dict.fromkeys(good, refused.refusal.message)
+        else:
+            ids = dict(zip(good, submitted.job_ids, strict=True))
+    return success(request, translate.accepted(links, ids, errors))
 
-    async def jobs(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
-        ids = translate.job_ids(request.query_params.get("ids"))
-        views = await edge.ask.some(ids, key.owner)
-        return success(request, wire.Jobs(jobs=[*map(translate.job, views)]), **{"Cache-Control": "no-store"})
 
-    async def cookies(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
-        found = await edge.ask.other(ListCookieDomains(owner=key.owner), list[CookieDomain])
-        return success(request, translate.cookie_backup(found))
-
-    async def put_cookies(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
-        command = translate.cookies(key.owner, await request.body(), key.key_name)
-        await edge.ask.other(command, type(None), actor=f"key:{key.key_id}")
-        return await cookies(request, key)
-
-    async def delete_cookies(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
-        command = RemoveCookies(owner=key.owner, domain=translate.domain(request.query_params.get("domain")))
-        deleted = await edge.ask.other(command, bool, actor=f"key:{key.key_id}")
-        return success(request, wire.Deleted(deleted=deleted))
-
-    def backups(kind: str) -> dict[Method, Any]:
-        async def show(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
-            return success(request, translate.backup(await edge.blobs.read(key.owner, kind)))
-
-        async def put(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
-            bundle = await asyncio.to_thread(bundles.read, kind, await request.body())
-            blob = Blob(
-                body=bundle.body,
-                entries=bundle.profiles,
-                synced_by=bundle.synced_by or key.key_name,
-                updated_at=datetime.now(UTC),
-            )
-            await edge.blobs.write(key.owner, kind, blob)
-            return success(request, translate.kept(blob, bundle.skipped, bundle.tolerated))
-
-        async def delete(request: AnyRequest, key: KeyHolder) -> Response[bytes]:
-            return success(request, wire.Deleted(deleted=await edge.blobs.remove(key.owner, kind)))
-
-        return {"GET": show, "PUT": put, "DELETE": delete}
-
-    def told(handler: Any) -> Any:
-        """Their shape for what is wrong with a request."""
-
-        async def answered(request: AnyRequest) -> Response[bytes]:
-            try:
-                done: Response[bytes] = await handler(request, await holder(request))
-            except Unauthorized as error:
-                return problem(request, error.status, str(error))
-            except Invalid as error:
-                return problem(request, 400, str(error))
-            except Refused as refused:
-                return problem(request, *translate.refusal(refused.refusal))
-            return done
-
-        return answered
-
-    table: tuple[tuple[str, int, dict[Method, Any]], ...] = (
-        ("/external", BODY_LIMIT, {"POST": external}),
-        ("/ping", BODY_LIMIT, {"POST": ping}),
-        ("/jobs", BODY_LIMIT, {"GET": jobs}),
-        (
-            "/cookies",
-            translate.COOKIE_BODY_LIMIT,
-            {"GET": cookies, "PUT": put_cookies, "DELETE": delete_cookies},
+async def ping(edge: Edge, request: AnyRequest, key: KeyHolder) -> Response[bytes]:
+    return success(
+        request,
+        wire.Pong(
+            message="Connection successful!",
+            key_id=str(key.key_id),
+            key_name=key.key_name,
+            max_batch_urls=translate.MAX_URLS,
+            server_version=edge.version,
+            protocol_version=translate.PROTOCOL_VERSION,
+            capabilities=translate.CAPABILITIES,
         ),
-        *((f"/{kind}", bundles.BODY_LIMIT, backups(kind)) for kind in bundles.KINDS),
     )
 
-    async def asked(request: AnyRequest) -> Response[bytes]:
-        return preflight(request)
 
-    # The answer carries its own status; DELETE would otherwise be 204, which has no body.
-    return [
-        route([f"{PREFIX}{path}" for path, _, _ in table], http_method=["OPTIONS"], status_code=200)(asked),
-        *(
-            route(f"{PREFIX}{path}", http_method=[method], status_code=200, request_max_body_size=limit)(told(handler))
-            for path, limit, handlers in table
-            for method, handler in handlers.items()
-        ),
-    ]
+async def jobs(edge: Edge, request: AnyRequest, key: KeyHolder) -> Response[bytes]:
+    ids = translate.job_ids(request.query_params.get("ids"))
+    views = await edge.ask.some(ids, key.owner)
+    return success(request, wire.Jobs(jobs=[*map(translate.job, views)]), **{"Cache-Control": "no-store"})
+
+
+async def cookies(edge: Edge, request: AnyRequest, key: KeyHolder) -> Response[bytes]:
+    found = await edge.ask.other(ListCookieDomains(owner=key.owner), list[CookieDomain])
+    return success(request, translate.cookie_backup(found))
+
+
+async def put_cookies(edge: Edge, request: AnyRequest, key: KeyHolder) -> Response[bytes]:
+    command = translate.cookies(key.owner, await request.body(), key.key_name)
+    await edge.ask.other(command, type(None), actor=f"key:{key.key_id}")
+    return await cookies(edge, request, key)
+
+
+async def delete_cookies(edge: Edge, request: AnyRequest, key: KeyHolder) -> Response[bytes]:
+    command = RemoveCookies(owner=key.owner, domain=translate.domain(request.query_params.get("domain")))
+    deleted = await edge.ask.other(command, bool, actor=f"key:{key.key_id}")
+    return success(request, wire.Deleted(deleted=deleted))
+
+
+def backups(kind: str) -> Calls:
+    async def show(edge: Edge, request: AnyRequest, key: KeyHolder) -> Response[bytes]:
+        return success(request, translate.backup(await edge.blobs.read(key.owner, kind)))
+
+    async def put(edge: Edge, request: AnyRequest, key: KeyHolder) -> Response[bytes]:
+        bundle = await asyncio.to_thread(bundles.read, kind, await request.body())
+        blob = Blob(
+            body=bundle.body,
+            entries=bundle.profiles,
+            synced_by=bundle.synced_by or key.key_name,
+            updated_at=datetime.now(UTC),
+        )
+        await edge.blobs.write(key.owner, kind, blob)
+        return success(request, translate.kept(blob, bundle.skipped, bundle.tolerated))
+
+    async def delete(edge: Edge, request: AnyRequest, key: KeyHolder) -> Response[bytes]:
+        return success(request, wire.Deleted(deleted=await edge.blobs.remove(key.owner, kind)))
+
+    return {"GET": show, "PUT": put, "DELETE": delete}
+
+
+def told(edge: Edge, handler: Handler) -> Callable[[AnyRequest], Awaitable[Response[bytes]]]:
+    """Their shape for what is wrong with a request."""
+
+    async def answered(request: AnyRequest) -> Response[bytes]:
+        try:
+            return await handler(edge, request, await holder(edge, request))
+        except Unauthorized as error:
+            return problem(request, error.status, str(error))
+        except Invalid as error:
+            return problem(request, 400, str(error))
+        except Refused as refused:
+            return problem(request, *translate.refusal(refused.refusal))
+
+    return answered
 
 
 def _unusable(link: str, edge: Edge) -> str | None:
@@ -201,3 +185,36 @@ def _unusable(link: str, edge: Edge) -> str | None:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+TABLE: tuple[tuple[str, int, Calls], ...] = (
+    ("/external", BODY_LIMIT, {"POST": external}),
+    ("/ping", BODY_LIMIT, {"POST": ping}),
+    ("/jobs", BODY_LIMIT, {"GET": jobs}),
+    (
+        "/cookies",
+        translate.COOKIE_BODY_LIMIT,
+        {"GET": cookies, "PUT": put_cookies, "DELETE": delete_cookies},
+    ),
+    *((f"/{kind}", bundles.BODY_LIMIT, backups(kind)) for kind in bundles.KINDS),
+)
+"""Path, the longest body in bytes, and what answers each method."""
+
+
+async def asked(request: AnyRequest) -> Response[bytes]:
+    return preflight(request)
+
+
+def routes(edge: Edge) -> list[HTTPRouteHandler]:
+    preflights = route([f"{PREFIX}{path}" for path, _, _ in TABLE], http_method=["OPTIONS"], status_code=200)(asked)
+    # The answer carries its own status; DELETE would otherwise be 204, which has no body.
+    return [
+        preflights,
+        *(
+            route(f"{PREFIX}{path}", http_method=[method], status_code=200, request_max_body_size=limit)(
+                told(edge, handler)
+            )
+            for path, limit, calls in TABLE
+            for method, handler in calls.items()
+        ),
+    ]

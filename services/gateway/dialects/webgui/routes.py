@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from litestar import Request, Response, WebSocket, route, websocket
@@ -23,6 +24,8 @@ from services.gateway.guard import Identity
 
 AnyRequest = Request[Any, Any, Any]
 AnySocket = WebSocket[Any, Any, Any]
+Handler = Callable[[Edge, AnyRequest, Any], Awaitable[Response[bytes]]]
+"""The last is who asks: an Identity, or None where a call is public."""
 
 PREFIX = "/api/v1"
 PUBLIC_LIMIT, USER_LIMIT = 100, 1000
@@ -74,50 +77,55 @@ def problem(
     )
 
 
-def routes(edge: Edge, hub: Hub) -> list[HTTPRouteHandler | WebsocketRouteHandler]:
-    limits = Limits()
+def answering(
+    edge: Edge, limits: Limits, handler: Handler, *, public: bool = False
+) -> Callable[[AnyRequest], Awaitable[Response[bytes]]]:
+    async def one(request: AnyRequest) -> Response[bytes]:
+        identity = None
+        if not public:
+            token = bearer(request)
+            identity = await edge.guard.token(token) if token else None
+        who = str(identity.user_id) if identity else f"address:{request.client.host if request.client else ''}"
+        within, headers = limits.count(who, USER_LIMIT if identity else PUBLIC_LIMIT)
+        if not within:
+            return problem(request, 429, "Rate limit exceeded", headers)
+        if not public and identity is None:
+            return problem(request, 401, "Not authenticated", {**headers, "WWW-Authenticate": "Bearer"})
+        try:
+            done = await handler(edge, request, identity)
+        except Invalid as error:
+            return problem(request, 422, str(error), headers)
+        except Refused as refused:
+            status, text = translate.refusal(refused.refusal)
+            if isinstance(refused.refusal, LockedOut):
+                headers["Retry-After"] = str(refused.refusal.retry_after)
+            return problem(request, status, text, headers)
+        for name, value in headers.items():
+            done.headers[name] = value
+        return done
+
+    return one
+
+
+async def login(edge: Edge, request: AnyRequest, _: None) -> Response[bytes]:
+    command = translate.login(await request.body())
+    return reply(translate.session(await edge.ask.other(command, Session)))
+
+
+async def refresh(edge: Edge, request: AnyRequest, _: None) -> Response[bytes]:
+    command = translate.refresh(await request.body())
+    return reply(translate.refreshed(await edge.ask.other(command, Session)))
+
+
+async def me(edge: Edge, _: AnyRequest, identity: Identity) -> Response[bytes]:
+    return reply(translate.me(await edge.ask.other(ReadUser(user_id=identity.user_id), User)))
+
+
+def downloads(edge: Edge, hub: Hub) -> WebsocketRouteHandler:
     sockets: dict[UUID, int] = {}
 
-    def answered(public: bool, handler: Any) -> Any:
-        async def one(request: AnyRequest) -> Response[bytes]:
-            identity = None
-            if not public:
-                token = bearer(request)
-                identity = await edge.guard.token(token) if token else None
-            who = str(identity.user_id) if identity else f"address:{request.client.host if request.client else ''}"
-            within, headers = limits.count(who, USER_LIMIT if identity else PUBLIC_LIMIT)
-            if not within:
-                return problem(request, 429, "Rate limit exceeded", headers)
-            if not public and identity is None:
-                return problem(request, 401, "Not authenticated", {**headers, "WWW-Authenticate": "Bearer"})
-            try:
-                done: Response[bytes] = await handler(request, identity)
-            except Invalid as error:
-                return problem(request, 422, str(error), headers)
-            except Refused as refused:
-                status, text = translate.refusal(refused.refusal)
-                if isinstance(refused.refusal, LockedOut):
-                    headers["Retry-After"] = str(refused.refusal.retry_after)
-                return problem(request, status, text, headers)
-            for name, value in headers.items():
-                done.headers[name] = value
-            return done
-
-        return one
-
-    async def login(request: AnyRequest, _: Identity | None) -> Response[bytes]:
-        command = translate.login(await request.body())
-        return reply(translate.session(await edge.ask.other(command, Session)))
-
-    async def refresh(request: AnyRequest, _: Identity | None) -> Response[bytes]:
-        command = translate.refresh(await request.body())
-        return reply(translate.refreshed(await edge.ask.other(command, Session)))
-
-    async def me(_: AnyRequest, identity: Identity) -> Response[bytes]:
-        return reply(translate.me(await edge.ask.other(ReadUser(user_id=identity.user_id), User)))
-
     @websocket("/ws/downloads")
-    async def downloads(socket: AnySocket) -> None:
+    async def watched(socket: AnySocket) -> None:
         offered = socket.headers.get("sec-websocket-protocol")
         token = socket.query_params.get("token") or (offered.split(",")[-1].strip() if offered else "")
         identity = await edge.guard.token(token) if token else None
@@ -145,11 +153,21 @@ def routes(edge: Edge, hub: Hub) -> list[HTTPRouteHandler | WebsocketRouteHandle
             if not sockets[identity.user_id]:
                 del sockets[identity.user_id]
 
+    return watched
+
+
+def routes(edge: Edge, hub: Hub) -> list[HTTPRouteHandler | WebsocketRouteHandler]:
+    limits = Limits()
+
+    def call(method: Literal["GET", "POST"], path: str, handler: Handler, *, public: bool = False) -> HTTPRouteHandler:
+        answer = answering(edge, limits, handler, public=public)
+        return route(PREFIX + path, http_method=[method], status_code=200)(answer)
+
     return [
-        route(f"{PREFIX}/auth/login", http_method=["POST"], status_code=200)(answered(True, login)),
-        route(f"{PREFIX}/auth/refresh", http_method=["POST"], status_code=200)(answered(True, refresh)),
-        route(f"{PREFIX}/auth/me", http_method=["GET"])(answered(False, me)),
-        downloads,
+        call("POST", "/auth/login", login, public=True),
+        call("POST", "/auth/refresh", refresh, public=True),
+        call("GET", "/auth/me", me),
+        downloads(edge, hub),
     ]
 
 
