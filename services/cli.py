@@ -9,13 +9,14 @@ import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import UUID
 
 import uvloop
 
 from proto import SERVICES
 
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - argparse has no other name
 Work = Callable[[argparse.Namespace, Mapping[str, str]], Coroutine[Any, Any, int]]
 
 _COMMANDS = {
@@ -46,7 +47,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="longshore", description="A self-hosted download platform.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _servers(commands)
+    _user(commands.add_parser("user", help="manage users"))
+    _key(commands.add_parser("key", help="manage API keys"))
+    _host(commands.add_parser("host", help="manage accounts on file hosts"))
+    _jobs(commands)
+    _data(commands.add_parser("doctor", help="check servers, lag, disk, engines and ffmpeg"))
+    return parser
 
+
+def _servers(commands: Commands) -> None:
     one = commands.add_parser("up", help="run everything on this machine")
     _data(one)
     one.add_argument("--host", help="address to listen on (127.0.0.1)")
@@ -59,7 +69,9 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--slots", type=_count, help="jobs at a time (4)")
     commands.add_parser("migrate", help="bring every service's schema up to date")
 
-    users = commands.add_parser("user", help="manage users").add_subparsers(dest="action", required=True)
+
+def _user(parser: argparse.ArgumentParser) -> None:
+    users = parser.add_subparsers(dest="action", required=True)
     one = users.add_parser("add", help="add a user")
     one.add_argument("name")
     one.add_argument("--password-stdin", action="store_true", required=True, help="read the password from stdin")
@@ -96,7 +108,9 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--history", action="store_true", help="show what the traffic went to, newest first")
     _data(one)
 
-    keys = commands.add_parser("key", help="manage API keys").add_subparsers(dest="action", required=True)
+
+def _key(parser: argparse.ArgumentParser) -> None:
+    keys = parser.add_subparsers(dest="action", required=True)
     one = keys.add_parser("create", help="print a new key, once")
     one.add_argument("--dialect", choices=["gdluxx", "external", "jobs"], required=True)
     one.add_argument("--user", help="whose key it is (the admin)")
@@ -115,26 +129,6 @@ def parser() -> argparse.ArgumentParser:
     one = keys.add_parser("revoke", help="end a key at once")
     one.add_argument("id", type=UUID, help="id of the key, as `key list` shows it")
     _data(one)
-
-    _host(commands.add_parser("host", help="manage accounts on file hosts"))
-
-    one = commands.add_parser("get", help="submit links")
-    one.add_argument("urls", nargs="+", metavar="URL")
-    one.add_argument("--wait", action="store_true", help="wait until all are finished, without progress bars")
-    one.add_argument("--json", action="store_true", help="print one JSON object per job")
-    one.add_argument("--preset", metavar="NAME", help="of those that the operator has defined")
-    one.add_argument("--not-before", type=_instant, metavar="TIME", help="begin at this ISO 8601 time at the earliest")
-    _data(one)
-    _data(commands.add_parser("jobs", help="list jobs, newest first"))
-    for name, text in (("job", "show a job"), ("history", "show everything that happened to a job")):
-        one = commands.add_parser(name, help=text)
-        one.add_argument("id", help="number or id of the job")
-        _data(one)
-    one = commands.add_parser("events", help="print events as JSON lines")
-    one.add_argument("--follow", action="store_true", help="go on with new ones")
-    _data(one)
-    _data(commands.add_parser("doctor", help="check servers, lag, disk, engines and ffmpeg"))
-    return parser
 
 
 def _host(parser: argparse.ArgumentParser) -> None:
@@ -159,6 +153,24 @@ def _host(parser: argparse.ArgumentParser) -> None:
     _data(one)
     one = hosts.add_parser("remove", help="forget an account, its session and its links")
     one.add_argument("id", type=UUID, help="id of the account, as `host list` shows it")
+    _data(one)
+
+
+def _jobs(commands: Commands) -> None:
+    one = commands.add_parser("get", help="submit links")
+    one.add_argument("urls", nargs="+", metavar="URL")
+    one.add_argument("--wait", action="store_true", help="wait until all are finished, without progress bars")
+    one.add_argument("--json", action="store_true", help="print one JSON object per job")
+    one.add_argument("--preset", metavar="NAME", help="of those that the operator has defined")
+    one.add_argument("--not-before", type=_instant, metavar="TIME", help="begin at this ISO 8601 time at the earliest")
+    _data(one)
+    _data(commands.add_parser("jobs", help="list jobs, newest first"))
+    for name, text in (("job", "show a job"), ("history", "show everything that happened to a job")):
+        one = commands.add_parser(name, help=text)
+        one.add_argument("id", help="number or id of the job")
+        _data(one)
+    one = commands.add_parser("events", help="print events as JSON lines")
+    one.add_argument("--follow", action="store_true", help="go on with new ones")
     _data(one)
 
 
