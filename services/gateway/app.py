@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from typing import Any
 
 import structlog
@@ -15,6 +15,7 @@ from litestar.handlers import HTTPRouteHandler
 from libs import telemetry
 from libs.bus import BusError
 from libs.calls import ServiceFailed
+from libs.runtime import AsgiApp, Receive, Scope, Send
 from services.gateway.dialects import BODY_LIMIT, Edge, reply
 from services.gateway.dialects.external import routes as external
 from services.gateway.dialects.gdluxx import document as gdluxx_document
@@ -42,8 +43,8 @@ DISCARD_SECONDS = 2.0
 _TEXTS = {404: "Not found", 405: "Method not allowed", 413: "Request body is too large"}
 
 
-def application(edge: Edge, hub: Hub) -> Any:
-    app = Litestar(
+def application(edge: Edge, hub: Hub) -> AsgiApp:
+    app: Any = Litestar(  # its own types of ASGI are narrower than those of servers
         route_handlers=[
             *gdluxx.routes(edge),
             *external.routes(edge),
@@ -64,7 +65,7 @@ def application(edge: Edge, hub: Hub) -> Any:
         debug=False,
     )
 
-    async def traced(scope: Any, receive: Any, send: Any) -> None:
+    async def traced(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await app(scope, receive, send)
             return
@@ -87,11 +88,11 @@ def _documents(edge: Edge) -> list[HTTPRouteHandler]:
     return [serving(gdluxx_document.PATH, gdluxx_document.openapi), serving(jobs_document.PATH, jobs_document.openapi)]
 
 
-def _after_the_body(receive: Any, send: Any) -> Any:
+def _after_the_body(receive: Receive, send: Send) -> Send:
     """A client that is still sending when its connection closes sees a broken pipe in place of the answer; so what it
     has left to send is read and thrown away first, within bounds."""
 
-    async def sending(message: Any) -> None:
+    async def sending(message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start" and message["status"] == 413:
             left = DISCARDED_MOST
             with contextlib.suppress(TimeoutError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 from uuid import UUID
 
 from msgspec.structs import replace
@@ -36,6 +36,10 @@ class Ask:
         self._pending: OrderedDict[UUID, JobView] = OrderedDict()
         self._inspected: Recent[tuple[UUID, str], LinkInfo] = Recent(INSPECTED_SECONDS, INSPECTED_KEPT)
 
+    @overload
+    async def job(self, command: Command, *, actor: str, result: type[R]) -> R: ...
+    @overload
+    async def job(self, command: Command, *, actor: str) -> None: ...
     async def job(self, command: Command, *, actor: str, result: Any = None) -> Any:
         """To the job service; when this returns, the gateway's view has what it did. Raises what Caller raises."""
         value, position = await self._caller.command(command, result=result, actor=actor)

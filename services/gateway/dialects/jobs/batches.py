@@ -43,7 +43,7 @@ async def rename(desk: Desk, request: AnyRequest, key: KeyHolder) -> Response[by
     body = translate.decode(await request.body(), wire.Renames)
     command, errors = translate.renames(key.owner, view.batch_id, body)
     try:
-        renamed: Renamed = await desk.ask.job(command, actor=actor(key), result=Renamed)
+        renamed = await desk.ask.job(command, actor=actor(key), result=Renamed)
     except Refused as refused:
         if isinstance(refused.refusal, BatchNotHeld):
             raise Invalid("Batch is not paused. Only paused batches can be renamed.") from refused
@@ -54,9 +54,7 @@ async def rename(desk: Desk, request: AnyRequest, key: KeyHolder) -> Response[by
 async def start(desk: Desk, request: AnyRequest, key: KeyHolder) -> Response[bytes]:
     view = await mine(desk, request, key)
     try:
-        started: int = await desk.ask.job(
-            StartBatch(owner=key.owner, batch_id=view.batch_id), actor=actor(key), result=int
-        )
+        started = await desk.ask.job(StartBatch(owner=key.owner, batch_id=view.batch_id), actor=actor(key), result=int)
     except Refused as refused:
         if isinstance(refused.refusal, BatchNotHeld):
             raise Invalid(f"Batch is not paused (current status: {answers.batch(view).status})") from refused
