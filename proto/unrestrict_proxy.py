@@ -22,6 +22,9 @@ LinkState = Literal["pending", "downloading", "done", "error", "expired"]
 """`done` only when the whole file is kept here; `expired` when it is kept no more."""
 
 
+# ---- commands and queries: accounts ---------------------------------------------------------------------------
+
+
 class AddHostAccount(Command, tag="unrestrict_proxy.add_account", kw_only=True, frozen=True):
     """The secret is sealed before anything is stored; the event names the account and never holds it."""
 
@@ -73,6 +76,9 @@ class HostAccount(Struct, frozen=True, kw_only=True):
     """Slots that are taken now."""
     read_at: Instant | None
     added_at: Instant
+
+
+# ---- cookies --------------------------------------------------------------------------------------------------
 
 
 class Cookie(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -246,6 +252,9 @@ class CloseLease(Command, tag="unrestrict_proxy.close_lease", kw_only=True, froz
     reason: Annotated[str, Meta(max_length=500)] = ""
 
 
+# ---- traffic --------------------------------------------------------------------------------------------------
+
+
 class ReadTraffic(Query, tag="unrestrict_proxy.traffic", kw_only=True, frozen=True):
     """The reply is `Traffic`."""
 
@@ -294,6 +303,9 @@ class TrafficEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     name: str | None = None
 
 
+# ---- hosts and platforms --------------------------------------------------------------------------------------
+
+
 class ListHosts(Query, tag="unrestrict_proxy.hosts", kw_only=True, frozen=True):
     """What links may be given, one row a platform; the reply is a JSON list of `HostInfo`."""
 
@@ -335,6 +347,9 @@ class PlatformInfo(Struct, frozen=True, kw_only=True):
     name: str
     domains: tuple[str, ...]
     accounts: int
+
+
+# ---- events ---------------------------------------------------------------------------------------------------
 
 
 class HostAccountAdded(Event, tag="unrestrict_proxy.account_added", kw_only=True, frozen=True):
@@ -513,6 +528,9 @@ class CookiesRemoved(Event, tag="unrestrict_proxy.cookies_removed", kw_only=True
     owner: UUID
     domains: tuple[str, ...]
     at: Instant
+
+
+# ---- refusals -------------------------------------------------------------------------------------------------
 
 
 class UnknownPlatform(Refusal, tag="unrestrict_proxy.unknown_platform", kw_only=True, frozen=True):
