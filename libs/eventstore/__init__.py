@@ -4,7 +4,7 @@ Postgres is the only truth. The events table is the outbox; a relay tails it, an
 """
 
 from libs.eventstore.postgres import (
-    Any,
+    AnyVersion,
     EventStore,
     Exact,
     Exists,
@@ -19,7 +19,7 @@ from libs.eventstore.postgres import (
 )
 
 __all__ = [
-    "Any",
+    "AnyVersion",
     "EventStore",
     "Exact",
     "Exists",

@@ -29,11 +29,11 @@ class Exists(Struct, frozen=True):
     """There is one, at whatever version."""
 
 
-class Any(Struct, frozen=True):
+class AnyVersion(Struct, frozen=True):
     """No expectation; the later of two writers waits for the earlier."""
 
 
-Expected = Exact | NoStream | Exists | Any
+Expected = Exact | NoStream | Exists | AnyVersion
 
 
 def _code(expected: Expected) -> int:
@@ -44,7 +44,7 @@ def _code(expected: Expected) -> int:
             return 0
         case Exists():
             return -1
-        case Any():
+        case AnyVersion():
             return -2
 
 
@@ -265,4 +265,4 @@ def _translated(error: Exception) -> Exception:
 def _expected(code: int) -> Expected:
     if code > 0:
         return Exact(code)
-    return NoStream() if code == 0 else Exists() if code == -1 else Any()
+    return NoStream() if code == 0 else Exists() if code == -1 else AnyVersion()

@@ -9,8 +9,7 @@ from uuid import UUID
 import asyncpg
 
 from libs.calls import Answer, Call
-from libs.eventstore import Any as AnyVersion
-from libs.eventstore import EventStore, NoStream, Transaction, Write
+from libs.eventstore import AnyVersion, EventStore, NoStream, Transaction, Write
 from libs.message import Event, Meta, Position, Refusal, Refused, new_id
 from proto.auth import (
     BadCredentials,

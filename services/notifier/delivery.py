@@ -9,8 +9,7 @@ from datetime import UTC, datetime
 import asyncpg
 
 from libs.database import AWAY
-from libs.eventstore import Any as AnyVersion
-from libs.eventstore import EventStore, Write
+from libs.eventstore import AnyVersion, EventStore, Write
 from libs.lasting import lasting
 from libs.message import Event, Meta, new_id
 from proto.notifier import WebhookAttempted

@@ -12,8 +12,7 @@ import msgspec
 
 from libs.calls import Answer, Call
 from libs.database import Connection
-from libs.eventstore import Any as AnyVersion
-from libs.eventstore import EventStore, Write
+from libs.eventstore import AnyVersion, EventStore, Write
 from libs.eventstore.projection import Applied
 from libs.message import Event, Refused
 from libs.sealing import Sealer

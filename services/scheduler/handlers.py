@@ -12,8 +12,7 @@ from msgspec.structs import replace
 
 from libs.calls import Answer, Call, Caller
 from libs.database import Connection
-from libs.eventstore import Any as AnyVersion
-from libs.eventstore import EventStore, NoStream, Write, WrongVersion
+from libs.eventstore import AnyVersion, EventStore, NoStream, Write, WrongVersion
 from libs.message import Event, Refused
 from proto.job import JobAttemptFailed, JobDeferred, Request, SubmitJobs
 from proto.scheduler import (

@@ -8,8 +8,7 @@ from datetime import UTC, datetime
 import asyncpg
 
 from libs.bus import Bus
-from libs.eventstore import Any as AnyVersion
-from libs.eventstore import EventStore, Write
+from libs.eventstore import AnyVersion, EventStore, Write
 from libs.leading import lead
 from libs.message import Meta, new_id
 from proto.scheduler import ScheduleFired

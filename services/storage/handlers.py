@@ -10,8 +10,7 @@ import asyncpg
 
 from libs.calls import Answer, Call
 from libs.database import Connection
-from libs.eventstore import Any as AnyVersion
-from libs.eventstore import EventStore, Write
+from libs.eventstore import AnyVersion, EventStore, Write
 from libs.eventstore.projection import Applied
 from libs.message import Meta, Refused, new_id
 from libs.names import unkept

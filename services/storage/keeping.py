@@ -17,8 +17,7 @@ import asyncpg
 from msgspec.structs import replace
 
 from libs.database import Connection
-from libs.eventstore import Any as AnyVersion
-from libs.eventstore import EventStore, NoStream, Write
+from libs.eventstore import AnyVersion, EventStore, NoStream, Write
 from libs.message import Meta, Position, Refused, new_id
 from proto.storage import FileDeleted, FileRejected, FileStored, StorageFull, StoredFile, StoreFile
 from services.storage import domain, views

@@ -10,8 +10,7 @@ import msgspec
 import structlog
 
 from libs.calls import Answer, Call
-from libs.eventstore import Any as AnyVersion
-from libs.eventstore import EventStore, Write
+from libs.eventstore import AnyVersion, EventStore, Write
 from libs.message import Refused
 from libs.sealing import CannotOpen, Sealer
 from proto.unrestrict_proxy import (

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from libs.eventstore import Any, Exact, Exists, NoStream, NotFirstWrite, WrongVersion
+from libs.eventstore import AnyVersion, Exact, Exists, NoStream, NotFirstWrite, WrongVersion
 from libs.message import ORIGIN, Position, new_id
 from tests.support.events import opening, prioritised, submitted, write
 
@@ -32,7 +32,7 @@ async def test_concurrent_writers_of_one_stream_leave_versions_without_a_hole(in
 
     async def bump(priority):
         async with store.transaction() as tx:
-            await tx.append([write(stream, prioritised(stream, priority), expected=Any())])
+            await tx.append([write(stream, prioritised(stream, priority), expected=AnyVersion())])
 
     await asyncio.gather(*(bump(1 + n % 10) for n in range(40)))
 
@@ -62,7 +62,7 @@ MODES = [
     # (mode, for a new stream, for a stream at version 1)
     (NoStream(), True, False),
     (Exists(), False, True),
-    (Any(), True, True),
+    (AnyVersion(), True, True),
     (Exact(1), False, True),
     (Exact(2), False, False),
 ]

@@ -8,8 +8,7 @@ from uuid import UUID, uuid5
 import asyncpg
 
 from libs.database import Connection
-from libs.eventstore import Any as AnyVersion
-from libs.eventstore import EventStore, Write
+from libs.eventstore import AnyVersion, EventStore, Write
 from libs.message import Event, Meta, new_id
 from services.unrestrict_proxy.pool import views
 from services.unrestrict_proxy.pool.breaker import Breaker, Way

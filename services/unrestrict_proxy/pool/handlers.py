@@ -7,8 +7,7 @@ from datetime import UTC, datetime
 from libs.calls import Answer, Call
 from libs.egress.links import BadLink, check_link
 from libs.egress.policy import EgressPolicy
-from libs.eventstore import Any as AnyVersion
-from libs.eventstore import EventStore, NoStream, Write, WrongVersion
+from libs.eventstore import AnyVersion, EventStore, NoStream, Write, WrongVersion
 from libs.message import Refused
 from libs.sealing import Sealer
 from proto.unrestrict_proxy import (
