@@ -140,11 +140,11 @@ def _upgrade(url: str, service: str, location: Path) -> None:
 
 async def _upgrade_async(url: str, service: str, location: Path) -> None:
     from alembic.config import Config  # noqa: PLC0415 - see migrate
-    from alembic.runtime.environment import EnvironmentContext  # noqa: PLC0415
-    from alembic.script import ScriptDirectory  # noqa: PLC0415
-    from sqlalchemy import Connection as Sync  # noqa: PLC0415
-    from sqlalchemy import MetaData, pool  # noqa: PLC0415
-    from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415
+    from alembic.runtime.environment import EnvironmentContext  # noqa: PLC0415 - see above
+    from alembic.script import ScriptDirectory  # noqa: PLC0415 - see above
+    from sqlalchemy import Connection as Sync  # noqa: PLC0415 - see above
+    from sqlalchemy import MetaData, pool  # noqa: PLC0415 - see above
+    from sqlalchemy.ext.asyncio import create_async_engine  # noqa: PLC0415 - see above
 
     config = Config()
     config.set_main_option("script_location", str(location))

@@ -62,9 +62,9 @@ def _nothing() -> None:
 
 def _export(process: str, endpoint: str) -> Callable[[], None]:
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415 - see module docstring
-    from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
-    from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
+    from opentelemetry.sdk.resources import Resource  # noqa: PLC0415 - see above
+    from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415 - see above
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415 - see above
 
     global _tracer  # noqa: PLW0603 - one a process, as OpenTelemetry itself has it
     provider = TracerProvider(resource=Resource.create({"service.name": f"longshore-{process}"}))
@@ -112,8 +112,8 @@ def _exported(
     tracer: Tracer, name: str, parent: str, link: str, server: bool, attributes: dict[str, str | int]
 ) -> Iterator[None]:
     from opentelemetry import trace  # noqa: PLC0415 - see module docstring
-    from opentelemetry.context import Context  # noqa: PLC0415
-    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator  # noqa: PLC0415
+    from opentelemetry.context import Context  # noqa: PLC0415 - see above
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator  # noqa: PLC0415 - see above
 
     propagator = TraceContextTextMapPropagator()
     came = parent or link

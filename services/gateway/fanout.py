@@ -62,6 +62,11 @@ class Subscriber:
         self._events.append(frame)
         self._wake.set()
 
+    def missed(self, frames: Sequence[bytes]) -> None:
+        """What came before all that waits here."""
+        self._events.extendleft(reversed(frames))
+        self._wake.set()
+
     def lost(self) -> None:
         """What it was to be told is gone: it is told to fetch anew instead."""
         self._events.clear()
@@ -212,10 +217,7 @@ class Hub:
                         missed += await self._encoded(event, one.sees)
                 if batch[-1].sequence >= one.live_from:
                     break
-        waiting = list(one._events)  # noqa: SLF001 - the hub's own half of the subscriber
-        one._events.clear()  # noqa: SLF001
-        one._events.extend((*missed, *waiting))  # noqa: SLF001
-        one._wake.set()  # noqa: SLF001
+        one.missed(missed)
 
     async def _encoded(self, delivered: Delivered, sees: UUID | None) -> list[bytes]:
         if delivered.event_type not in domain.WANTED:
