@@ -6,11 +6,31 @@ from urllib.parse import unquote
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from services.unrestrict_proxy import adapters
-from services.unrestrict_proxy.adapters.contract import Credentials, HostFile
+from services.unrestrict_proxy.adapters.contract import Credentials, HostError, HostFile
+from services.unrestrict_proxy.adapters.tokens import one_time_code
+from services.unrestrict_proxy.adapters.verdicts import (
+    ACCOUNT_FLOOD,
+    ADDRESS,
+    CAPTCHA,
+    EXHAUSTED,
+    FLOOD,
+    HOST_DOWN,
+    HOST_LIMIT,
+    HOST_SLOTS,
+    LATER,
+    LOCKED,
+    NOT_PREMIUM,
+    OFFLINE,
+    PASSWORD,
+    SESSION_OVER,
+    SLOTS,
+    WRONG_LOGIN,
+)  # fmt: skip
 from tests.site.hosts import Answer, Hosts
-from tests.support.adapters import SIZE, bench_of, fetched, refusal
+from tests.support.adapters import SIZE, assert_nothing_secret, bench_of, fetched, refusal
 
 
 async def test_keep2share_says_21_of_dead_files_and_of_used_up_accounts(hosts: Hosts) -> None:
@@ -337,3 +357,149 @@ def test_a_generic_file_is_named_by_its_link_without_what_does_not_matter() -> N
 
     assert {None if one is None else one.url for one in found} == {"http://files.example/a%20b/c.bin?x=1"}
     assert generic.match("http://files.example/") is None
+
+
+def gator_says(details: str, status: int = 401) -> Answer:
+    body = msgspec.json.encode({"response": None, "status": status, "details": details})
+    return Answer(status=status, body=body)
+
+
+def fichier_says(message: str) -> Answer:
+    return Answer(status=403, body=msgspec.json.encode({"status": "KO", "message": message}))
+
+
+def flare_says(message: str, code: int) -> Answer:
+    return Answer(body=msgspec.json.encode({"type": "error", "message": message, "code": code}))
+
+
+def snappy_says(error: str) -> Answer:
+    return Answer(body=msgspec.json.encode({"status": "ERROR", "error": error}))
+
+
+def premiumize_says(message: str) -> Answer:
+    return Answer(body=msgspec.json.encode({"status": "error", "message": message}))
+
+
+@pytest.mark.parametrize(
+    ("platform", "answer", "expected"),
+    [
+        ("rapidgator", gator_says("Error: Session not found"), SESSION_OVER),
+        ("rapidgator", gator_says("Error: Session doesn't exist"), SESSION_OVER),
+        ("rapidgator", gator_says("Error: This download session is not for you", 403), SESSION_OVER),
+        ("rapidgator", gator_says("Error: Exceeded traffic", 423), EXHAUSTED),
+        ("rapidgator", gator_says("Error: Too much today", 423), EXHAUSTED),
+        ("rapidgator", gator_says("Error: This file can be downloaded by premium only", 403), NOT_PREMIUM),
+        ("rapidgator", gator_says("Error: You can download files up to 1 GB in free mode", 403), NOT_PREMIUM),
+        (
+            "rapidgator",
+            gator_says("Error: ACCOUNT LOCKED FOR VIOLATION OF OUR TERMS. PLEASE CONTACT SUPPORT.", 403),
+            LOCKED,
+        ),
+        ("rapidgator", Answer(status=403, body=b'{"error": "Denied by IP", "success": false}'), ADDRESS),
+        ("1fichier", fichier_says("Flood detected: IP Locked #38"), FLOOD),
+        ("1fichier", fichier_says("Flood detected: User Locked #39"), ACCOUNT_FLOOD),
+        ("1fichier", fichier_says("Flood detected: User APK Locked #40"), ACCOUNT_FLOOD),
+        ("1fichier", fichier_says("IP Locked #28"), ADDRESS),
+        ("1fichier", fichier_says("Only 1 location allowed at a time #40"), SLOTS),
+        ("1fichier", fichier_says("Only 5 locations allowed at a time #40"), SLOTS),
+        ("1fichier", fichier_says("Usage of professional equipment, must have CDN credits #705"), ADDRESS),
+        ("1fichier", fichier_says("Invalid password. Resource not allowed #51"), PASSWORD),
+        ("nitroflare", flare_says("Access denied", 1), NOT_PREMIUM),
+        ("nitroflare", flare_says("It is somewhere else", 4), OFFLINE),
+        ("nitroflare", flare_says("Invalid captcha", 6), CAPTCHA),
+        ("linksnappy", snappy_says("Incorrect Username or Password"), WRONG_LOGIN),
+        ("linksnappy", snappy_says("Two-Factor Verification Required"), CAPTCHA),
+        (
+            "linksnappy",
+            snappy_says("Your Account has Expired, Please <a href='/myaccount/extend'>extend it</a>"),
+            NOT_PREMIUM,
+        ),
+        ("linksnappy", snappy_says("Please upgrade to Elite membership"), NOT_PREMIUM),
+        ("linksnappy", snappy_says("No server available for this filehost, Please retry after few minutes"), HOST_DOWN),
+        ("linksnappy", snappy_says("You have reached max download request"), HOST_SLOTS),
+        ("linksnappy", snappy_says("You have reached max download limit of 10 GB"), EXHAUSTED),
+        ("linksnappy", snappy_says("Account has exceeded the daily quota"), EXHAUSTED),
+        ("linksnappy", snappy_says("File deleted on 2026-01-01"), OFFLINE),
+        ("linksnappy", snappy_says("This file requires password"), PASSWORD),
+        ("premiumize", premiumize_says("customer_id and pin parameter missing or not logged in"), WRONG_LOGIN),
+        ("premiumize", premiumize_says("Fair use limit reached!"), EXHAUSTED),
+        ("premiumize", premiumize_says("Daily linklimit for this service reached"), HOST_LIMIT),
+        ("premiumize", premiumize_says("content not in cache"), LATER),
+        ("premiumize", premiumize_says("item not found"), OFFLINE),
+    ],
+)
+async def test_what_public_clients_know_of_a_platforms_words_is_known(hosts: Hosts, platform, answer, expected) -> None:
+    async with bench_of(hosts, platform) as bench:
+        bench.host.script(answer, on="resolve")
+        error = await refusal(bench.link(bench.host.add_file("a.bin", SIZE)))
+
+    assert error.message == expected.message
+    assert (error.scope, error.status) == (expected.scope, expected.status)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Error e-mail or password",
+        "Wrong e-mail or password.",
+        "Password cannot be blank",
+        "Parameter login or password is missing",
+    ],
+)
+async def test_rapidgator_has_many_words_for_a_wrong_login(hosts: Hosts, words: str) -> None:
+    async with bench_of(hosts, "rapidgator") as bench:
+        bench.host.script(gator_says(f"Error: {words}", 400), on="login")
+        error = await refusal(bench.state())
+
+    assert error.message == WRONG_LOGIN.message
+
+
+SEED = b"12345678901234567890"
+"""Of the examples in RFC 6238; in base32 it is what follows."""
+SPELT = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
+
+
+@pytest.mark.parametrize(("at", "code"), [(59, "287082"), (1111111109, "081804"), (20000000000, "353130")])
+def test_one_time_codes_are_those_of_the_standard(at: int, code: str) -> None:
+    assert one_time_code(SPELT, at) == code
+    assert one_time_code("gezd gnbv gy3t qojq gezd gnbv gy3t qojq", at) == code
+
+
+def test_a_seed_that_is_none_is_a_wrong_login_that_does_not_show_it() -> None:
+    with pytest.raises(HostError) as caught:
+        one_time_code("not base32!", 0)
+
+    assert (caught.value.scope, caught.value.code) == ("account", "bad_seed")
+    assert "base32" not in str(caught.value)
+
+
+async def test_rapidgator_is_given_the_code_of_a_second_factor(hosts: Hosts) -> None:
+    async with bench_of(hosts, "rapidgator", seed=SEED) as bench:
+        without = await refusal(bench.state())
+        bench.credentials = replace(bench.credentials, secret=f"{bench.account.secret}\n{SPELT}")
+        state = await bench.state()
+
+    assert without.message == CAPTCHA.message
+    assert state.usable
+
+
+@pytest.mark.parametrize(
+    ("platform", "device"),
+    [("realdebrid", ("device", "secret of the device")), ("debridlink", ("application",))],
+)
+async def test_a_refresh_token_is_changed_into_a_session_that_ends(hosts: Hosts, platform: str, device) -> None:
+    async with bench_of(hosts, platform, refresh_token="refresh me") as bench:
+        bench.credentials = replace(bench.credentials, secret="\n".join((*device, "refresh me")))
+        session = await bench.session()
+        state = await bench.adapter.account(bench.http, bench.credentials, session)
+        bench.host.expire_sessions()
+        over = await refusal(bench.adapter.account(bench.http, bench.credentials, session))
+        again = await bench.state()
+        bench.account.refresh_token = "another"
+        refused = await refusal(bench.session())
+
+    assert session.expires_at is not None
+    assert (state.usable, again.usable) == (True, True)
+    assert (over.message, over.renew) == (SESSION_OVER.message, True)
+    assert (refused.message, refused.renew) == (WRONG_LOGIN.message, False)
+    assert_nothing_secret(bench, refused)

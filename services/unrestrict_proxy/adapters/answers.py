@@ -108,7 +108,7 @@ def shown(text: str, secrets: Collection[str]) -> str:
 
 def secrets_of(credentials: Credentials, session: Session | None = None) -> tuple[str, ...]:
     held = () if session is None else (session.token, *session.cookies.values())
-    return tuple(one for one in (credentials.secret, *held) if one)
+    return tuple(one for one in (credentials.secret, *credentials.secret.splitlines(), *held) if one)
 
 
 async def ask(

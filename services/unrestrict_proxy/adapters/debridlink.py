@@ -21,6 +21,7 @@ from services.unrestrict_proxy.adapters.contract import (
     Pending,
     Session,
 )
+from services.unrestrict_proxy.adapters.tokens import lines, refreshed
 from services.unrestrict_proxy.adapters.verdicts import (
     ACCOUNT_FLOOD,
     ADDRESS,
@@ -35,6 +36,7 @@ from services.unrestrict_proxy.adapters.verdicts import (
     NOT_PREMIUM,
     OFFLINE,
     PASSWORD,
+    SESSION_OVER,
     UNKNOWN,
     UNSUPPORTED,
     WRONG_LOGIN,
@@ -44,6 +46,7 @@ from services.unrestrict_proxy.adapters.verdicts import (
 T = TypeVar("T")
 
 API = "https://debrid-link.com/api/v2"
+TOKENS = "https://debrid-link.com/api/oauth"
 _FLOOD_PAUSE = 3600.0
 
 _CODES: dict[str, Verdict] = {
@@ -145,16 +148,21 @@ class DebridLink:
         return None  # it has no files of its own
 
     async def login(self, http: aiohttp.ClientSession, credentials: Credentials) -> Session:
-        return Session()  # the key goes with every call
+        """A secret of two lines is the identity of an application and its refresh token."""
+        identity, *refresh = lines(credentials)
+        if not refresh:
+            return Session()  # the key goes with every call
+        form = [("client_id", identity), ("refresh_token", refresh[0]), ("grant_type", "refresh_token")]
+        return await refreshed(http, credentials, f"{(credentials.base_url or TOKENS).rstrip('/')}/token", form)
 
     async def account(self, http: aiohttp.ClientSession, credentials: Credentials, session: Session) -> AccountState:
-        _, got = await _call(http, credentials, "account/infos", None, _Account)
-        _, limits = await _call(http, credentials, "downloader/limits/all", None, _Limits)
+        _, got = await _call(http, credentials, session, "account/infos", None, _Account)
+        _, limits = await _call(http, credentials, session, "downloader/limits/all", None, _Limits)
         now = datetime.now(UTC)
         left = {
             one.name: max(0, one.day.value - one.day.current) for one in limits.hosters if one.day and one.day.value
         }
-        hosts = await _hosts(http, credentials) if left else ()
+        hosts = await _hosts(http, credentials, session) if left else ()
         resets = None if limits.reset is None or limits.reset.value is None else timedelta(seconds=limits.reset.value)
         return AccountState(
             usable=got.left > 0,
@@ -166,7 +174,9 @@ class DebridLink:
         )
 
     async def hosts(self, http: aiohttp.ClientSession, credentials: Credentials, session: Session) -> tuple[str, ...]:
-        return tuple(domain for one in await _hosts(http, credentials) if one.status >= 1 for domain in one.domains)
+        return tuple(
+            domain for one in await _hosts(http, credentials, session) if one.status >= 1 for domain in one.domains
+        )
 
     async def check(
         self, http: aiohttp.ClientSession, credentials: Credentials, session: Session, files: Sequence[HostFile]
@@ -183,7 +193,7 @@ class DebridLink:
         password: str | None,
     ) -> DirectLink | Pending:
         form = {"url": file.url} | ({"password": password} if password else {})
-        reply, raw = await _call(http, credentials, "downloader/add", form, Raw)
+        reply, raw = await _call(http, credentials, session, "downloader/add", form, Raw)
         made = reply.part(raw, tuple[_Link, ...]) if bytes(raw).startswith(b"[") else (reply.part(raw, _Link),)
         if not made:
             raise reply.broken()
@@ -202,14 +212,17 @@ class DebridLink:
         raise FAILED.error("nothing_pending")
 
 
-async def _hosts(http: aiohttp.ClientSession, credentials: Credentials) -> tuple[_Host, ...]:
-    _, hosts = await _call(http, credentials, "downloader/hosts?keys=name,domains,status", None, tuple[_Host, ...])
+async def _hosts(http: aiohttp.ClientSession, credentials: Credentials, session: Session) -> tuple[_Host, ...]:
+    _, hosts = await _call(
+        http, credentials, session, "downloader/hosts?keys=name,domains,status", None, tuple[_Host, ...]
+    )
     return hosts
 
 
 async def _call(
     http: aiohttp.ClientSession,
     credentials: Credentials,
+    session: Session,
     path: str,
     form: Mapping[str, str] | None,
     kind: type[T],
@@ -218,18 +231,20 @@ async def _call(
         http,
         "POST" if form else "GET",
         f"{(credentials.base_url or API).rstrip('/')}/{path}",
-        secrets=secrets_of(credentials),
+        secrets=secrets_of(credentials, session),
         form=None if form is None else list(form.items()),
-        headers={"Authorization": f"Bearer {credentials.secret}"},
+        headers={"Authorization": f"Bearer {session.token or credentials.secret}"},
     )
     envelope = reply.read(_Envelope)
     if envelope.success and reply.status < 400:
         return reply, reply.part(envelope.value, kind)
-    raise _refused(reply, envelope.error)
+    raise _refused(reply, session, envelope.error)
 
 
-def _refused(reply: Reply, error: str | None) -> HostError:
+def _refused(reply: Reply, session: Session, error: str | None) -> HostError:
     verdict = _CODES.get(error or "")
+    if session.token and verdict is WRONG_LOGIN:
+        verdict = SESSION_OVER
     if verdict is not None:
         return reply.refused(verdict, error or "", retry_after=_FLOOD_PAUSE if verdict is ACCOUNT_FLOOD else None)
     unknown = DOWN if reply.status >= 500 else ACCOUNT_FLOOD if reply.status == 429 else UNKNOWN

@@ -50,6 +50,8 @@ T = TypeVar("T")
 API = "https://nitroflare.com/api/v2"
 _FILE = re.compile(r"^/(?:view|watch)/(?P<id>[0-9A-Z]+)(?![0-9A-Za-z])", re.ASCII)
 _CAPTCHA_CODE = 12
+_CODES = {1: NOT_PREMIUM, 4: OFFLINE, 6: CAPTCHA, 8: WRONG_LOGIN}
+"""Of refusals whose words are not known: 1 is what is denied to whoever is not premium."""
 
 _WORDS: tuple[tuple[str, Verdict], ...] = (
     ("premium key", WRONG_LOGIN),
@@ -191,7 +193,8 @@ def _refused(reply: Reply, envelope: _Envelope) -> HostError:
     for words, verdict in _WORDS:
         if words in said:
             return reply.refused(verdict, code)
-    return reply.refused(DOWN if reply.status >= 500 else FLOOD if reply.status == 429 else UNKNOWN, code)
+    unknown = DOWN if reply.status >= 500 else FLOOD if reply.status == 429 else UNKNOWN
+    return reply.refused(_CODES.get(envelope.code or 0, unknown), code)
 
 
 def _info(file: _File | None) -> FileInfo:

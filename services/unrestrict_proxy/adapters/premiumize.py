@@ -65,6 +65,7 @@ _WORDS: tuple[tuple[str, Verdict], ...] = (
     ("account locked", LOCKED),
     ("not premium", NOT_PREMIUM),
     ("premium membership", NOT_PREMIUM),
+    ("linklimit for this service", HOST_LIMIT),
     ("fair use", EXHAUSTED),
     ("fair-use", EXHAUSTED),
     ("too many active", SLOTS),
@@ -81,6 +82,7 @@ _WORDS: tuple[tuple[str, Verdict], ...] = (
     ("private", PRIVATE),
     ("password", PASSWORD),
     ("try again", LATER),
+    ("not in cache", LATER),
     ("not found", OFFLINE),
     ("file is offline", OFFLINE),
 )

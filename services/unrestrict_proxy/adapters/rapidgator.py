@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Sequence
 from typing import TypeVar
 
@@ -23,6 +24,7 @@ from services.unrestrict_proxy.adapters.contract import (
     Session,
 )
 from services.unrestrict_proxy.adapters.links import file_id
+from services.unrestrict_proxy.adapters.tokens import lines, one_time_code
 from services.unrestrict_proxy.adapters.verdicts import (
     ADDRESS,
     BANNED,
@@ -54,14 +56,23 @@ _LOGIN_PAUSE = 600.0
 
 _WORDS: tuple[tuple[str, Verdict], ...] = (
     ("session not exist", SESSION_OVER),
-    ("login or password is wrong", WRONG_LOGIN),
+    ("session doesn't exist", SESSION_OVER),
+    ("session not found", SESSION_OVER),
+    ("session is not for you", SESSION_OVER),
+    ("login or password", WRONG_LOGIN),
+    ("e-mail or password", WRONG_LOGIN),
+    ("password cannot be blank", WRONG_LOGIN),
     ("auth code", CAPTCHA),
     ("captcha", CAPTCHA),
     ("frozen", LOCKED),
+    ("account locked", LOCKED),
     ("not premium", NOT_PREMIUM),
+    ("by premium only", NOT_PREMIUM),
+    ("you can download files up to", NOT_PREMIUM),
     ("exceeded traffic", EXHAUSTED),
     ("simultaneous", SLOTS),
     ("ip address", ADDRESS),
+    ("denied by ip", ADDRESS),
     ("please wait", FLOOD),
     ("maintenance", MAINTENANCE),
     ("wrong file link", UNSUPPORTED),
@@ -73,11 +84,14 @@ _WORDS: tuple[tuple[str, Verdict], ...] = (
     ("not found", OFFLINE),
 )
 """Parts of `details`, in the order in which they are tried. The interface has no codes but HTTP's."""
-_STATUSES = {401: SESSION_OVER, 404: OFFLINE, 423: NOT_PREMIUM, 429: FLOOD}
+_STATUSES = {401: SESSION_OVER, 404: OFFLINE, 423: EXHAUSTED, 429: FLOOD}
 
 
 class _Envelope(Struct, frozen=True):
-    status: int
+    """An address that it refuses is told so in `error`, without a status."""
+
+    status: int | None = None
+    error: str | None = None
     response: Raw = Raw(b"null")
     details: str | None = None
 
@@ -126,8 +140,12 @@ class RapidGator:
         return HostFile(ref=ref, url=f"https://rapidgator.net/file/{identity}")
 
     async def login(self, http: aiohttp.ClientSession, credentials: Credentials) -> Session:
-        """Wrong passwords are counted: the platform blocks the address of who sends too many."""
-        form = [("login", credentials.username), ("password", credentials.secret)]
+        """Wrong passwords are counted: the platform blocks the address of who sends too many. A second line of the
+        secret is the seed of the second factor."""
+        password, *seed = lines(credentials)
+        form = [("login", credentials.username), ("password", password)]
+        if seed:
+            form.append(("code", one_time_code(seed[0], time.time())))
         _, got = await self._call(http, credentials, None, "user/login", form, _Token)
         return Session(token=got.token)
 
@@ -186,6 +204,8 @@ class RapidGator:
         url = f"{(credentials.base_url or API).rstrip('/')}/{path}"
         reply = await ask(http, "POST", url, secrets=secrets_of(credentials, session), form=form)
         envelope = reply.read(_Envelope)
+        if envelope.status is None and envelope.error is None:
+            raise reply.broken()
         if envelope.status != 200 or reply.status >= 400:
             raise _refused(reply, envelope, at_login=session is None)
         return reply, reply.part(envelope.response, kind)
@@ -200,12 +220,12 @@ def _info(row: _Checked | None) -> FileInfo:
 
 
 def _refused(reply: Reply, envelope: _Envelope, *, at_login: bool) -> HostError:
-    status = envelope.status if envelope.status != 200 else reply.status
-    said = (envelope.details or "").lower()
+    status = reply.status if envelope.status in {None, 200} else envelope.status
+    said = (envelope.details or envelope.error or "").lower()
     for words, verdict in _WORDS:
         if words in said and not (at_login and verdict is SESSION_OVER):
             return reply.refused(
                 verdict, words.replace(" ", "_"), retry_after=_LOGIN_PAUSE if verdict is FLOOD else None
             )
-    verdict = _STATUSES.get(status, DOWN if status >= 500 else UNKNOWN)
+    verdict = _STATUSES.get(status or 0, DOWN if (status or 0) >= 500 else UNKNOWN)
     return reply.refused(WRONG_LOGIN if at_login and verdict is SESSION_OVER else verdict, status)

@@ -1,4 +1,5 @@
-"""Real-Debrid, interface 1.0: the account's private token as a bearer, refusals as HTTP errors with a number."""
+"""Real-Debrid, interface 1.0: a bearer token, the account's private one or one that a refresh token is changed into,
+refusals as HTTP errors with a number."""
 
 from __future__ import annotations
 
@@ -21,6 +22,7 @@ from services.unrestrict_proxy.adapters.contract import (
     Pending,
     Session,
 )
+from services.unrestrict_proxy.adapters.tokens import lines, refreshed
 from services.unrestrict_proxy.adapters.verdicts import (
     ACCOUNT_FLOOD,
     ADDRESS,
@@ -35,6 +37,7 @@ from services.unrestrict_proxy.adapters.verdicts import (
     NOT_PREMIUM,
     OFFLINE,
     PASSWORD,
+    SESSION_OVER,
     SLOTS,
     UNKNOWN,
     UNSUPPORTED,
@@ -43,6 +46,8 @@ from services.unrestrict_proxy.adapters.verdicts import (
 )
 
 API = "https://api.real-debrid.com/rest/1.0"
+TOKENS = "https://api.real-debrid.com/oauth/v2"
+_DEVICE = "http://oauth.net/grant_type/device/1.0"
 _PERMISSION_DENIED = 9
 
 _CODES: dict[int, Verdict] = {
@@ -120,11 +125,17 @@ class RealDebrid:
         return None  # it has no files of its own
 
     async def login(self, http: aiohttp.ClientSession, credentials: Credentials) -> Session:
-        return Session()  # the token goes with every call
+        """A secret of three lines is the identity and the secret of a device and its refresh token."""
+        device = lines(credentials)
+        if len(device) != 3:
+            return Session()  # the private token goes with every call
+        identity, secret, refresh = device
+        form = [("client_id", identity), ("client_secret", secret), ("code", refresh), ("grant_type", _DEVICE)]
+        return await refreshed(http, credentials, f"{(credentials.base_url or TOKENS).rstrip('/')}/token", form)
 
     async def account(self, http: aiohttp.ClientSession, credentials: Credentials, session: Session) -> AccountState:
-        user = (await _call(http, credentials, "GET", "user")).read(_User)
-        limits = (await _call(http, credentials, "GET", "traffic")).read(dict[str, _Limit])
+        user = (await _call(http, credentials, session, "GET", "user")).read(_User)
+        limits = (await _call(http, credentials, session, "GET", "traffic")).read(dict[str, _Limit])
         premium = user.type == "premium" and user.premium > 0
         return AccountState(
             usable=premium,
@@ -134,16 +145,20 @@ class RealDebrid:
         )
 
     async def hosts(self, http: aiohttp.ClientSession, credentials: Credentials, session: Session) -> tuple[str, ...]:
-        return tuple((await _call(http, credentials, "GET", "hosts/domains")).read(list[str]))
+        return tuple((await _call(http, credentials, session, "GET", "hosts/domains")).read(list[str]))
 
     async def check(
         self, http: aiohttp.ClientSession, credentials: Credentials, session: Session, files: Sequence[HostFile]
     ) -> list[FileInfo]:
-        return [await self._checked(http, credentials, file) for file in files]
+        return [await self._checked(http, credentials, session, file) for file in files]
 
-    async def _checked(self, http: aiohttp.ClientSession, credentials: Credentials, file: HostFile) -> FileInfo:
+    async def _checked(
+        self, http: aiohttp.ClientSession, credentials: Credentials, session: Session, file: HostFile
+    ) -> FileInfo:
         try:
-            got = (await _call(http, credentials, "POST", "unrestrict/check", {"link": file.url})).read(_Checked)
+            got = (await _call(http, credentials, session, "POST", "unrestrict/check", {"link": file.url})).read(
+                _Checked
+            )
         except HostError as error:
             if error.status in {102, 104}:
                 return FileInfo(online="offline")
@@ -162,7 +177,7 @@ class RealDebrid:
     ) -> DirectLink | Pending:
         form = {"link": file.url} | ({"password": password} if password else {})
         try:
-            reply = await _call(http, credentials, "POST", "unrestrict/link", form)
+            reply = await _call(http, credentials, session, "POST", "unrestrict/link", form)
         except HostError as error:
             if error.code != str(_PERMISSION_DENIED) or not (await self.account(http, credentials, session)).usable:
                 raise
@@ -184,6 +199,7 @@ class RealDebrid:
 async def _call(
     http: aiohttp.ClientSession,
     credentials: Credentials,
+    session: Session,
     method: str,
     path: str,
     form: dict[str, str] | None = None,
@@ -192,13 +208,13 @@ async def _call(
         http,
         method,
         f"{(credentials.base_url or API).rstrip('/')}/{path}",
-        secrets=secrets_of(credentials),
+        secrets=secrets_of(credentials, session),
         form=None if form is None else list(form.items()),
-        headers={"Authorization": f"Bearer {credentials.secret}"},
+        headers={"Authorization": f"Bearer {session.token or credentials.secret}"},
     )
     if reply.status < 400:
         return reply
     error = reply.read(_Error)
-    if error.error_code is None:
-        raise reply.refused(_STATUSES.get(reply.status, UNKNOWN), error.error)
-    raise reply.refused(_CODES.get(error.error_code, UNKNOWN), error.error_code)
+    known = _STATUSES.get(reply.status, UNKNOWN) if error.error_code is None else _CODES.get(error.error_code, UNKNOWN)
+    over = bool(session.token) and known is WRONG_LOGIN
+    raise reply.refused(SESSION_OVER if over else known, error.error_code or error.error)

@@ -38,6 +38,13 @@ def _well(value: Any) -> web.Response:
     return web.json_response({"success": True, "value": value})
 
 
+def token(host: Host, ask: Ask) -> web.Response:
+    if (ask.field("client_id"), ask.field("grant_type")) != ("application", "refresh_token"):
+        return web.json_response({"error": "invalid_request"}, status=400)
+    fresh = host.refresh(ask.field("refresh_token"))
+    return web.json_response({"access_token": fresh, "expires_in": 3600, "token_type": "bearer"})
+
+
 def infos(host: Host, ask: Ask) -> web.Response:
     account = host.holder(ask.bearer)
     left = max(0, account.premium_until - int(time.time())) if account.premium else 0
@@ -84,6 +91,7 @@ def identify(name: str) -> tuple[str, str]:
 
 SPEECH = Speech(
     calls={
+        "token": ("login", token),
         "account/infos": ("account", infos),
         "downloader/limits/all": ("limits", limits),
         "downloader/hosts": ("hosts", hosters),

@@ -72,6 +72,10 @@ class Account(msgspec.Struct, kw_only=True):
     traffic_left: int | None = 50 * GIB
     traffic_total: int | None = 100 * GIB
     captcha: bool = False
+    seed: bytes = b""
+    """Of a second factor that a login must have."""
+    refresh_token: str = ""
+    """What is changed into a session's token."""
     frozen: bool = False
     knobs: dict[str, Any] = {}
     connections: int = 0
@@ -260,6 +264,15 @@ class Host:
         self.sessions[token] = account
         return token
 
+    def refresh(self, token: str) -> str:
+        """A session's token for a refresh token."""
+        account = next((one for one in self.accounts if one.refresh_token and one.refresh_token == token), None)
+        if account is None:
+            raise Refusal("wrong_login")
+        fresh = f"tok+{uuid4().hex}"
+        self.sessions[fresh] = account
+        return fresh
+
     def member(self, token: str) -> Account:
         """Of a session."""
         account = self.sessions.get(token)
@@ -270,7 +283,7 @@ class Host:
 
     def holder(self, key: str) -> Account:
         """Of a permanent key."""
-        account = next((one for one in self.accounts if one.secret == key), None)
+        account = next((one for one in self.accounts if one.secret == key), None) or self.sessions.get(key)
         if account is None:
             raise Refusal("wrong_login")
         self._refuse_bad(account)

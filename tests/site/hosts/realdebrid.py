@@ -35,6 +35,14 @@ def refuse(fault: Fault) -> web.Response:
     return web.json_response({"error": error, "error_code": code}, status=status)
 
 
+def token(host: Host, ask: Ask) -> web.Response:
+    device = (ask.field("client_id"), ask.field("client_secret"), ask.field("grant_type"))
+    if device != ("device", "secret of the device", "http://oauth.net/grant_type/device/1.0"):
+        return web.json_response({"error": "wrong_parameter", "error_code": 2}, status=400)
+    fresh = host.refresh(ask.field("code"))
+    return web.json_response({"access_token": fresh, "expires_in": 3600, "token_type": "Bearer"})
+
+
 def user(host: Host, ask: Ask) -> web.Response:
     account = host.holder(ask.bearer)
     until = datetime.fromtimestamp(account.premium_until, UTC)
@@ -125,6 +133,7 @@ def identify(name: str) -> tuple[str, str]:
 
 SPEECH = Speech(
     calls={
+        "token": ("login", token),
         "user": ("account", user),
         "traffic": ("account", traffic),
         "hosts/domains": ("hosts", domains),
