@@ -14,7 +14,7 @@ WORDS: dict[Fault, tuple[int, str]] = {
     "frozen": (403, "Owner locked"),
     "not_premium": (403, "Must be a customer (Premium, Access) #200"),
     "slots": (403, "Only 3 locations allowed at the same time"),
-    "address_refused": (403, "Flood detected: IP Locked #374"),
+    "address_refused": (403, "IP Locked #28"),
     "flood": (403, "Flood detected"),
     "maintenance": (503, "Our services are in maintenance"),
     "unsupported": (400, "Invalid link"),
