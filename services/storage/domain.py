@@ -60,10 +60,19 @@ def _word(value: str) -> str:
 
 def placed(owner: UUID, directory: tuple[str, ...], name: str, twin: int = 0) -> PurePosixPath:
     """Where a file goes below the storage root. `twin` counts the files that already have this name there."""
-    return PurePosixPath(str(owner)) / safe_directory(directory) / twin_name(name, twin)
+    return placed_among(owner, directory, name, range(twin, twin + 1))[0]
+
+
+def placed_among(owner: UUID, directory: tuple[str, ...], name: str, twins: range) -> list[PurePosixPath]:
+    """As `placed`, for each of `twins`."""
+    folder, safe = PurePosixPath(str(owner)) / safe_directory(directory), PurePosixPath(safe_name(name))
+    return [folder / _numbered(safe, twin) for twin in twins]
 
 
 def twin_name(name: str, twin: int) -> str:
     """A safe name; `twin` counts the files that already have it."""
-    safe = PurePosixPath(safe_name(name))
+    return _numbered(PurePosixPath(safe_name(name)), twin)
+
+
+def _numbered(safe: PurePosixPath, twin: int) -> str:
     return f"{safe.stem} ({twin + 1}){safe.suffix}" if twin else safe.name

@@ -44,7 +44,6 @@ from services.storage.views import Target
 async def store_file(
     command: StoreFile,
     call: Call,
-    pool: asyncpg.Pool,
     keeper: Keeper,
     remote: Remote,
     allowed: frozenset[str] | None,
@@ -52,15 +51,14 @@ async def store_file(
     """`allowed`: endings, None for all."""
     if (why := unkept(command.name, command.media_type, allowed)) is not None:
         raise Refused(FileRejected(message=why, code=NOT_KEPT))
-    async with pool.acquire() as conn:
-        known = await views.by_item(conn, command.job_id, command.key)
-    if known is not None:
-        return Answer(known)
+    met = await keeper.met(command)
+    if met.item is not None:
+        return Answer(met.item)
     elsewhere = await remote.wanted(command.owner, command.target_id)
     if elsewhere is not None:
         source = await asyncio.to_thread(keeper.source, command)
         return Answer(await remote.put(command, source, elsewhere, call.meta))
-    return Answer(*await keeper.keep(command, call.meta))
+    return Answer(*await keeper.keep(command, met, call.meta))
 
 
 async def delete_file(

@@ -22,6 +22,7 @@ from libs.message import Meta, Position, Refused, new_id
 from proto.storage import FileDeleted, FileRejected, FileStored, StorageFull, StoredFile, StoreFile
 from services.storage import domain, views
 from services.storage.targets.local import Full, LocalTarget, NotAFile, NotShared, Taken
+from services.storage.views import Met
 
 NAMES_TRIED = 50
 """Numbered names that may be taken by files unknown to us before a name from the file's id is used."""
@@ -46,37 +47,47 @@ class Keeper:
             raise Refused(FileRejected(message="the file is not as long as announced", code="wrong_size"))
         return source
 
-    async def keep(self, command: StoreFile, meta: Meta) -> tuple[StoredFile, Position | None]:
+    async def met(self, command: StoreFile) -> Met:
+        """What the file meets, asked at once: most meet nothing."""
+        location = domain.placed(command.owner, self._folder(command), command.name)
+        async with self._pool.acquire() as conn:
+            return await views.met(conn, command, location)
+
+    async def keep(self, command: StoreFile, met: Met, meta: Meta) -> tuple[StoredFile, Position | None]:
         """Bytes first, event second, and only then does the work folder let go: a crash anywhere between is repaired by
         the same command coming again. Raises Refused."""
-        source = await asyncio.to_thread(self.source, command)
         for _ in range(TRIES):
-            original = await self._same(command, source)
+            source, original, place = await asyncio.to_thread(self._begin, command, met)
             try:
                 if original is None:
-                    file, position = await self._take(command, source, meta)
+                    file, position = await self._take(command, source, place, meta)
                 else:
                     file, position = await self._share(command, source, original, meta)
             except _Overtaken as overtaken:
                 if overtaken.by is None:
+                    met = await self.met(command)
                     continue  # only the name was taken
                 file, position = overtaken.by, None
             await asyncio.to_thread(self._target.release, source)
             return file, position
         raise Refused(StorageFull(message="no name could be found for the file"))
 
-    async def _same(self, command: StoreFile, source: Path) -> StoredFile | None:
-        """Another file of this owner's with these very bytes, which are compared: whoever has the folder may have
-        changed them."""
-        async with self._pool.acquire() as conn:
-            found = await views.same(conn, command.owner, command.sha256, command.size)
-        if found is None or not await asyncio.to_thread(self._target.has_bytes_of, found.location, source):
-            return None
-        return found
+    def _begin(self, command: StoreFile, met: Met) -> tuple[Path, StoredFile | None, PurePosixPath | None]:
+        """The file that came, and either whose bytes it has or the name that it got, when that was free. Bytes are
+        compared: whoever has the folder may have changed them. Raises Refused; blocks."""
+        source = self.source(command)
+        if met.same is not None and self._target.has_bytes_of(met.same.location, source):
+            return source, met.same, None
+        return source, None, self._place([met.location], source, None) if met.named is None else None
 
-    async def _take(self, command: StoreFile, source: Path, meta: Meta) -> tuple[StoredFile, Position]:
-        names = await self._names(command)
-        file = _file(command, await asyncio.to_thread(self._place, names, source, None))
+    async def _take(
+        self, command: StoreFile, source: Path, place: PurePosixPath | None, meta: Meta
+    ) -> tuple[StoredFile, Position]:
+        if place is None:
+            async with self._pool.acquire() as conn:
+                names = await self._names(command, conn)
+            place = await asyncio.to_thread(self._place, names, source, None)
+        file = _file(command, _found(place))
         try:
             async with self._pool.acquire() as conn:
                 places = await self._store.append_and(
@@ -96,7 +107,7 @@ class Keeper:
                 await views.lock_names(tx.conn, command.owner)
                 there = await views.by_id(tx.conn, original.file_id)
                 names = await self._names(command, tx.conn)
-                place = await asyncio.to_thread(self._place, names, source, there.location if there else None)
+                place = _found(await asyncio.to_thread(self._place, names, source, there.location if there else None))
                 file = replace(file, location=str(place), name=place.name)
                 places = await tx.append([stored(file, meta)])
                 await views.add(tx.conn, file)
@@ -114,21 +125,21 @@ class Keeper:
                 await asyncio.to_thread(self._target.delete, file.location)
         return _Overtaken(known)
 
-    async def _names(self, command: StoreFile, conn: Connection | None = None) -> list[PurePosixPath]:
+    async def _names(self, command: StoreFile, conn: Connection) -> list[PurePosixPath]:
         """Where the file may go, best first; the last one is unlike all others. No record has any of them."""
-        if conn is None:
-            async with self._pool.acquire() as own:
-                return await self._names(command, own)
-        words = domain.words(command.about, command.owner, datetime.now(UTC).date())
-        folder = (*domain.folders(self._folders, words), *command.directory)
+        folder = self._folder(command)
         first = await views.twins(conn, domain.placed(command.owner, folder, command.name))
-        names = [domain.placed(command.owner, folder, command.name, twin) for twin in range(first, first + NAMES_TRIED)]
+        names = domain.placed_among(command.owner, folder, command.name, range(first, first + NAMES_TRIED))
         names.append(domain.placed(command.owner, (*folder, str(command.job_id)), command.name))
         recorded = await views.taken(conn, [str(name) for name in names])
         return [name for name in names if str(name) not in recorded]
 
-    def _place(self, names: Sequence[PurePosixPath], source: Path, original: str | None) -> PurePosixPath:
-        """Gives the bytes of `source` one of the names. Raises Refused; blocks."""
+    def _folder(self, command: StoreFile) -> tuple[str, ...]:
+        words = domain.words(command.about, command.owner, datetime.now(UTC).date())
+        return (*domain.folders(self._folders, words), *command.directory)
+
+    def _place(self, names: Sequence[PurePosixPath], source: Path, original: str | None) -> PurePosixPath | None:
+        """Gives the bytes of `source` one of the names; None when others have them all. Raises Refused; blocks."""
         try:
             for name in names:
                 try:
@@ -144,7 +155,7 @@ class Keeper:
                 return name
         except Full as error:
             raise Refused(StorageFull(message="the disk is full")) from error
-        raise Refused(StorageFull(message="no name could be found for the file"))
+        return None
 
     async def give_up(self, conn: Connection, file_ids: Sequence[UUID], meta: Meta) -> list[Position]:
         """In the transaction of `conn`, which has not written yet. What is on our disk goes before its record: a crash
@@ -169,6 +180,12 @@ class _Overtaken(Exception):
     def __init__(self, by: StoredFile | None) -> None:
         super().__init__(by)
         self.by = by
+
+
+def _found(place: PurePosixPath | None) -> PurePosixPath:
+    if place is None:
+        raise Refused(StorageFull(message="no name could be found for the file"))
+    return place
 
 
 def _file(command: StoreFile, location: PurePosixPath) -> StoredFile:

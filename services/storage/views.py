@@ -11,7 +11,7 @@ import asyncpg
 from msgspec import Struct
 
 from libs.database import Connection
-from proto.storage import StoredFile, TargetInfo
+from proto.storage import StoredFile, StoreFile, TargetInfo
 
 _COLUMNS = (
     "file_id, owner, job_id, key, name, location, size, sha256, media_type, stored_at, target_id, provider, bucket"
@@ -62,16 +62,36 @@ async def lock_names(conn: Connection, owner: UUID) -> None:
     await conn.execute("select pg_advisory_xact_lock(hashtextextended($1, 0))", f"storage.names {owner}")
 
 
-async def same(conn: Connection, owner: UUID, sha256: str, size: int) -> StoredFile | None:
-    """A file on our disk that was stored with these bytes."""
-    row = await conn.fetchrow(
-        f"select {_COLUMNS} from storage.files where owner = $1 and sha256 = $2 and size = $3 and target_id is null"
-        " limit 1",
-        owner,
-        sha256,
-        size,
+_MET = f"""
+select 'item' as what, {_COLUMNS} from storage.files where job_id = $1 and key = $2
+union all
+(
+  select 'same', {_COLUMNS} from storage.files
+  where owner = $3 and sha256 = $4 and size = $5 and target_id is null limit 1
+)
+union all
+select 'named', {_COLUMNS} from storage.files where location = $6 and target_id is null
+"""
+
+
+class Met(Struct, frozen=True, kw_only=True):
+    """What a file that comes meets where it would go."""
+
+    location: PurePosixPath
+    item: StoredFile | None
+    """Itself, stored before."""
+    same: StoredFile | None
+    """A file of its owner's on our disk that was stored with the same bytes."""
+    named: StoredFile | None
+    """Who has its name there."""
+
+
+async def met(conn: Connection, command: StoreFile, location: PurePosixPath) -> Met:
+    rows = await conn.fetch(
+        _MET, command.job_id, command.key, command.owner, command.sha256, command.size, str(location)
     )
-    return StoredFile(**row) if row else None
+    found = {row["what"]: StoredFile(**dict(list(row.items())[1:])) for row in rows}
+    return Met(location=location, item=found.get("item"), same=found.get("same"), named=found.get("named"))
 
 
 async def taken(conn: Connection, locations: Sequence[str]) -> frozenset[str]:
@@ -190,10 +210,11 @@ async def by_id(conn: Connection, file_id: UUID) -> StoredFile | None:
 
 
 async def twins(conn: Connection, location: PurePosixPath) -> int:
-    """How many of the owner's files have this name or this name with a number behind it."""
+    """How many of the owner's files on our disk have this name or this name with a number behind it."""
     stem = str(location.with_suffix(""))
     found = await conn.fetchval(
-        "select count(*) from storage.files where location = $1 or (starts_with(location, $2) and location ~ $3)",
+        "select count(*) from storage.files"
+        " where (location = $1 or (starts_with(location, $2) and location ~ $3)) and target_id is null",
         str(location),
         f"{stem} (",
         r" \(\d+\)(\.[^./]*)?$",

@@ -46,7 +46,7 @@ class Ground:
         )
 
     async def keep(self, command: StoreFile) -> StoredFile:
-        file, _ = await self.keeper.keep(command, meta())
+        file, _ = await self.keeper.keep(command, await self.keeper.met(command), meta())
         return file
 
     async def give_up(self, *files: StoredFile) -> None:
@@ -62,6 +62,16 @@ class Ground:
 
     async def recorded(self) -> set[str]:
         return {row["location"] for row in await self.pool.fetch("select location from storage.files")}
+
+    async def read(self) -> int:
+        """Rows of files that statements have looked at so far."""
+        async with self.pool.acquire() as conn:
+            await conn.execute("select pg_stat_force_next_flush()")
+        return int(
+            await self.pool.fetchval(
+                "select seq_tup_read + idx_tup_fetch from pg_stat_user_tables where relid = 'storage.files'::regclass"
+            )
+        )
 
     async def told(self) -> dict[UUID, str]:
         """What the events say is there."""
@@ -148,7 +158,8 @@ async def test_a_crash_between_the_name_and_its_record_is_mended_by_the_same_com
     if shared:
         first = await ground.keep(ground.finished())
     command = ground.finished()
-    (name, *_) = await ground.keeper._names(command)
+    async with ground.pool.acquire() as conn:
+        (name, *_) = await ground.keeper._names(command, conn)
     source = ground.keeper.source(command)
     if shared:
         ground.target.share(first.location, source, name)
@@ -184,3 +195,22 @@ async def test_a_crash_between_the_disk_and_the_record_of_a_deletion_leaves_the_
     assert third.location not in between
     assert ground.names() == await ground.recorded() == {second.location, third.location}
     assert ground.path(third).read_bytes() == b"bytes"
+
+
+async def test_what_is_stored_reads_no_other_file_however_many_there_are(ground: Ground) -> None:
+    """Neither when its name and its bytes are new, nor when both are known."""
+    await ground.pool.execute(
+        "insert into storage.files (file_id, owner, job_id, key, name, location, size, sha256, media_type, stored_at)"
+        " select gen_random_uuid(), $1::uuid, gen_random_uuid(), 'http', n || '.bin',"
+        " format('%s/%s.bin', $1::uuid, n), 5,"
+        " n::text, '', now()"
+        " from generate_series(1, 20000) n",
+        ADA,
+    )
+    await ground.pool.execute("analyze storage.files")
+    before = await ground.read()
+    for body in (b"bytes", b"bytes", b"other"):
+        for _ in range(3):
+            await ground.keep(ground.finished(body))
+
+    assert await ground.read() - before < 1000
