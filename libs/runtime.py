@@ -29,7 +29,7 @@ from libs.eventstore import EventStore
 from libs.eventstore.projection import Applied, Apply, Follower
 from libs.eventstore.relay import Relay
 from libs.message import Event, Registry
-from libs.settings import DatabaseUrl, HttpUrl, NatsUrl
+from libs.settings import DatabaseUrl, NatsUrl, OptionalUrl
 
 log = structlog.get_logger()
 
@@ -41,10 +41,6 @@ LAG_LIMIT = 10.0
 """Seconds a relay may be behind before its service calls itself not ready."""
 
 SHORTEST_KEY = 16
-OptionalUrl = Annotated[
-    str,
-    msgspec.Meta(pattern=r"^(https?://[^\s/?#@]+(/[^\s?#]*)?)?$", description="an address such as https://example.org"),
-]
 LinkKeys = Annotated[
     str,
     msgspec.Meta(
@@ -74,7 +70,7 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     link_keys: LinkKeys = "1"
     """Ids of the keys that links to files are signed with: the first signs, all are accepted."""
     egress_allow: Allowance = Allowance()
-    otlp_endpoint: HttpUrl | None = None
+    otlp_endpoint: OptionalUrl = ""
 
     @property
     def base_url(self) -> str:

@@ -22,8 +22,8 @@ FOREIGN: Mapping[str, str] = {"otlp_endpoint": "OTEL_EXPORTER_OTLP_ENDPOINT"}
 
 S = TypeVar("S", bound=msgspec.Struct)
 
-HttpUrl = Annotated[
-    str, Meta(pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$", description="an address such as https://example.org")
+OptionalUrl = Annotated[
+    str, Meta(pattern=r"^(https?://[^\s/?#@]+(/[^\s?#]*)?)?$", description="an address such as https://example.org")
 ]
 NatsUrl = Annotated[
     str, Meta(pattern=r"^(nats|tls|ws|wss)://\S+$", description="an address such as nats://127.0.0.1:4222")

@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from libs.egress.policy import Allowance
 from libs.names import DEFAULT, Extensions
-from libs.settings import HttpUrl, NatsUrl
+from libs.settings import NatsUrl, OptionalUrl
 from services.job.engines.instances import Instances
 
 
@@ -27,4 +27,4 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """`software=https://host,...`: sites that gallery-dl can read but does not know by name."""
     extensions: Extensions = DEFAULT
     """As storage has it: what it will not keep is not fetched."""
-    otlp_endpoint: HttpUrl | None = None
+    otlp_endpoint: OptionalUrl = ""
