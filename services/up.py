@@ -26,7 +26,7 @@ from libs.supervisor import Child, DataFolder, DataFolderInUse, Servers, StartFa
 from proto import REGISTRY, SERVICES
 from proto.auth import CreateUser, ReadUser, User
 from proto.job import LoseWorker
-from services.job.settings import WorkerSettings
+from services.job.worker.settings import WorkerSettings
 from services.serve import load_service, migrations
 from services.stopping import stop_signal
 

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from libs import memory, settings, telemetry
 from libs.bus import BusError
 from proto import SERVICES
-from services.job.settings import WorkerSettings
-from services.job.worker import work as run
+from services.job.worker.process import work as run
+from services.job.worker.settings import WorkerSettings
 from services.stopping import stop_signal
 
 

@@ -11,7 +11,7 @@ from libs.recent import Recent
 from proto.job import Dealt
 from services.job import views
 from services.job.allowances import Allowances
-from services.job.pacing import share
+from services.job.domain.sharing import share
 
 COUNTED_SECONDS = 0.5
 """How long the count of an owner's attempts is good; each report of progress asks for a share."""

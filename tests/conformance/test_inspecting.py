@@ -14,7 +14,7 @@ from libs.egress.policy import EgressPolicy
 from libs.message import Refused
 from proto.unrestrict_proxy import Cookie
 from services.job.engines.ytdlp import YtdlpEngine
-from services.job.inspecting import Inspector
+from services.job.worker.inspecting import Inspector
 from tests.support.engines import ground
 
 

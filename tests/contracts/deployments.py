@@ -11,7 +11,7 @@ import msgspec
 from libs import settings
 from libs.settings import environment_name, environment_names
 from proto import SERVICES
-from services.job.settings import WorkerSettings
+from services.job.worker.settings import WorkerSettings
 from services.serve import load_service
 
 ROOT = Path(__file__).parents[2]

@@ -13,7 +13,7 @@ from libs.settings import environment_names
 from proto import SERVICES
 from services.cli import parser
 from services.job.engines.options import DOCUMENT, document
-from services.job.settings import WorkerSettings
+from services.job.worker.settings import WorkerSettings
 from services.serve import load_service
 
 ROOT = Path(__file__).parents[2]

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from libs.egress.rate import BURST_SECONDS, Rate
-from services.job.pacing import Pace, Pacing, share
+from services.job.domain.sharing import share
+from services.job.worker.pacing import Pace, Pacing
 
 ONE, TWO, THREE = (UUID(int=n) for n in range(1, 4))
 

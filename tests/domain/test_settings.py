@@ -10,7 +10,7 @@ import pytest
 
 from libs.settings import BadSettings, load, read
 from proto import SERVICES
-from services.job.settings import WorkerSettings
+from services.job.worker.settings import WorkerSettings
 from services.serve import load_settings
 
 

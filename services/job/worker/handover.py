@@ -12,8 +12,8 @@ from libs.message import Refused
 from proto.job import EXTRA, Claimed, Failure, StoredItem
 from proto.storage import NOT_KEPT, FileRejected, StillStoring, StoredFile, StoreFile
 from services.job.engines import EngineFailed, FetchedFile, not_kept
-from services.job.pacing import Pace
-from services.job.reporting import Reporter
+from services.job.worker.pacing import Pace
+from services.job.worker.reporting import Reporter
 
 STORE_SECONDS = 120.0
 

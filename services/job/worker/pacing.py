@@ -8,13 +8,7 @@ from uuid import UUID
 from weakref import WeakValueDictionary
 
 from libs.egress.rate import Rate
-
-
-def share(bandwidth: int, running: Mapping[UUID, int], worker: UUID) -> int:
-    """By how many attempts each worker runs: those of one worker share a bucket. Bytes per second, at least one."""
-    mine = max(1, running.get(worker, 0))
-    total = mine + sum(count for other, count in running.items() if other != worker)
-    return max(1, bandwidth * mine // total)
+from services.job.domain.sharing import share
 
 
 class Pace:

@@ -18,9 +18,9 @@ from libs.egress.policy import EgressPolicy
 from libs.message import Refused, new_id
 from proto.unrestrict_proxy import Cookie
 from proto.worker import InspectLink, LinkInfo, Uninspected
-from services.job import cookies
 from services.job.engines import EngineFailed
 from services.job.engines.ytdlp import YtdlpEngine
+from services.job.worker import cookies
 
 SECONDS = 28.0
 """Below the half minute after which the jobs API answers that it took too long."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from libs.message import Refused
 from proto.job import Claimed, Failure, QuotaExceeded, ReserveStorage
 from services.job.engines import EngineFailed
-from services.job.reporting import Reporter
+from services.job.worker.reporting import Reporter
 
 
 class Room:

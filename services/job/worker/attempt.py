@@ -29,11 +29,11 @@ from proto.job import (
 )
 from services.job.domain import plain_host
 from services.job.engines import Engine, EngineFailed, Fetch, FetchedFile
-from services.job.equipment import archive_file, cookie_file
-from services.job.handover import Handover, NotKept
-from services.job.pacing import Pace
-from services.job.reporting import Reporter
-from services.job.room import Room
+from services.job.worker.equipment import archive_file, cookie_file
+from services.job.worker.handover import Handover, NotKept
+from services.job.worker.pacing import Pace
+from services.job.worker.reporting import Reporter
+from services.job.worker.room import Room
 
 log = structlog.get_logger()
 

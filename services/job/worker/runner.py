@@ -25,10 +25,10 @@ from proto.job import (
     Ticket,
     Wanted,
 )
-from services.job.attempt import Attempt, Route, Stopped
 from services.job.engines import Engine, EngineFailed
-from services.job.pacing import Pacing
-from services.job.reporting import Reporter
+from services.job.worker.attempt import Attempt, Route, Stopped
+from services.job.worker.pacing import Pacing
+from services.job.worker.reporting import Reporter
 
 log = structlog.get_logger()
 

@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 
 from proto.job import ArchivePage, Claimed, Failure, ListArchived
 from proto.unrestrict_proxy import Cookie, ReadCookies
-from services.job import cookies
 from services.job.engines import EngineFailed, known
-from services.job.reporting import Reporter
+from services.job.worker import cookies
+from services.job.worker.reporting import Reporter
 
 COOKIES_SECONDS = 30.0
 """How long cookies are asked for while their owner is away; without them a site may say what is not so."""

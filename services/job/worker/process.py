@@ -29,17 +29,17 @@ from libs.names import extensions
 from proto import REGISTRY
 from proto.job import Control, Dealt, Ticket, WorkerHeartbeat
 from proto.unrestrict_proxy import Awaited, Cookie, ReadCookies
-from services.job import cookies, inspecting
 from services.job.engines.gallerydl import GalleryDlEngine
 from services.job.engines.hosting import HostTable
 from services.job.engines.http import HttpEngine
 from services.job.engines.routing import Router
 from services.job.engines.unrestrict import UnrestrictEngine
 from services.job.engines.ytdlp import YtdlpEngine
-from services.job.inspecting import Inspector
-from services.job.reporting import Reporter
-from services.job.runner import Worker
-from services.job.settings import WorkerSettings
+from services.job.worker import cookies, inspecting
+from services.job.worker.inspecting import Inspector
+from services.job.worker.reporting import Reporter
+from services.job.worker.runner import Worker
+from services.job.worker.settings import WorkerSettings
 
 log = structlog.get_logger()
 
