@@ -107,6 +107,12 @@ class Transaction:
         asyncpg.UniqueViolationError for an event id that is stored already."""
         return await self._store.append(self.conn, writes)
 
+    async def append_and(
+        self, writes: Sequence[Write], beside: str, *values: object, provided: str = "true"
+    ) -> list[Position]:
+        """See `EventStore.append_and`."""
+        return await self._store.append_beside(self.conn, writes, beside, *values, provided=provided)
+
 
 _encode = msgspec.json.Encoder().encode
 _decode_meta = msgspec.json.Decoder(Meta).decode
@@ -120,7 +126,7 @@ class EventStore:
         self._pool = pool
         self._registry = registry
         self._wake = wake
-        self._statements: dict[str, str] = {}
+        self._statements: dict[tuple[str, str], str] = {}
         self._append = f"select * from {schema}.append($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11)"
         columns = (
             "position, txid::text, stream_id, version, event_id, kind, type, schema_version, data, meta, recorded_at"
@@ -146,20 +152,29 @@ class EventStore:
         self._wake()
 
     async def append_and(
-        self, conn: Connection, writes: Sequence[Write], beside: str, *values: object
+        self, conn: Connection, writes: Sequence[Write], beside: str, *values: object, provided: str = "true"
     ) -> list[Position]:
         """Append and one more write in a single statement, which is a transaction of its own on a `conn` that has none
         open: one round trip instead of four. `beside` is an insert or update whose parameters begin at $12 and which
-        selects from `appended`, so that it can not run first."""
-        positions = await self._call(conn, self._beside(beside), writes, values)
+        selects from `appended`, so that it can not run first. `provided` is an expression that is true or raises; it is
+        evaluated before anything is appended, because the append's argument depends on it."""
+        positions = await self.append_beside(conn, writes, beside, *values, provided=provided)
         self._wake()
         return positions
 
-    def _beside(self, statement: str) -> str:
-        known = self._statements.get(statement)
+    async def append_beside(
+        self, conn: Connection, writes: Sequence[Write], beside: str, *values: object, provided: str
+    ) -> list[Position]:
+        """As `append_and`, in a transaction of the caller's."""
+        return await self._call(conn, self._beside(beside, provided), writes, values)
+
+    def _beside(self, statement: str, provided: str) -> str:
+        known = self._statements.get((statement, provided))
         if known is None:
-            known = self._statements[statement] = (
-                f"with appended as materialized ({self._append}), beside as ({statement}) select * from appended"
+            known = self._statements[statement, provided] = (
+                f"with provided as materialized (select {provided} as sure), appended as materialized ("
+                f"select a.* from provided, {self.schema}.append(case when provided.sure then $1::uuid[] end,"
+                f"$2,$3,$4,$5,$6,$7,$8,$9,$10,$11) a), beside as ({statement}) select * from appended"
             )
         return known
 

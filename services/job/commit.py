@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from itertools import islice
 from uuid import UUID
 from weakref import WeakValueDictionary
 
 import asyncpg
 import msgspec
 
-from libs.database import AWAY, Connection
+from libs.database import AWAY
 from libs.eventstore import EventStore, Exact, NoStream, Transaction, Write, WrongVersion
 from libs.message import Event, Meta, Position, Refusal, Refused
 from services.job import domain, views
 from services.job.domain import Archived, Decision, Job
-from services.job.views import Alike, Taken
+from services.job.views import Alike, Asked, Taken
 
 GROUP_EVENTS = 2000
 """Events in one transaction at the most; it must end far below the cluster's limit for open writers."""
@@ -56,13 +57,19 @@ class _Known(msgspec.Struct, frozen=True):
     """The envelope of its first event: whose request all this is for."""
 
 
-class _Pending:
-    __slots__ = ("build", "done", "numbers")
+Build = Callable[[tuple[int, ...], Mapping[UUID, Alike]], Built]
+"""What to write, given the integers for its jobs, and by fingerprint the jobs that do already what was asked about."""
 
-    def __init__(self, numbers: int, build: Callable[[tuple[int, ...]], Built]) -> None:
+
+class _Pending:
+    __slots__ = ("asked", "build", "done", "numbers")
+
+    def __init__(self, numbers: int, asked: Sequence[Asked], build: Build) -> None:
         self.numbers = numbers
+        """At the most: one for each job that is asked about and not there yet."""
+        self.asked = asked
         self.build = build
-        self.done: asyncio.Future[Position] = asyncio.get_running_loop().create_future()
+        self.done: asyncio.Future[Position | None] = asyncio.get_running_loop().create_future()
 
 
 class Ledger:
@@ -91,9 +98,20 @@ class Ledger:
 
     async def submit(self, numbers: int, build: Callable[[tuple[int, ...]], Built]) -> Position:
         """New streams. `build` gets the integers for its jobs and is called again if its group falls apart."""
+        position = await self._enqueue(numbers, (), lambda given, _: build(given))
+        assert position is not None
+        return position
+
+    async def submit_unlike(self, asked: Sequence[Asked], build: Build) -> Position | None:
+        """As `submit`, for jobs that are wanted only where none does the same: of several that race, in whatever
+        process, one is made and the others are given it. `build` makes a job for each fingerprint that it is given none
+        for, in their order; None when that was nothing."""
+        return await self._enqueue(len(asked), asked, build)
+
+    async def _enqueue(self, numbers: int, asked: Sequence[Asked], build: Build) -> Position | None:
         if numbers:
             self._intake.append((asyncio.get_running_loop().time(), numbers))
-        pending = _Pending(numbers, build)
+        pending = _Pending(numbers, asked, build)
         await self._queue.put(pending)
         return await pending.done
 
@@ -157,26 +175,6 @@ class Ledger:
                 self._keep(_Known(after, known.version + len(decision), known.origin))
                 return after, places[-1]
         raise AssertionError("unreachable")
-
-    async def submit_among(
-        self, owner: UUID, numbers: int, build: Callable[[Connection, tuple[int, ...]], Awaitable[Built | None]]
-    ) -> Position | None:
-        """As `submit`, for new streams that depend on what else the owner has; None when `build` makes none. Numbers
-        that it does not use are lost."""
-        async with self._pool.acquire() as conn:
-            taken = await views.take_numbers(conn, numbers)
-        async with self._alone(owner) as tx:
-            built = await build(tx.conn, taken)
-            if built is None:
-                return None
-            places = await tx.append(built.writes)
-            await views.save(tx.conn, built.jobs, self.clock())
-        self.changed.set()
-        return places[-1]
-
-    async def alike(self, owner: UUID, prints: Sequence[UUID], since: datetime) -> dict[UUID, Alike]:
-        async with self._pool.acquire() as conn:
-            return await views.alike(conn, owner, prints, since)
 
     @asynccontextmanager
     async def _alone(self, owner: UUID) -> AsyncIterator[Transaction]:
@@ -248,9 +246,10 @@ class Ledger:
                 pending.done.cancel()
             raise
         except (WrongVersion, asyncpg.UniqueViolationError) as error:
-            if len(group) == 1:
+            if len(group) == 1 and getattr(error, "constraint_name", None) != views.ALIKE:
                 _fail(group[0], error)
                 return
+            # One alone that another process was faster than is given what that made: each turn here is its success.
             for pending in group:
                 await self._settle([pending])
         except AWAY as error:
@@ -260,31 +259,49 @@ class Ledger:
 
     async def _commit(self, group: list[_Pending]) -> None:
         async with asyncio.timeout(10):
-            async with self._pool.acquire() as conn:
-                total = sum(pending.numbers for pending in group)
-                numbers = await views.take_numbers(conn, total) if total else ()
-                built, start = [], 0
-                for pending in group:
-                    built.append(pending.build(numbers[start : start + pending.numbers]))
-                    start += pending.numbers
-                writes = [write for one in built for write in one.writes]
-                jobs = [job for one in built for job in one.jobs]
-                if not any(one.remember or one.archived for one in built):
-                    values = views.row_values(jobs, self.clock())
-                    places = await self._store.append_and(conn, writes, views.SAVE_BESIDE, *values)
-                else:
-                    places = await self._with_more(built, writes, jobs)
-        self.changed.set()
+            built, unlike = await self._build(group)
+            places = await self._write(built, unlike)
+        if places:
+            self.changed.set()
         index = 0
         for pending, one in zip(group, built, strict=True):
-            index += sum(len(write.events) for write in one.writes)
+            events = sum(len(write.events) for write in one.writes)
+            index += events
             if not pending.done.done():
-                pending.done.set_result(places[index - 1])
+                pending.done.set_result(places[index - 1] if events else None)
 
-    async def _with_more(self, built: Sequence[Built], writes: Sequence[Write], jobs: Sequence[Job]) -> list[Position]:
+    async def _build(self, group: Sequence[_Pending]) -> tuple[list[Built], list[Asked]]:
+        """What the group writes, and what nobody may have begun before it is written."""
+        asked = [one for pending in group for one in pending.asked]
+        async with self._pool.acquire() as conn:
+            known = await views.alike(conn, asked) if asked else {}
+            fresh = {one.name: one for one in asked if one.name not in known}
+            total = len(fresh) + sum(pending.numbers for pending in group if not pending.asked)
+            numbers = iter(await views.take_numbers(conn, total) if total else ())
+        built = []
+        for pending in group:
+            names = dict.fromkeys(one.name for one in pending.asked)
+            missing = [name for name in names if name not in known]
+            taken = tuple(islice(numbers, len(missing) if names else pending.numbers))
+            made = pending.build(taken, {name[1]: known[name] for name in names if name in known})
+            if names:
+                known.update(zip(missing, (Alike(job.job_id, job.number) for job in made.jobs), strict=True))
+            built.append(made)
+        return built, list(fresh.values())
+
+    async def _write(self, built: Sequence[Built], unlike: Sequence[Asked]) -> list[Position]:
+        writes = [write for one in built for write in one.writes]
+        if not writes:
+            return []
+        values = views.row_values([job for one in built for job in one.jobs], self.clock())
+        provided = "true"
+        if unlike:
+            values, provided = (*values, *views.columns(unlike)), views.NONE_ALIKE
+        if not any(one.remember or one.archived for one in built):
+            async with self._pool.acquire() as conn:
+                return await self._store.append_and(conn, writes, views.SAVE_BESIDE, *values, provided=provided)
         async with self._store.transaction() as tx:
-            places = await tx.append(writes)
-            await views.save(tx.conn, jobs, self.clock())
+            places = await tx.append_and(writes, views.SAVE_BESIDE, *values, provided=provided)
             for one in built:
                 if one.remember is not None:
                     await self._store.remember(

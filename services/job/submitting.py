@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from msgspec.structs import replace
 
-from libs.database import Connection
 from libs.eventstore import NoStream, Write
 from libs.message import Meta, Position
 from proto.job import Request, SubmitJobs, Submitted
-from services.job import domain, views
+from services.job import domain
 from services.job.commit import Built, Ledger, opened
 from services.job.domain import batches
 from services.job.domain.duplicates import fingerprint
-from services.job.views import Alike
+from services.job.views import Alike, Asked
 
 
 def written(command: SubmitJobs, numbers: tuple[int, ...], meta: Meta, at: datetime) -> Built:
@@ -40,30 +39,25 @@ def written(command: SubmitJobs, numbers: tuple[int, ...], meta: Meta, at: datet
 async def submit_once(
     command: SubmitJobs, meta: Meta, ledger: Ledger, window: timedelta
 ) -> tuple[Submitted, Position | None]:
-    """One decision of an owner's at a time, so that of racing submissions one makes the job and the others are given
-    it. The position is None when there was nothing to make."""
-    at, owner = ledger.clock(), command.owner
+    """A job for each link for which none is under way that was submitted within the `window`; the position is None when
+    there was nothing to make."""
+    at = ledger.clock()
     prints = [fingerprint(request.url, request.options) for request in command.requests]
-    known = await ledger.alike(owner, prints, at - window)
-    position = None
-    if not known.keys() >= set(prints):
+    given: dict[UUID, Alike] = {}
 
-        async def build(conn: Connection, numbers: tuple[int, ...]) -> Built | None:
-            known.clear()
-            known.update(await views.alike(conn, owner, prints, at - window))
-            fresh = _fresh(command, prints, known)
-            if not fresh:
-                return None
-            numbered = numbers[: len(fresh)]
-            known.update(
-                (one, Alike(request.job_id, n)) for (one, request), n in zip(fresh.items(), numbered, strict=True)
-            )
-            batch_id = command.batch_id if len(fresh) > 1 else None
-            reduced = replace(command, requests=tuple(fresh.values()), batch_id=batch_id)
-            return written(reduced, numbered, meta, at)
+    def build(numbers: tuple[int, ...], known: Mapping[UUID, Alike]) -> Built:
+        fresh = _fresh(command, prints, known)
+        made = (Alike(request.job_id, number) for request, number in zip(fresh.values(), numbers, strict=True))
+        given.clear()
+        given.update(known)
+        given.update(zip(fresh, made, strict=True))
+        if not fresh:
+            return Built((), ())
+        batch_id = command.batch_id if len(fresh) > 1 else None
+        return written(replace(command, requests=tuple(fresh.values()), batch_id=batch_id), numbers, meta, at)
 
-        position = await ledger.submit_among(owner, len(set(prints)), build)
-    found = [known[one] for one in prints]
+    position = await ledger.submit_unlike([Asked(command.owner, one, at - window) for one in prints], build)
+    found = [given[one] for one in prints]
     return Submitted(job_ids=tuple(f.job_id for f in found), numbers=tuple(f.number for f in found)), position
 
 

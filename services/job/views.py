@@ -36,6 +36,11 @@ on conflict (job_id) do update set
 
 SAVE_BESIDE = _SAVE.format(*(f"${n + 11}" for n in range(16)), from_appended="appended, ")
 """For `EventStore.append_and`, with the values of `row_values`."""
+ALIKE = "jobs_alike"
+"""The constraint that is named when there is one."""
+NONE_ALIKE = "job.none_alike($27, $28, $29)"
+"""The condition beside it, with the columns of what is asked: the owners are locked until the end, and none of their
+jobs does the same."""
 _SAVE_ALONE = _SAVE.format(*(f"${n}" for n in range(16)), from_appended="")
 
 _LOAD = """
@@ -49,11 +54,6 @@ _TAKEN = """
 select coalesce(sum(kept), 0)::bigint as kept, coalesce(sum(reserved), 0)::bigint as reserved,
   (select storage from job.limits where owner = $1) as limit
 from job.jobs where owner = $1 and kept + reserved > 0 and job_id is distinct from $2
-"""
-
-_ALIKE = """
-select distinct on (fingerprint) fingerprint, job_id, number from job.jobs
-where owner = $1 and fingerprint = any($2) and submitted_at >= $3 and state = any($4) order by fingerprint, number
 """
 
 _SHUT_OUT = """
@@ -234,10 +234,31 @@ class Alike(Struct, frozen=True):
     number: int
 
 
-async def alike(conn: Connection, owner: UUID, prints: Sequence[UUID], since: datetime) -> dict[UUID, Alike]:
-    """Of the owner's jobs that were submitted since then and are under way, the first for each fingerprint."""
-    rows = await conn.fetch(_ALIKE, owner, list(prints), since, ["queued", *ACTIVE])
-    return {row["fingerprint"]: Alike(row["job_id"], row["number"]) for row in rows}
+class Asked(Struct, frozen=True):
+    """For which work a job is wanted, unless one that was submitted since then is under way."""
+
+    owner: UUID
+    fingerprint: UUID
+    since: datetime
+
+    @property
+    def name(self) -> tuple[UUID, UUID]:
+        return self.owner, self.fingerprint
+
+
+def columns(asked: Iterable[Asked]) -> tuple[list[UUID], list[UUID], list[datetime]]:
+    owners, prints, since = [], [], []
+    for one in asked:
+        owners.append(one.owner)
+        prints.append(one.fingerprint)
+        since.append(one.since)
+    return owners, prints, since
+
+
+async def alike(conn: Connection, asked: Iterable[Asked]) -> dict[tuple[UUID, UUID], Alike]:
+    """By owner and fingerprint, the first of the jobs that do it."""
+    rows = await conn.fetch("select * from job.alike($1, $2, $3)", *columns(asked))
+    return {(row["owner"], row["fingerprint"]): Alike(row["job_id"], row["number"]) for row in rows}
 
 
 async def take(conn: Connection, owner: UUID, besides: UUID | None = None) -> Taken:

@@ -283,6 +283,26 @@ async def test_append_and_its_neighbour_are_one_transaction(installation):
     assert await pool.fetchval("select count(*) from job.commands") == 1
 
 
+async def test_what_an_append_is_provided_with_is_looked_at_before_anything_is_written(installation):
+    store = await installation.store()
+    pool = await installation.pool("job")
+    await pool.execute(
+        "create function job.none_yet() returns boolean language plpgsql as $$ begin"
+        " if exists (select from job.events) or pg_current_xact_id_if_assigned() is not null then"
+        " raise 'not the first'; end if; return true; end $$"
+    )
+    beside = "insert into job.commands select $12::uuid, $13::bytea, $14::bytea from appended"
+    one = opening()
+    async with pool.acquire() as conn:
+        await store.append_and(conn, [one], beside, new_id(), b"h", b"o", provided="job.none_yet()")
+
+        with pytest.raises(asyncpg.RaiseError, match="not the first"):
+            await store.append_and(conn, [opening()], beside, new_id(), b"h", b"o", provided="job.none_yet()")
+
+    assert [found.stream_id for found in await feed(store)] == [one.stream_id]
+    assert await pool.fetchval("select count(*) from job.commands") == 1
+
+
 async def test_a_remembered_command_gives_its_first_outcome(installation):
     store = await installation.store()
     command = new_id()

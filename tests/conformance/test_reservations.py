@@ -131,6 +131,53 @@ async def test_the_same_link_sent_twenty_times_at_once_over_two_processes_is_one
     assert len({first, other.job_ids[0], late.job_ids[0]}) == 3
 
 
+async def test_of_two_processes_that_both_found_nothing_one_makes_the_job_and_the_other_is_given_it(installation):
+    owner, window = new_id(), timedelta(minutes=5)
+    async with ledgers(installation, 2) as both, asyncio.timeout(60):
+        pool = await installation.pool("job")
+        async with pool.acquire() as conn, conn.transaction():
+            await views.lock_owner(conn, owner)
+            racing = [
+                asyncio.create_task(submit_once(sending(owner, "https://a.test/1", own), META, ledger, window))
+                for ledger, own in zip(both, ("https://a.test/2", "https://a.test/3"), strict=True)
+            ]
+            waiting = "select count(*) from pg_locks where locktype = 'advisory' and not granted"
+            while await conn.fetchval(waiting) < 2:
+                await asyncio.sleep(0.005)
+        answers = [submitted for submitted, _ in await asyncio.gather(*racing)]
+        made = await pool.fetchval("select count(*) from job.jobs")
+        events = await pool.fetchval("select count(*) from job.events where type = 'job.submitted'")
+
+    assert answers[0].job_ids[0] == answers[1].job_ids[0]
+    assert answers[0].numbers[0] == answers[1].numbers[0]
+    assert (made, events) == (3, 3)
+
+
+async def test_links_of_many_owners_and_calls_without_that_wish_share_one_group(installation):
+    owners, window = [new_id() for _ in range(5)], timedelta(minutes=5)
+    async with ledgers(installation, 1) as (ledger,), asyncio.timeout(60):
+        plain = asyncio.create_task(running(ledger, owners[0], 3))
+        answers = await asyncio.gather(
+            *(
+                submit_once(sending(owner, "https://a.test/1", link), META, ledger, window)
+                for owner in owners
+                for link in ("https://a.test/2", "https://a.test/1")
+            )
+        )
+        jobs = {job_id for submitted, _ in answers for job_id in submitted.job_ids} | set(await plain)
+        pool = await installation.pool("job")
+        rows = await pool.fetch("select job_id, number, owner from job.jobs")
+
+    assert len(jobs) == 5 * 2 + 3
+    assert {row["job_id"] for row in rows} == jobs
+    assert sorted(row["number"] for row in rows) == list(range(1, 14))
+    assert {
+        (job_id, number)
+        for submitted, _ in answers
+        for job_id, number in zip(submitted.job_ids, submitted.numbers, strict=True)
+    } <= {(row["job_id"], row["number"]) for row in rows}
+
+
 async def test_a_job_that_has_ended_is_not_given_again(installation):
     owner, window = new_id(), timedelta(minutes=5)
     async with ledgers(installation, 1) as (ledger,):
