@@ -46,6 +46,8 @@ class Built(msgspec.Struct, frozen=True):
 
     writes: Sequence[Write]
     jobs: Sequence[Job]
+    prints: Mapping[UUID, UUID] = {}
+    """By id, what each job that begins here is known by to others that would do the same."""
     remember: Remembered | None = None
     archived: Sequence[Archived] = ()
 
@@ -293,7 +295,8 @@ class Ledger:
         writes = [write for one in built for write in one.writes]
         if not writes:
             return []
-        values = views.row_values([job for one in built for job in one.jobs], self.clock())
+        prints = {job_id: name for one in built for job_id, name in one.prints.items()}
+        values = views.row_values([job for one in built for job in one.jobs], prints, self.clock())
         provided = "true"
         if unlike:
             values, provided = (*values, *views.columns(unlike)), views.NONE_ALIKE

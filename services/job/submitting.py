@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -18,7 +18,12 @@ from services.job.domain.duplicates import fingerprint
 from services.job.views import Alike, Asked
 
 
-def written(command: SubmitJobs, numbers: tuple[int, ...], meta: Meta, at: datetime) -> Built:
+def named(command: SubmitJobs) -> list[UUID]:
+    """What each request is known by."""
+    return [fingerprint(request.url, request.options) for request in command.requests]
+
+
+def written(command: SubmitJobs, prints: Iterable[UUID], numbers: tuple[int, ...], meta: Meta, at: datetime) -> Built:
     """A stream for each job, and one for their batch."""
     streams = [opened(events, meta) for events in domain.submit(command, numbers, at)]
     writes = [write for write, _ in streams]
@@ -33,7 +38,8 @@ def written(command: SubmitJobs, numbers: tuple[int, ...], meta: Meta, at: datet
                 tenant=command.owner,
             )
         )
-    return Built(writes, [job for _, job in streams])
+    jobs = [job for _, job in streams]
+    return Built(writes, jobs, dict(zip((job.job_id for job in jobs), prints, strict=True)))
 
 
 async def submit_once(
@@ -42,7 +48,7 @@ async def submit_once(
     """A job for each link for which none is under way that was submitted within the `window`; the position is None when
     there was nothing to make."""
     at = ledger.clock()
-    prints = [fingerprint(request.url, request.options) for request in command.requests]
+    prints = named(command)
     given: dict[UUID, Alike] = {}
 
     def build(numbers: tuple[int, ...], known: Mapping[UUID, Alike]) -> Built:
@@ -54,7 +60,7 @@ async def submit_once(
         if not fresh:
             return Built((), ())
         batch_id = command.batch_id if len(fresh) > 1 else None
-        return written(replace(command, requests=tuple(fresh.values()), batch_id=batch_id), numbers, meta, at)
+        return written(replace(command, requests=tuple(fresh.values()), batch_id=batch_id), fresh, numbers, meta, at)
 
     position = await ledger.submit_unlike([Asked(command.owner, one, at - window) for one in prints], build)
     found = [given[one] for one in prints]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -12,7 +12,6 @@ from msgspec import Struct
 from libs.database import Connection
 from proto.auth import Limits, Window
 from services.job.domain import Archived, Job
-from services.job.domain.duplicates import fingerprint
 
 _decode_windows = msgspec.json.Decoder(tuple[Window, ...]).decode
 
@@ -143,11 +142,12 @@ async def take_numbers(conn: Connection, count: int) -> tuple[int, ...]:
 
 
 async def save(conn: Connection, jobs: Sequence[Job], at: datetime) -> None:
-    await conn.execute(_SAVE_ALONE, *row_values(jobs, at))
+    """Of jobs that are there already."""
+    await conn.execute(_SAVE_ALONE, *row_values(jobs, {}, at))
 
 
-def row_values(jobs: Sequence[Job], at: datetime) -> tuple[object, ...]:
-    """The last state of a job wins when it comes twice."""
+def row_values(jobs: Sequence[Job], prints: Mapping[UUID, UUID], at: datetime) -> tuple[object, ...]:
+    """The last state of a job wins when it comes twice. `prints` are the fingerprints of the jobs that are new."""
     last = {job.job_id: job for job in jobs}.values()
     return (
         [j.job_id for j in last],
@@ -163,7 +163,7 @@ def row_values(jobs: Sequence[Job], at: datetime) -> tuple[object, ...]:
         [j.waiting for j in last],
         [j.kept for j in last],
         [j.reserved for j in last],
-        [fingerprint(j.url, j.options) for j in last],
+        [prints.get(j.job_id) for j in last],
         at,
     )
 

@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+from msgspec.structs import replace
+
 from libs.message import Meta, Refused, new_id
 from proto.auth import Limits
 from proto.job import (
@@ -22,7 +24,7 @@ from proto.job import (
 from services.job import domain, views
 from services.job.commit import Built, Ledger, opened
 from services.job.domain import quota
-from services.job.submitting import submit_once
+from services.job.submitting import named, submit_once, written
 
 META = Meta(correlation=UUID(int=1))
 
@@ -176,6 +178,18 @@ async def test_links_of_many_owners_and_calls_without_that_wish_share_one_group(
         for submitted, _ in answers
         for job_id, number in zip(submitted.job_ids, submitted.numbers, strict=True)
     } <= {(row["job_id"], row["number"]) for row in rows}
+
+
+async def test_a_job_of_a_dialect_without_that_wish_is_given_to_one_that_has_it(installation):
+    owner = new_id()
+    async with ledgers(installation, 1) as (ledger,), asyncio.timeout(60):
+        plain = replace(sending(owner, "https://a.test/1"), batch_id=None)
+        at = ledger.clock()
+        await ledger.submit(1, lambda numbers: written(plain, named(plain), numbers, META, at))
+        given, position = await submit_once(sending(owner, "https://a.test/1"), META, ledger, timedelta(minutes=5))
+
+    assert given.job_ids == (plain.requests[0].job_id,)
+    assert position is None
 
 
 async def test_a_job_that_has_ended_is_not_given_again(installation):

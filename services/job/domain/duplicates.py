@@ -25,5 +25,5 @@ def canonical(url: str) -> str:
 
 def fingerprint(url: str, options: Options) -> UUID:
     """Of a link with what was wished for it; labels change nothing that is fetched."""
-    told = canonical(url).encode() + b"\0" + _encode(replace(options, labels={}))
+    told = canonical(url).encode() + b"\0" + _encode(replace(options, labels={}) if options.labels else options)
     return UUID(bytes=hashlib.sha256(told).digest()[:16])

@@ -24,7 +24,7 @@ from services.job.allowances import Allowances
 from services.job.commit import Built, Ledger, Remembered
 from services.job.engines.options import conflict
 from services.job.engines.presets import Presets, UnknownPreset
-from services.job.submitting import submit_once, written
+from services.job.submitting import named, submit_once, written
 
 _encode = msgspec.json.Encoder().encode
 
@@ -53,11 +53,11 @@ async def submit_jobs(
     if command.reuse and call.command_id is None:
         submitted, position = await submit_once(command, call.meta, ledger, duplicates)
         return Answer(submitted, position)
-    at = ledger.clock()
+    at, prints = ledger.clock(), named(command)
     outcome: list[Submitted] = []
 
     def build(numbers: tuple[int, ...]) -> Built:
-        built = written(command, numbers, call.meta, at)
+        built = written(command, prints, numbers, call.meta, at)
         outcome[:] = [Submitted(job_ids=tuple(request.job_id for request in command.requests), numbers=numbers)]
         if call.command_id is None:
             return built
