@@ -15,7 +15,7 @@ from libs.contracts.asyncapi import Signal, asyncapi
 from libs.contracts.golden import documents, drift, objections, read
 from libs.contracts.schemas import Document, Message, messages
 from libs.message import tag
-from proto import MODULES, REGISTRY, job, unrestrict_proxy
+from proto import MODULES, REGISTRY, gateway, job, unrestrict_proxy
 
 SCHEMAS = Path(__file__).parent / "schema"
 
@@ -24,6 +24,7 @@ SIGNALS = (
     Signal("ctl.job.{job}", job.Control, "job", ("worker",)),
     Signal("ctl.link.{job}", unrestrict_proxy.Awaited, "unrestrict_proxy", ("worker",)),
     Signal("ctl.shares", job.Dealt, "job", ("job", "worker")),
+    Signal("ctl.asked", gateway.Asked, "gateway", ("gateway",)),
     Signal("work.run.{queue}.{priority}", job.Ticket, "job", ("worker",)),
 )
 UPCASTERS = {key for module in MODULES for key in getattr(module, "UPCASTERS", {})}

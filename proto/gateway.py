@@ -14,6 +14,15 @@ from proto.job import State, Waiting
 Instant = Annotated[datetime, Meta(tz=True)]
 
 
+class Asked(Struct, frozen=True, kw_only=True, tag_field="type", tag="gateway.asked"):
+    """Published on `ctl.asked` by each process of the gateway, for all others: requests that it let through since it
+    last said so, of those who ask often."""
+
+    process: UUID
+    counts: dict[str, Annotated[int, Meta(ge=1)]]
+    """By key id, or by address."""
+
+
 class ListJobs(Query, tag="gateway.jobs", kw_only=True, frozen=True):
     """Newest first; with `job_ids` those alone. The reply is a JSON list of `JobRow`."""
 

@@ -113,11 +113,6 @@ class LinkFile(Query, tag="storage.link", kw_only=True, frozen=True):
     seconds: Annotated[int, Meta(ge=1, le=604_800)]
 
 
-class DeleteFile(Command, tag="storage.delete", kw_only=True, frozen=True):
-    owner: UUID | None
-    file_id: UUID
-
-
 class ReadFile(Query, tag="storage.file", kw_only=True, frozen=True):
     owner: UUID | None
     file_id: UUID

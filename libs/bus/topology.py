@@ -179,11 +179,12 @@ EVENTS = tuple(event_stream(service) for service in SERVICES)
 USERS: tuple[UserSpec, ...] = (
     _service(
         "gateway",
-        hear=("progress.*.*",),
+        hear=("progress.*.*", "ctl.asked"),
         never=(*NO_ATTEMPTS, *LEASES, OPENED),
         publish=(
             *_asks("auth", "job", "scheduler", "unrestrict_proxy", "storage", "notifier"),
             "q.worker.inspect",
+            "ctl.asked",
             *_reads(*EVENTS),
         ),
     ),

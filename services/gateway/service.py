@@ -9,10 +9,11 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from libs.bus import follow
+from libs.bus import BusError, follow
 from libs.calls import Caller, serve
 from libs.egress.policy import EgressPolicy
 from libs.eventstore.projection import Follower
+from libs.lasting import lasting
 from libs.runtime import Resources, Service, ServiceSettings
 from libs.sealing import LinkSigner
 from proto import REGISTRY
@@ -25,6 +26,7 @@ from services.gateway.dialects.webgui import translate
 from services.gateway.fanout import STREAM, Hub
 from services.gateway.guard import Guard
 from services.gateway.handlers import HANDLERS
+from services.gateway.sharing import SUBJECT, Sharing
 from services.gateway.throttle import Throttle
 from services.gateway.views import Jobs
 
@@ -56,7 +58,11 @@ async def start(settings: GatewaySettings, resources: Resources) -> AsyncIterato
     )
     hub = Hub(bus, follower, jobs, REGISTRY, translate.frames, translate.progress)
     resources.spawn(follower.run(), "jobs")
-    guard = Guard(caller, bus, Throttle(settings.request_rate))
+    throttle = Throttle(settings.request_rate)
+    guard, sharing = Guard(caller, bus, throttle), Sharing(bus, throttle)
+    if settings.request_rate:
+        await bus.listen(SUBJECT, sharing.heard)
+        resources.spawn(lasting("asked.untold", sharing.tell, (BusError,)), "sharing")
     resources.spawn(guard.follow(), "guard")
     resources.spawn(hub.run(), "fanout")
     await bus.listen("progress.*.*", hub.heard)

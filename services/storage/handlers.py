@@ -18,7 +18,6 @@ from proto.job import JobFilesDeleted
 from proto.storage import (
     NOT_KEPT,
     ConfigureTarget,
-    DeleteFile,
     FileNotFound,
     FileRejected,
     LinkFile,
@@ -33,7 +32,6 @@ from proto.storage import (
     TargetRemoved,
 )
 from services.storage import views
-from services.storage.eraser import Eraser
 from services.storage.keeping import Keeper
 from services.storage.remote import Remote, read, refusal
 from services.storage.targets.credentials import described
@@ -61,16 +59,6 @@ async def store_file(
     return Answer(*await keeper.keep(command, met, call.meta))
 
 
-async def delete_file(
-    command: DeleteFile, call: Call, pool: asyncpg.Pool, store: EventStore, keeper: Keeper, eraser: Eraser
-) -> Answer:
-    file = await _visible(command, pool)
-    async with store.transaction() as tx:
-        places = await keeper.give_up(tx.conn, [file.file_id], call.meta)
-    eraser.woken.set()
-    return Answer(position=places[-1] if places else None)
-
-
 DELETIONS = frozenset({"job.files_deleted"})
 
 
@@ -84,7 +72,7 @@ async def read_file(query: ReadFile, pool: asyncpg.Pool) -> Answer:
     return Answer(await _visible(query, pool))
 
 
-async def _visible(message: ReadFile | DeleteFile | LinkFile, pool: asyncpg.Pool) -> StoredFile:
+async def _visible(message: ReadFile | LinkFile, pool: asyncpg.Pool) -> StoredFile:
     async with pool.acquire() as conn:
         file = await views.by_id(conn, message.file_id)
     if file is None or (message.owner is not None and message.owner != file.owner):
@@ -162,4 +150,4 @@ def _of_target(event: TargetConfigured | TargetRemoved, meta: Meta) -> Write:
     )
 
 
-HANDLERS = (store_file, delete_file, read_file, link_file, configure_target, remove_target, read_target)
+HANDLERS = (store_file, read_file, link_file, configure_target, remove_target, read_target)

@@ -74,7 +74,6 @@ async def start(settings: StorageSettings, resources: Resources) -> AsyncIterato
                 "store": store,
                 "keeper": keeper,
                 "remote": remote,
-                "eraser": eraser,
                 "allowed": extensions(settings.extensions),
             },
         )

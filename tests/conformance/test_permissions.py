@@ -21,12 +21,13 @@ from proto import SERVICES as PROTO_SERVICES
 MAY_PUBLISH = {
     "gateway": [
         "ev.gateway.x.y.z",
+        "ctl.asked",
         "cmd.job.submit",
         "cmd.job.cancel",
         "cmd.auth.log_in",
         "q.job.history",
         "q.auth.verify_key",
-        "cmd.storage.delete",
+        "cmd.storage.remove_target",
         "$JS.API.CONSUMER.CREATE.EV_JOB.f1",
         "$JS.API.CONSUMER.MSG.NEXT.EV_AUTH.f1",
         "$JS.API.STREAM.INFO.EV_STORAGE",
@@ -88,13 +89,18 @@ MAY_NOT_PUBLISH = {
     ],
     "auth": ["cmd.job.submit", "q.job.history", "q.unrestrict_proxy.cookies", "$JS.API.STREAM.INFO.EV_JOB", "wake.job"],
     "job": [
-        "cmd.storage.delete",
+        "cmd.storage.remove_target",
         "cmd.auth.create_user",
         "$JS.API.CONSUMER.CREATE.EV_STORAGE.f1",
         "$JS.API.STREAM.PURGE.WORK",
     ],
     "scheduler": ["cmd.job.cancel", "cmd.auth.create_user", "work.run.download.5"],
-    "unrestrict_proxy": ["cmd.job.cancel", "cmd.storage.delete", "wake.job", "$JS.API.CONSUMER.CREATE.EV_AUTH.f1"],
+    "unrestrict_proxy": [
+        "cmd.job.cancel",
+        "cmd.storage.remove_target",
+        "wake.job",
+        "$JS.API.CONSUMER.CREATE.EV_AUTH.f1",
+    ],
     "storage": ["cmd.job.submit", "progress.o.j", "$JS.API.CONSUMER.CREATE.EV_AUTH.f1"],
     "notifier": ["cmd.job.submit", "$JS.API.CONSUMER.CREATE.EV_AUTH.f1", "wake.job"],
     "worker": [
@@ -102,7 +108,7 @@ MAY_NOT_PUBLISH = {
         "cmd.job.cancel",
         "cmd.job.lose_worker",
         "q.job.history",
-        "cmd.storage.delete",
+        "cmd.storage.remove_target",
         "cmd.auth.create_user",
         "cmd.unrestrict_proxy.add_account",
         "q.unrestrict_proxy.accounts",
@@ -128,6 +134,7 @@ MAY_HEAR = {
         service: [f"cmd.{service}.*", f"q.{service}.*", f"wake.{service}", f"_INBOX_{service}.a"]
         for service in PROTO_SERVICES
     },
+    "gateway": ["cmd.gateway.*", "q.gateway.*", "wake.gateway", "ctl.asked", "_INBOX_gateway.a"],
     "job": ["cmd.job.*", "q.job.*", "wake.job", "ctl.shares", "_INBOX_job.a"],
     "worker": ["ctl.job.*", "ctl.link.*", "ctl.shares", "_INBOX_worker.a"],
     "cli": ["progress.*.*", "_INBOX_cli.a"],

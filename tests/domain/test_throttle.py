@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.gateway.throttle import BURST_SECONDS, Throttle, TooMany
+from services.gateway.throttle import BURST_SECONDS, TELL_SECONDS, Throttle, TooMany
 
 RATE = 100
 
@@ -65,3 +65,32 @@ def test_over_any_time_no_more_gets_through_than_the_rate_and_a_burst(steps: lis
         through += asked(throttle, "a", times)
         assert through <= (clock.now - began + BURST_SECONDS) * RATE + 1
         clock.now += idle
+
+
+@given(st.lists(st.tuples(st.integers(0, 2), st.integers(1, 400)), max_size=40))
+def test_several_that_tell_each_other_let_through_what_one_would_and_no_more_than_one_pace_beside(
+    steps: list[tuple[int, int]],
+):
+    """Each process hears at the end of every pace what the others let through in it."""
+    clock = Clock()
+    processes = [Throttle(RATE, clock) for _ in range(3)]
+    began, through = clock.now, 0
+    for which, times in steps:
+        through += asked(processes[which], "a", times)
+        for one in processes:
+            news = one.news()
+            for other in processes:
+                if other is not one:
+                    other.heard(news)
+        clock.now += TELL_SECONDS
+
+    assert through <= (clock.now - began + BURST_SECONDS) * RATE + 1
+
+
+def test_only_what_matters_is_told_and_once():
+    throttle = Throttle(10_000, Clock())
+    asked(throttle, "often", 50)
+    asked(throttle, "seldom", 49)
+
+    assert throttle.news() == {"often": 50}
+    assert throttle.news() == {}
