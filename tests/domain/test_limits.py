@@ -13,7 +13,8 @@ from msgspec.structs import replace
 from proto.auth import Limits, LimitsSet, NotAdmin, SetLimits, User, Window
 from services.auth import domain
 from services.job.domain.windows import opens_at
-from services.operate import BadWord, limited, size
+from services.operate.users import limited
+from services.operate.words import BadWord, size
 
 AT = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 ME = User(user_id=UUID(int=7), number=7, username="me", role="user", email="", created_at=AT)

@@ -6,7 +6,6 @@ import argparse
 import asyncio
 import getpass
 import sys
-from collections.abc import Callable
 from uuid import UUID
 
 from rich.table import Table
@@ -14,13 +13,14 @@ from rich.table import Table
 from libs.calls import Caller
 from libs.message import new_id
 from proto.unrestrict_proxy import AddHostAccount, CheckHostAccount, HostAccount, ListHostAccounts, RemoveHostAccount
+from services.operate.words import show
 
 CHECK_SECONDS = 120.0
 """A login, another that was under way, and two questions."""
 GIB = 1 << 30
 
 
-async def host(options: argparse.Namespace, caller: Caller, show: Callable[[Table], None]) -> int:
+async def host(options: argparse.Namespace, caller: Caller) -> int:
     match options.action:
         case "add":
             return await _add(options, caller)
@@ -28,7 +28,7 @@ async def host(options: argparse.Namespace, caller: Caller, show: Callable[[Tabl
             show(_table(await caller.query(ListHostAccounts(), result=list[HostAccount])))
             return 0
         case "check":
-            return await _check(options, caller, show)
+            return await _check(options, caller)
         case _:
             await caller.command(RemoveHostAccount(account_id=options.id), actor="operator")
             return 0
@@ -66,7 +66,7 @@ def _secret() -> str:
     return sys.stdin.read().rstrip("\r\n")
 
 
-async def _check(options: argparse.Namespace, caller: Caller, show: Callable[[Table], None]) -> int:
+async def _check(options: argparse.Namespace, caller: Caller) -> int:
     known = await caller.query(ListHostAccounts(), result=list[HostAccount])
     wanted = [one.account_id for one in known] if options.id is None else [options.id]
     accounts = [await _checked(account_id, caller) for account_id in wanted]

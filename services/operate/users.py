@@ -1,0 +1,93 @@
+"""Users, and what they may take."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from typing import Any
+
+import msgspec
+from rich.table import Table
+
+from libs.calls import Caller
+from proto.auth import (
+    CreateUser,
+    Limits,
+    ReadLimits,
+    ReadUser,
+    SetLimits,
+    User,
+)
+from proto.unrestrict_proxy import ReadTraffic, ReadTrafficHistory, SetTraffic, Traffic, TrafficEntry
+from services.operate.words import BadWord, show, size
+
+
+async def add_user(options: argparse.Namespace, caller: Caller) -> int:
+    password = await asyncio.to_thread(sys.stdin.readline)
+    user, _ = await caller.command(
+        CreateUser(username=options.name, password=password.rstrip("\r\n"), role=options.role, email=options.email),
+        result=User,
+        actor="operator",
+    )
+    print(f"{user.username} ({user.role})")
+    return 0
+
+
+async def limit_user(options: argparse.Namespace, caller: Caller) -> int:
+    limits = await caller.query(ReadLimits(username=options.name), result=Limits)
+    changed = limited(limits, options.concurrent, options.bandwidth, options.storage, options.window)
+    if changed != limits:
+        await caller.command(SetLimits(by=None, username=options.name, limits=changed), actor="operator")
+    shown = {
+        "concurrent": changed.concurrent,
+        "bandwidth": changed.bandwidth,
+        "storage": changed.storage,
+        "window": ", ".join(f"{one.opens}-{one.closes}" for one in changed.windows) or None,
+    }
+    for name, value in shown.items():
+        print(f"{name}: {'none' if value is None else value}")
+    return 0
+
+
+async def quota(options: argparse.Namespace, caller: Caller) -> int:
+    owner = (await caller.query(ReadUser(username=options.name), result=User)).user_id
+    if options.history:
+        table = Table("time", "what", "bytes", "host", "file", box=None)
+        for one in await caller.query(ReadTrafficHistory(owner=owner), result=list[TrafficEntry]):
+            table.add_row(f"{one.at:%Y-%m-%d %H:%M:%S}", one.kind, str(one.bytes), one.platform or "", one.name or "")
+        show(table)
+        return 0
+    quota, daily = (None if text is None else size(text) for text in (options.traffic, options.daily))
+    if (quota, daily, options.at_once) == (None, None, None):
+        traffic = await caller.query(ReadTraffic(owner=owner), result=Traffic)
+    else:
+        said = {"owner": owner, "quota": quota, "host_daily": daily, "concurrent": options.at_once}
+        try:
+            command = msgspec.convert(said, SetTraffic)
+        except msgspec.ValidationError as error:
+            raise BadWord(f"this can not be granted: {error}") from error
+        traffic, _ = await caller.command(command, result=Traffic, actor="operator")
+    print(f"traffic: {traffic.quota}\nleft: {traffic.left}\nreserved: {traffic.reserved}")
+    print(f"daily: {traffic.host_daily or 'none'}\nat once: {traffic.concurrent or 'none'}")
+    for platform, used in sorted(traffic.host_used.items()):
+        print(f"{platform} in 24 hours: {used}")
+    return 0
+
+
+def limited(
+    limits: Limits, concurrent: str | None, bandwidth: str | None, storage: str | None, windows: list[str] | None
+) -> Limits:
+    """`limits` with what was said on the command line; None changes nothing. Raises BadWord."""
+    changes: dict[str, Any] = {
+        name: None if text == "none" else size(text)
+        for name, text in (("concurrent", concurrent), ("bandwidth", bandwidth), ("storage", storage))
+        if text is not None
+    }
+    if windows is not None:
+        said = [] if windows == ["none"] else [one.partition("-") for one in windows]
+        changes["windows"] = [{"opens": opens, "closes": closes} for opens, _, closes in said]
+    try:
+        return msgspec.convert({**msgspec.to_builtins(limits), **changes}, Limits)
+    except msgspec.ValidationError as error:
+        raise BadWord(f"this can not be a limit: {error}") from error
