@@ -77,21 +77,25 @@ class Job(Struct, frozen=True, kw_only=True):
         return urlsplit(self.url).hostname or ""
 
 
+def _submitted(event: JobSubmitted) -> Job:
+    return Job(
+        job_id=event.job_id,
+        owner=event.owner,
+        number=event.number,
+        url=event.url,
+        options=event.options,
+        priority=event.priority,
+        state="held" if event.held else "queued",
+        submitted_at=event.at,
+        batch_id=event.batch_id,
+        not_before=event.not_before,
+    )
+
+
 def evolve(job: Job | None, event: Event) -> Job:
     """Total over the events of a job's stream; the first is always JobSubmitted."""
     if isinstance(event, JobSubmitted):
-        return Job(
-            job_id=event.job_id,
-            owner=event.owner,
-            number=event.number,
-            url=event.url,
-            options=event.options,
-            priority=event.priority,
-            state="held" if event.held else "queued",
-            submitted_at=event.at,
-            batch_id=event.batch_id,
-            not_before=event.not_before,
-        )
+        return _submitted(event)
     if job is None:
         raise ValueError(f"a job's stream begins with job.submitted, not {type(event).__name__}")
     match event:
