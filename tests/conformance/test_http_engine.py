@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import hashlib
+import threading
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,7 +21,7 @@ from services.job.engines import EngineFailed, Fetch, FetchedFile
 from services.job.engines.answers import retry_after
 from services.job.engines.download import Limits
 from services.job.engines.http import KEY, HttpEngine
-from services.job.engines.manifest import joined
+from services.job.engines.manifest import Identity, joined
 from services.job.engines.partial import Partial
 from tests.site import HOSTILE_NAMES, MediaSite
 
@@ -694,6 +695,20 @@ async def test_the_hash_follows_whatever_order_the_bytes_come_in(tmp_path) -> No
         digest = await partial.digest()
 
     assert digest == hashlib.sha256(content).hexdigest()
+
+
+async def test_a_small_file_takes_neither_threads_of_its_own_nor_a_large_block(tmp_path) -> None:
+    """Two hundred of them cost more in threads and pages than in bytes."""
+    async with Partial(tmp_path / "p") as partial:
+        await partial.begin(Identity(url="http://files.test/a", size=1000, etag=None, last_modified=None))
+        block = partial.block()
+        block[:1000] = bytes(1000)
+        await partial.write(0, block, 1000)
+        digest = await partial.digest()
+        threads = [thread.name for thread in threading.enumerate() if thread.name.startswith("partial-")]
+
+    assert (len(block), threads) == (1001, [])
+    assert digest == hashlib.sha256(bytes(1000)).hexdigest()
 
 
 @pytest.mark.parametrize(

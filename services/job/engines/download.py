@@ -305,12 +305,12 @@ class Download:
                 mine.at += len(view)
                 wait = self._rate.passed(len(view))
                 while view:
-                    count = min(len(view), BLOCK - filled)
+                    count = min(len(view), len(block) - filled)
                     block[filled : filled + count] = view[:count]
                     filled, view = filled + count, view[count:]
-                    if filled == BLOCK:
+                    if filled == len(block):
                         full, block, filled = block, self._partial.block(), 0
-                        await self._partial.write(mine.at - len(view) - BLOCK, full, BLOCK)
+                        await self._partial.write(mine.at - len(view) - len(full), full, len(full))
                         written = await self._told_readers()
                         self._check_limit(mine)
                         self._report()

@@ -67,7 +67,7 @@ class HttpEngine:
             return
         leave = shapes_media(fetch.options) and fetch.options.engine is None
         async with writing(fetch.work / "http.part") as partial:
-            jar = _jar(await asyncio.to_thread(_cookies, fetch.cookies))
+            jar = _jar(await asyncio.to_thread(_cookies, fetch.cookies) if fetch.cookies is not None else [])
             async with self.session(jar, leave_media=leave) as source:
                 await Download(source, fetch, observer, partial, self._limits).run()
                 facts = await _facts(fetch, partial) if fetch.options.sidecars else None
@@ -121,10 +121,8 @@ async def whole_file(key: str, partial: Partial) -> FetchedFile:
     )
 
 
-def _cookies(file: Path | None) -> list[Cookie]:
+def _cookies(file: Path) -> list[Cookie]:
     """Of a Netscape cookie file. Raises EngineFailed when it is none."""
-    if file is None:
-        return []
     known = MozillaCookieJar(file)
     try:
         known.load(ignore_discard=True)

@@ -118,7 +118,8 @@ class Partial:
         self._handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             await self._lock()
-            await asyncio.to_thread(self._recover)
+            if os.fstat(self._handle).st_size:
+                await asyncio.to_thread(self._recover)
         except BaseException:
             os.close(self._handle)
             raise
@@ -213,8 +214,12 @@ class Partial:
     # -- bytes --------------------------------------------------------------------------------------------------------
 
     def block(self) -> bytearray:
-        """To fill and give to `write`. Blocks go round, because memory that is warm costs a fraction of fresh one."""
-        return self._blocks.pop() if self._blocks else bytearray(BLOCK)
+        """To fill and give to `write`. Blocks go round, because memory that is warm costs a fraction of fresh one; a
+        file that is known to be smaller gets one that it does not fill."""
+        if self._blocks:
+            return self._blocks.pop()
+        size = self.identity.size if self.identity is not None else None
+        return bytearray(BLOCK if size is None else min(size + 1, BLOCK))
 
     async def write(self, at: int, block: bytearray, count: int) -> None:
         """Returns when few enough blocks are under way; the caller must not touch `block` again."""
@@ -223,9 +228,20 @@ class Partial:
             while len(self._flying) >= DEPTH:
                 await self._land()
             view = memoryview(block)[:count]
-            writing = loop.run_in_executor(self._writer, _pwrite, self._handle, view, at)
-            hashing = loop.run_in_executor(self._hasher, self._feed, view, at)
+            if self._alone(at, count):
+                writing = hashing = loop.run_in_executor(None, self._write_alone, view, at)
+            else:
+                writing = loop.run_in_executor(self._writer, _pwrite, self._handle, view, at)
+                hashing = loop.run_in_executor(self._hasher, self._feed, view, at)
             self._flying.append(_Flight(block, at, count, writing, hashing))
+
+    def _alone(self, at: int, count: int) -> bool:
+        """Whether these are all bytes of the file: threads of its own would cost more than the work they share."""
+        return at == 0 and self.identity is not None and count == self.identity.size and not self._flying
+
+    def _write_alone(self, view: memoryview, at: int) -> None:
+        _pwrite(self._handle, view, at)
+        self._feed(view, at)
 
     async def settle(self) -> None:
         """Until everything that was written counts as there."""
@@ -240,7 +256,8 @@ class Partial:
         del self._flying[0]
         flight.writing.result()
         flight.hashing.result()
-        self._blocks.append(flight.block)
+        if len(flight.block) == BLOCK:
+            self._blocks.append(flight.block)
         self._extents = joined(self._extents, (flight.at, flight.at + flight.count))
         if self._growth is not None:
             self._growth.tell(self._extents)
@@ -277,7 +294,8 @@ class Partial:
     async def digest(self) -> str:
         """Hex sha256 of the whole file."""
         await self.settle()
-        await asyncio.to_thread(self._catch_up, self.done)
+        if self._hashed < self.done:
+            await asyncio.to_thread(self._catch_up, self.done)
         return self._hash.hexdigest()
 
     def _remember(self, synced: tuple[Extent, ...], *, durable: bool) -> None:
