@@ -19,6 +19,8 @@ Priority = Annotated[int, Meta(ge=1, le=10)]
 Attempt = Annotated[int, Meta(ge=1)]
 """Fencing token: grows with every admission, so a report that carries an old one is refused."""
 Bytes = Annotated[int, Meta(ge=0)]
+Description = Annotated[str, Meta(max_length=2000)]
+"""Of a film, as its site has it, cut where it is longer."""
 
 Stage = Literal["resolving", "downloading", "processing", "storing"]
 State = Literal[
@@ -275,6 +277,8 @@ class ReportStage(Command, tag="job.report_stage", kw_only=True, frozen=True):
     title: str | None = None
     total_bytes: Bytes | None = None
     items_total: int | None = None
+    description: Description | None = None
+    release_date: str | None = None
 
 
 class ReportItem(Command, tag="job.report_item", kw_only=True, frozen=True):
@@ -295,6 +299,8 @@ class StageNote(Struct, frozen=True, kw_only=True, omit_defaults=True):
     title: str | None = None
     total_bytes: Bytes | None = None
     items_total: int | None = None
+    description: Description | None = None
+    release_date: str | None = None
 
 
 class ReportCompleted(Command, tag="job.report_completed", kw_only=True, frozen=True):
@@ -528,6 +534,9 @@ class JobStageEntered(Event, tag="job.stage_entered", kw_only=True, frozen=True)
     title: str | None = None
     total_bytes: Bytes | None = None
     items_total: int | None = None
+    description: Description | None = None
+    release_date: str | None = None
+    """As in 2026-01-31."""
 
 
 class JobStorageReserved(Event, tag="job.storage_reserved", kw_only=True, frozen=True):
@@ -581,6 +590,8 @@ class JobCompleted(Event, tag="job.completed", kw_only=True, frozen=True):
     title: str | None = None
     batch_id: UUID | None = None
     url: str = ""
+    description: Description | None = None
+    release_date: str | None = None
 
 
 class JobAttemptFailed(Event, tag="job.attempt_failed", kw_only=True, frozen=True):

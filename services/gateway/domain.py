@@ -60,6 +60,8 @@ class JobView(Struct, frozen=True, kw_only=True, omit_defaults=True):
     retries: int = 0
     """Attempts that failed and were tried again."""
     title: str | None = None
+    description: str | None = None
+    release_date: str | None = None
     engine: EngineName | None = None
     items: tuple[StoredItem, ...] = ()
     """The first SHOWN: no dialect shows more, and all of this is written with every change."""
@@ -256,7 +258,7 @@ def _entered(view: JobView, event: JobStageEntered) -> JobView:
     changes: dict[str, object] = {"state": event.stage}
     if (field := times.get(event.stage)) is not None:
         changes[field] = event.at
-    for name in ("engine", "title", "total_bytes", "items_total"):
+    for name in ("engine", "title", "total_bytes", "items_total", "description", "release_date"):
         if (value := getattr(event, name)) is not None:
             changes[name] = value
     return replace(view, **changes)

@@ -52,6 +52,8 @@ def body(event: JobCompleted | JobFailed, hook: Hook, link: str | None = None) -
         {
             **told,
             "title": event.title,
+            "description": event.description,
+            "release_date": event.release_date,
             "key": hook.first_file,
             "s3_key": hook.first_file,
             "s3_url": link,

@@ -107,6 +107,16 @@ async def test_sound_alone_is_taken_out(tmp_path) -> None:
         assert b"Video:" not in said
 
 
+async def test_what_a_site_says_of_a_film_is_told_with_it(tmp_path) -> None:
+    async with ground(tmp_path) as there, YtdlpEngine(tmp_path / "cache") as engine:
+        heard, silent = Heard(), Heard()
+        await engine.fetch(there.fetch(there.site.url("/watch/jsonld", "video.test")), heard)
+        await engine.fetch(there.fetch(there.site.url("/watch/embed", "video.test"), work="other"), silent)
+
+        assert heard.facts == [("What it is about.", "2026-01-31")]
+        assert silent.facts[0][0] is None
+
+
 @pytest.mark.parametrize(
     ("allowed", "options", "kept"),
     [

@@ -347,3 +347,19 @@ def test_a_file_that_is_given_up_leaves_the_archive_of_what_is_stored():
 @pytest.mark.parametrize("url", ["https://www.site.test/a", "https://m.site.test/b", "https://site.test/"])
 def test_a_site_for_desks_and_one_for_telephones_are_one(url: str):
     assert domain.plain_host(url) == "site.test"
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_what_a_site_said_of_a_film_is_said_again_at_its_end(quick: bool):
+    """Whether the stages were reported one by one or with the end."""
+    said = {"title": "a film", "description": "what it is about", "release_date": "2026-01-31"}
+    job, notes = state_after(RUNNING), (p.StageNote(stage="downloading", at=AT, engine="ytdlp", **said),)
+    if not quick:
+        (entered,) = domain.report_stage(
+            job, p.ReportStage(job_id=JOB, attempt=1, stage="downloading", engine="ytdlp", **said), AT
+        )
+        job, notes = domain.evolve(job, entered), ()
+    report = p.ReportCompleted(job_id=JOB, attempt=1, engine="ytdlp", title="a film", items=(ITEM,), stages=notes)
+    *_, completed = domain.report_completed(job, report, AT)
+
+    assert {name: getattr(completed, name) for name in said} == said

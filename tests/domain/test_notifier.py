@@ -49,7 +49,7 @@ def test_a_signature_is_of_its_moment_its_body_and_its_secret():
 def test_a_completed_job_has_the_fields_of_both_editions(folder: str | None):
     event = JobCompleted(
         job_id=JOB, owner=OWNER, attempt=1, engine="http", items_done=2, items_skipped=0, items_failed=0, size=70,
-        at=AT, title="a title",
+        at=AT, title="a title", description="what it is about", release_date="2026-01-31",
     )  # fmt: skip
 
     assert json.loads(domain.body(event, Hook("https://example.com/a", folder, "a.bin"))) == {
@@ -59,6 +59,8 @@ def test_a_completed_job_has_the_fields_of_both_editions(folder: str | None):
         "url": "https://example.com/a",
         "folder": folder,
         "title": "a title",
+        "description": "what it is about",
+        "release_date": "2026-01-31",
         "key": "a.bin",
         "s3_key": "a.bin",
         "s3_url": None,

@@ -7,6 +7,8 @@ from uuid import UUID
 
 from proto import job as p
 from services.gateway import domain
+from services.gateway.dialects.jobs import answers
+from services.gateway.dialects.jobs.answers import Links
 
 JOB, OWNER, AT = UUID(int=1), UUID(int=2), datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -29,3 +31,19 @@ def test_of_many_files_the_first_are_shown_and_all_are_counted():
     assert view.main is not None
     assert view.main.key == "0"
     assert (given_up.items, given_up.items_done, given_up.size) == ((), 150, 0)
+
+
+def test_what_a_site_says_of_a_film_is_shown_and_a_later_stage_takes_nothing_away():
+    view = domain.opened(
+        p.JobSubmitted(
+            job_id=JOB, number=1, owner=OWNER, dialect="jobs", url="https://video.test/1", options=p.Options(),
+            priority=5, held=False, at=AT,
+        )
+    )  # fmt: skip
+    stage = {"job_id": JOB, "owner": OWNER, "attempt": 1, "at": AT}
+    view = domain.evolve(
+        view, p.JobStageEntered(**stage, stage="downloading", description="about", release_date="2026-01-31")
+    )
+    shown = answers.job(domain.evolve(view, p.JobStageEntered(**stage, stage="storing")), Links(), "current")
+
+    assert (shown.description, shown.release_date) == ("about", "2026-01-31")

@@ -341,13 +341,20 @@ async def test_a_session_is_refreshed_and_a_stolen_token_ends_it(user):
     assert (again, newer, reused, after) == (200, 200, 401, 401)
 
 
-async def test_a_page_in_a_browser_is_not_answered_as_api(system):
+@pytest.mark.parametrize("path", ["/jobs", "/jobs/", "/api/jobs/jobs"])
+async def test_a_person_who_opens_the_list_of_jobs_is_not_answered_as_a_program(system, path):
+    """Nor is a program as a person: one with a key, or that would take anything."""
+    accepts = ["text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "*/*", "application/json"]
+    async with aiohttp.ClientSession() as session:
+        answers = []
+        for headers in [
+            *({"Accept": one} for one in accepts),
+            {"Accept": accepts[0], "x-api-key": "sk_no-key-of-ours"},
+        ]:
+            async with session.get(system.url + path, headers=headers) as answer:
+                answers.append((answer.status, answer.content_type))
 
-    async with (
-        aiohttp.ClientSession() as session,
-        session.get(f"{system.url}/jobs", headers={"Accept": "text/html"}) as answer,
-    ):
-        assert answer.status in (404, 401)
+    assert answers == [(200, "text/html"), *[(401, "application/json")] * 3]
 
 
 async def test_a_second_start_on_the_same_folder_says_so_and_stops(system):

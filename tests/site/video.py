@@ -110,6 +110,8 @@ def _jsonld(at: Callable[[str], str]) -> str:
         "name": "Linked data clip",
         "contentUrl": at("/video/clip.mp4"),
         "duration": "PT2S",
+        "description": "What it is about.",
+        "uploadDate": "2026-01-31",
     }
     return _page("Linked data page", f'<script type="application/ld+json">{json.dumps(about)}</script>', "")
 

@@ -32,6 +32,8 @@ class Heard:
         self.skips: list[str] = []
         self.failures: dict[str, Failure] = {}
         self.resolutions: list[tuple[str | None, int | None]] = []
+        self.facts: list[tuple[str | None, str | None]] = []
+        """Description and release date."""
         self.marks: list[dict[str, Any]] = []
         self.stages: list[str] = []
         self.moved = asyncio.Event()
@@ -41,8 +43,9 @@ class Heard:
         self.marks.append(mark)
         self.moved.set()
 
-    async def resolved(self, *, title: str | None, total: int | None, items_total: int | None) -> None:  # noqa: ARG002
+    async def resolved(self, *, title: str | None, items_total: int | None, **facts: Any) -> None:
         self.resolutions.append((title, items_total))
+        self.facts.append((facts.get("description"), facts.get("release_date")))
 
     async def processing(self) -> None:
         self.stages.append("processing")

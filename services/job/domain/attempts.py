@@ -67,6 +67,8 @@ def report_stage(job: Job, command: ReportStage, at: datetime) -> Decision:
             title=command.title,
             total_bytes=command.total_bytes,
             items_total=command.items_total,
+            description=command.description,
+            release_date=command.release_date,
         )
     ]
 
@@ -88,6 +90,8 @@ def report_completed(job: Job, command: ReportCompleted, at: datetime) -> Decisi
             title=note.title,
             total_bytes=note.total_bytes,
             items_total=note.items_total,
+            description=note.description,
+            release_date=note.release_date,
         )
         for note in command.stages
     ]
@@ -108,6 +112,8 @@ def report_completed(job: Job, command: ReportCompleted, at: datetime) -> Decisi
             size=sum(item.size for item in items),
             at=at,
             title=command.title or job.title,
+            description=next((note.description for note in command.stages if note.description), job.description),
+            release_date=next((note.release_date for note in command.stages if note.release_date), job.release_date),
             batch_id=job.batch_id,
             url=job.url,
         ),

@@ -69,6 +69,8 @@ class Job(Struct, frozen=True, kw_only=True):
     failed_items: Growing[None] = field(default_factory=Growing)
     """Their keys, of this attempt."""
     title: str | None = None
+    description: str | None = None
+    release_date: str | None = None
     reserved: int = 0
     """Bytes that may still be stored, from its first reservation until its end."""
 
@@ -106,7 +108,13 @@ def evolve(job: Job | None, event: Event) -> Job:
         case JobStarted():
             return replace(job, state="resolving", worker_id=event.worker_id)
         case JobStageEntered():
-            return replace(job, state=event.stage, title=event.title or job.title)
+            return replace(
+                job,
+                state=event.stage,
+                title=event.title or job.title,
+                description=event.description or job.description,
+                release_date=event.release_date or job.release_date,
+            )
         case JobItemCompleted():
             item = event.item
             return replace(

@@ -87,7 +87,17 @@ class Observer(Protocol):
         current: str | None = None,
     ) -> None: ...
 
-    async def resolved(self, *, title: str | None, total: int | None, items_total: int | None) -> None: ...
+    async def resolved(
+        self,
+        *,
+        title: str | None,
+        total: int | None,
+        items_total: int | None,
+        description: str | None = None,
+        release_date: str | None = None,
+    ) -> None:
+        """`release_date` as in 2026-01-31; it and the description are of one film, where its site has them."""
+        ...
 
     async def processing(self) -> None: ...
 

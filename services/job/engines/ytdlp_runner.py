@@ -29,6 +29,7 @@ from services.job.engines.ytdlp_live import PULSE_SECONDS, Patience, prepare
 from services.job.engines.ytdlp_meter import Meter
 
 LONGEST_TITLE = 500
+LONGEST_DESCRIPTION = 2000
 ABORTING = frozenset({"rate_limited", "auth_required", "host_down"})
 """Failures that the next item would only repeat."""
 TRANSIENT_ITEMS = 5
@@ -280,6 +281,7 @@ class Runner:
                 "title": str(title)[:LONGEST_TITLE] if title else None,
                 "total": None if several else self._meter.begin(info),
                 "items_total": self._meter.items_total,
+                **({} if several else {"description": _description(info), "release_date": _day(info) or None}),
             }
         )
 
@@ -301,13 +303,23 @@ class Runner:
 
 def _about(info: dict[str, Any]) -> dict[str, str]:
     """In the fields of `proto.storage.About`. Of a page that is no site of its own the worker knows the host."""
-    day = str(info.get("upload_date") or info.get("release_date") or "")
     return {
         "site": "" if of_a_page(item_key(info)) else item_key(info).partition(" ")[0],
         "uploader": str(info.get("uploader") or info.get("channel") or "")[:LONGEST_TITLE],
         "collection": str(info.get("playlist_title") or info.get("series") or "")[:LONGEST_TITLE],
-        "date": f"{day[:4]}-{day[4:6]}-{day[6:8]}" if len(day) == 8 else "",
+        "date": _day(info, "upload_date", "release_date"),
     }
+
+
+def _day(info: dict[str, Any], *names: str) -> str:
+    """As in 2026-01-31; empty when the site does not say."""
+    day = next((str(info[name]) for name in names or ("release_date", "upload_date") if info.get(name)), "")
+    return f"{day[:4]}-{day[4:6]}-{day[6:8]}" if len(day) == 8 and day.isdecimal() else ""
+
+
+def _description(info: dict[str, Any]) -> str | None:
+    text = str(info.get("description") or "")[:LONGEST_DESCRIPTION]
+    return "".join(c for c in text if c.isprintable() or c in "\n\t").strip() or None
 
 
 def _file(key: str, path: Path, name: str) -> dict[str, Any]:

@@ -204,7 +204,15 @@ class Attempt:
         )
         self._news.set()
 
-    async def resolved(self, *, title: str | None, total: int | None, items_total: int | None) -> None:
+    async def resolved(
+        self,
+        *,
+        title: str | None,
+        total: int | None,
+        items_total: int | None,
+        description: str | None = None,
+        release_date: str | None = None,
+    ) -> None:
         self.title = title or self.title
         self._several = items_total != 1
         await self._room.reserve(total or 0)
@@ -216,6 +224,8 @@ class Attempt:
                 title=title,
                 total_bytes=total,
                 items_total=items_total,
+                description=description,
+                release_date=release_date,
             )
         )
 
@@ -242,6 +252,8 @@ class Attempt:
                         title=note.title,
                         total_bytes=note.total_bytes,
                         items_total=note.items_total,
+                        description=note.description,
+                        release_date=note.release_date,
                     )
                 )
                 self._kept.pop(0)

@@ -85,7 +85,7 @@ class Links(NamedTuple):
 def job(view: JobView, links: Links, style: Style) -> shown.Job:
     """Lists show no links."""
     status, step = STATUS[view.outcome]
-    item = view.main
+    item, fetched_at = view.main, view.processing_at or view.storing_at
     error, error_type = _wrong(view)
     if style == "legacy" and view.outcome in ("warned", "skipped"):
         status, error, error_type = "Failed", error or SKIPPED, "warning"
@@ -108,10 +108,14 @@ def job(view: JobView, links: Links, style: Style) -> shown.Job:
         waiting_for=view.waits[0] if view.waits else UNSET,
         waiting_until=_millis(view.waits[1]) if view.waits else UNSET,
         storage_provider=item.provider if item else None,
+        description=view.description or UNSET,
+        release_date=view.release_date or UNSET,
+        download_speed_mbps=_speed(view.total_bytes or view.size, view.downloading_at, fetched_at),
+        upload_speed_mbps=(item and item.bucket and _speed(view.size, view.storing_at, view.finished_at)) or UNSET,
         s3_bucket=item.bucket if item and item.bucket else UNSET,
         queue_wait_ms=_between(view.submitted_at, view.started_at),
         extract_duration_ms=_between(view.started_at, view.downloading_at),
-        download_duration_ms=_between(view.downloading_at, view.processing_at or view.storing_at),
+        download_duration_ms=_between(view.downloading_at, fetched_at),
         mux_duration_ms=_between(view.processing_at, view.storing_at),
         upload_duration_ms=_between(view.storing_at, view.finished_at),
         total_duration_ms=_between(view.submitted_at, view.finished_at),
@@ -160,6 +164,11 @@ def _asked_for(chosen: Options) -> dict[str, Any]:
         "clip_start": f"{chosen.clip_start:g}" if chosen.clip_start is not None else None,
         "clip_end": f"{chosen.clip_end:g}" if chosen.clip_end is not None else None,
         "webhook_url": chosen.webhook_url,
+        "enable_progress_webhook": chosen.progress_webhook or None,
+        "live_recording": chosen.record_live or None,
+        "live_from_start": chosen.live_from_start or None,
+        "wait_for_video": chosen.wait_for_live or None,
+        "max_duration": chosen.max_duration,
     }
     return {name: value for name, value in found.items() if value is not None}
 
@@ -313,6 +322,12 @@ def _between(first: datetime | None, last: datetime | None) -> int | None:
     if first is None or last is None or last < first:
         return None
     return int((last - first).total_seconds() * 1000)
+
+
+def _speed(size: int, first: datetime | None, last: datetime | None) -> float | None:
+    """In 2^20 bytes a second."""
+    took = _between(first, last)
+    return round(size / took * 1000 / (1 << 20), 3) if size and took else None
 
 
 def _millis(at: datetime) -> int:

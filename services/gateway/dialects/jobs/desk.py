@@ -22,6 +22,7 @@ from proto.worker import Entry, LinkInfo, Uninspected
 from services.gateway.dialects import Edge, address, bearer, reply
 from services.gateway.dialects.jobs import answers, credentials, shown, translate
 from services.gateway.dialects.jobs.answers import Links
+from services.gateway.dialects.jobs.page import asked_for, page
 from services.gateway.dialects.jobs.translate import Invalid
 from services.gateway.domain import JobView
 
@@ -48,6 +49,8 @@ class Desk:
 
         async def answered(request: AnyRequest) -> Response[bytes]:
             key = request.headers.get("x-api-key") or bearer(request)
+            if not key and asked_for(request.method, request.url.path, request.headers.get("accept", "")):
+                return page()
             holder = await self.edge.guard.holder(key, "jobs", address(request))
             if holder is None:
                 return problem(request, 401, translate.BAD_KEY if key else translate.MISSING_KEY)

@@ -137,10 +137,16 @@ class Job(Struct, frozen=True, kw_only=True):
     upload_duration_ms: int | None = None
     total_duration_ms: int | None = None
     download_retries: int | None = None
+    download_speed_mbps: float | None = None
+    """2^20 bytes a second."""
     audio_only: bool | None = None
     created_at: Millis | None = None
     finished_at: Millis | None = None
     s3_bucket: str | UnsetType = UNSET
+    description: str | UnsetType = UNSET
+    release_date: str | UnsetType = UNSET
+    upload_speed_mbps: float | UnsetType = UNSET
+    """To object storage."""
     thumbnail_url: str | UnsetType = UNSET
     waiting_for: str | UnsetType = UNSET
     """Ours: why it is not begun, and until when at the least."""
@@ -157,6 +163,11 @@ class Job(Struct, frozen=True, kw_only=True):
     clip_start: str | UnsetType = UNSET
     clip_end: str | UnsetType = UNSET
     webhook_url: str | UnsetType = UNSET
+    enable_progress_webhook: bool | UnsetType = UNSET
+    live_recording: bool | UnsetType = UNSET
+    live_from_start: bool | UnsetType = UNSET
+    wait_for_video: bool | UnsetType = UNSET
+    max_duration: int | UnsetType = UNSET
     # How telling the webhook went; absent while nothing was told.
     webhook_status: str | UnsetType = UNSET
     webhook_attempts: int | UnsetType = UNSET
