@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from libs import bus as buses
 from libs.bus.topology import CONSUMERS, STREAMS
@@ -17,6 +18,7 @@ from libs.database import Target, migrate, open_pool
 from libs.eventstore import EventStore
 from libs.supervisor import DataFolder, Servers
 from proto import REGISTRY, SERVICES
+from services.job.engines.ytdlp import YtdlpEngine
 from services.serve import migrations
 
 
@@ -51,6 +53,13 @@ class Installation:
     async def close(self) -> None:
         for close in reversed(self._closers):
             await close()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def engine(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[YtdlpEngine]:
+    """One yt-dlp for all tests of a process, as a worker has it: each job is a fork of what was loaded once."""
+    async with YtdlpEngine(tmp_path_factory.mktemp("ytdlp") / "cache") as one:
+        yield one
 
 
 @pytest.fixture(scope="session")

@@ -17,12 +17,15 @@ from services.job.engines.ytdlp import YtdlpEngine
 from services.job.worker.inspecting import Inspector
 from tests.support.engines import ground
 
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
 
 @asynccontextmanager
-async def looking(folder: Path):
+async def looking(folder: Path, engine: YtdlpEngine):
     """An inspector with a way out to the site, and the names that were given one."""
     opened: list[str] = []
-    async with ground(folder, also="127.0.0.0/8") as there, YtdlpEngine(folder / "cache") as engine:
+    (folder / "cache").mkdir()
+    async with ground(folder, also="127.0.0.0/8") as there:
 
         def grant(name: str) -> str:
             opened.append(name)
@@ -32,11 +35,11 @@ async def looking(folder: Path):
             return [Cookie(name=f"of-{owner.int}", value="yes", domain=host, host_only=True)]
 
         inspector = Inspector(engine, EgressPolicy.parse("127.0.0.0/8"), folder / "cache", grant, opened.remove, jar)
-        yield there.site, inspector, engine, opened
+        yield there.site, inspector, opened
 
 
-async def test_a_film_is_described_without_being_fetched(tmp_path: Path):
-    async with looking(tmp_path) as (site, inspector, _, opened):
+async def test_a_film_is_described_without_being_fetched(tmp_path: Path, engine: YtdlpEngine):
+    async with looking(tmp_path, engine) as (site, inspector, opened):
         info = await inspector.look(site.url("/watch/og"))
         fetched = sum(hit.sent for hit in site.log)
 
@@ -47,8 +50,8 @@ async def test_a_film_is_described_without_being_fetched(tmp_path: Path):
     assert not [path for path in (tmp_path / "cache").iterdir() if path.name.startswith("inspect-")]
 
 
-async def test_a_feed_names_its_films_in_order(tmp_path: Path):
-    async with looking(tmp_path) as (site, inspector, _, _):
+async def test_a_feed_names_its_films_in_order(tmp_path: Path, engine: YtdlpEngine):
+    async with looking(tmp_path, engine) as (site, inspector, _):
         info = await inspector.look(site.url("/feed.rss"))
 
     assert info.title == "Site feed"
@@ -57,8 +60,8 @@ async def test_a_feed_names_its_films_in_order(tmp_path: Path):
 
 
 @pytest.mark.parametrize("path", ["/status/404", "/watch/nothing"])
-async def test_what_can_not_be_described_is_refused_with_a_reason(path: str, tmp_path: Path):
-    async with looking(tmp_path) as (site, inspector, _, opened):
+async def test_what_can_not_be_described_is_refused_with_a_reason(path: str, tmp_path: Path, engine: YtdlpEngine):
+    async with looking(tmp_path, engine) as (site, inspector, opened):
         with pytest.raises(Refused) as refused:
             await inspector.look(site.url(path))
 
@@ -67,16 +70,18 @@ async def test_what_can_not_be_described_is_refused_with_a_reason(path: str, tmp
     assert opened == []
 
 
-async def test_a_private_address_is_not_looked_at(tmp_path: Path):
-    async with looking(tmp_path) as (_, inspector, _, opened):
+async def test_a_private_address_is_not_looked_at(tmp_path: Path, engine: YtdlpEngine):
+    async with looking(tmp_path, engine) as (_, inspector, opened):
         with pytest.raises(Refused):
             await inspector.look("http://10.0.0.1/film")
 
     assert opened == []
 
 
-async def test_a_slow_site_keeps_nobody_else_waiting_and_its_process_goes_with_its_asker(tmp_path: Path):
-    async with looking(tmp_path) as (site, inspector, engine, opened):
+async def test_a_slow_site_keeps_nobody_else_waiting_and_its_process_goes_with_its_asker(
+    tmp_path: Path, engine: YtdlpEngine
+):
+    async with looking(tmp_path, engine) as (site, inspector, opened):
         slow = asyncio.create_task(inspector.look(site.url("/watch/og", gate="held", gate_at="head")))
         await site.reached("held")
         quick = await inspector.look(site.url("/watch/embed"))
@@ -90,8 +95,8 @@ async def test_a_slow_site_keeps_nobody_else_waiting_and_its_process_goes_with_i
     assert opened == []
 
 
-async def test_a_link_is_looked_at_with_the_cookies_of_who_asks(tmp_path: Path):
-    async with looking(tmp_path) as (site, inspector, _, _):
+async def test_a_link_is_looked_at_with_the_cookies_of_who_asks(tmp_path: Path, engine: YtdlpEngine):
+    async with looking(tmp_path, engine) as (site, inspector, _):
         await inspector.look(site.url("/watch/og"), UUID(int=7))
         theirs = {hit.cookie for hit in site.log}
         del site.log[:]

@@ -20,7 +20,9 @@ from msgspec.structs import replace
 from services.job.engines import EngineFailed
 from services.job.engines.ytdlp import YtdlpEngine
 from tests.site import pictures
-from tests.support.engines import Ground, Heard, ended, ground, pages, told
+from tests.support.engines import Ground, Heard, ended, ground, pages, runner_of, told
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 CLIP_KEY = "html5mediaembed embed-1"
 ALLOWED = {"PATH", "LANG", "HOME", "TMPDIR", "YTDLP_NO_PLUGINS", "PYTHONPATH"}
@@ -32,22 +34,17 @@ def partial(folder: Path, key: str) -> Path:
 
 async def held(there: Ground, engine: YtdlpEngine, url: str, gate: str, heard: Heard | None = None, **more):
     """A fetch that waits at a gate of the site, and the process that runs it."""
-    task = asyncio.create_task(engine.fetch(there.fetch(url, **more), heard or Heard()))
+    fetch = there.fetch(url, **more)
+    task = asyncio.create_task(engine.fetch(fetch, heard or Heard()))
     await there.site.reached(gate)
-    assert engine.zygote is not None
-    (runner,) = psutil.Process(engine.zygote).children()
-    return task, runner
+    return task, runner_of(engine, fetch)
 
 
 @asynccontextmanager
 async def paged(folder: Path, **texts: tuple[str, str]):
     """With pages of the test's own on pages.test."""
-    async with (
-        pages(**texts) as allowed,
-        ground(folder, also=allowed) as there,
-        YtdlpEngine(folder / "cache") as engine,
-    ):
-        yield there, engine
+    async with pages(**texts) as allowed, ground(folder, also=allowed) as there:
+        yield there
 
 
 @pytest.mark.parametrize(
@@ -59,9 +56,9 @@ async def paged(folder: Path, **texts: tuple[str, str]):
         ("/watch/jsonld", "Linked data clip.mp4"),
     ],
 )
-async def test_a_video_arrives_byte_for_byte(tmp_path, path, name) -> None:
+async def test_a_video_arrives_byte_for_byte(tmp_path, engine, path, name) -> None:
     """A direct or embedded file is what the site has, named by its title, with one request for its bytes."""
-    async with ground(tmp_path) as there, YtdlpEngine(tmp_path / "cache") as engine:
+    async with ground(tmp_path) as there:
         heard = Heard()
         await engine.fetch(there.fetch(there.site.url(path, "video.test")), heard)
         (file,) = heard.files
@@ -73,9 +70,9 @@ async def test_a_video_arrives_byte_for_byte(tmp_path, path, name) -> None:
 
 
 @pytest.mark.parametrize("path", ["/hls/clip.m3u8", "/hls/master.m3u8", "/dash/clip.mpd", "/watch/sources"])
-async def test_a_stream_of_pieces_becomes_one_film(tmp_path, path) -> None:
+async def test_a_stream_of_pieces_becomes_one_film(tmp_path, engine, path) -> None:
     """HLS and DASH are put together by ffmpeg into a file that shows the same pictures; progress never goes back."""
-    async with ground(tmp_path) as there, YtdlpEngine(tmp_path / "cache") as engine:
+    async with ground(tmp_path) as there:
         heard = Heard()
         await engine.fetch(there.fetch(there.site.url(path, "video.test", media="rate=60000")), heard)
         (file,) = heard.files
@@ -91,9 +88,9 @@ async def test_a_stream_of_pieces_becomes_one_film(tmp_path, path) -> None:
         assert shares[-1] <= 1
 
 
-async def test_sound_alone_is_taken_out(tmp_path) -> None:
+async def test_sound_alone_is_taken_out(tmp_path, engine) -> None:
     """`audio_only` gives an m4a without pictures."""
-    async with ground(tmp_path) as there, YtdlpEngine(tmp_path / "cache") as engine:
+    async with ground(tmp_path) as there:
         heard = Heard()
         await engine.fetch(there.fetch(there.site.url("/watch/embed", "video.test"), audio_only=True), heard)
         (file,) = heard.files
@@ -128,9 +125,9 @@ async def test_what_a_site_says_of_a_film_is_told_with_it(tmp_path) -> None:
         ({"mkv"}, {"container": "mkv"}, True),
     ],
 )
-async def test_what_will_not_be_kept_is_not_asked_for(tmp_path, allowed, options, kept) -> None:
+async def test_what_will_not_be_kept_is_not_asked_for(tmp_path, engine, allowed, options, kept) -> None:
     """What counts is the ending of what it would be made into."""
-    async with ground(tmp_path) as there, YtdlpEngine(tmp_path / "cache") as engine:
+    async with ground(tmp_path) as there:
         fetch = there.fetch(there.site.url("/watch/embed", "video.test"), **options)
         heard = Heard()
         with nullcontext() if kept else pytest.raises(EngineFailed) as failed:
@@ -141,9 +138,9 @@ async def test_what_will_not_be_kept_is_not_asked_for(tmp_path, allowed, options
         assert kept or not [hit for hit in there.site.log if hit.path.endswith(".mp4") and hit.sent > 1000]
 
 
-async def test_known_items_of_a_playlist_are_not_fetched_again(tmp_path) -> None:
+async def test_known_items_of_a_playlist_are_not_fetched_again(tmp_path, engine) -> None:
     """Each entry has its own stable key; one that is known is passed over and its bytes are not asked for."""
-    async with ground(tmp_path) as there, YtdlpEngine(tmp_path / "cache") as engine:
+    async with ground(tmp_path) as there:
         url = there.site.url("/watch/two", "video.test")
         first = Heard(keep=False)
         await engine.fetch(there.fetch(url), first)
@@ -158,9 +155,9 @@ async def test_known_items_of_a_playlist_are_not_fetched_again(tmp_path) -> None
         assert len(there.site.hits("/video/clip.mp4")) == 1
 
 
-async def test_a_playlist_may_be_cut_short(tmp_path) -> None:
+async def test_a_playlist_may_be_cut_short(tmp_path, engine) -> None:
     """`max_items` fetches so many and no more."""
-    async with ground(tmp_path) as there, YtdlpEngine(tmp_path / "cache") as engine:
+    async with ground(tmp_path) as there:
         heard = Heard()
         await engine.fetch(there.fetch(there.site.url("/watch/two", "video.test"), max_items=1), heard)
 
@@ -168,9 +165,9 @@ async def test_a_playlist_may_be_cut_short(tmp_path) -> None:
         assert there.site.hits("/video/second.mp4") == []
 
 
-async def test_a_feed_is_a_playlist(tmp_path) -> None:
+async def test_a_feed_is_a_playlist(tmp_path, engine) -> None:
     """Every enclosure of a feed is an item with the title of its entry."""
-    async with ground(tmp_path) as there, YtdlpEngine(tmp_path / "cache") as engine:
+    async with ground(tmp_path) as there:
         heard = Heard()
         await engine.fetch(there.fetch(there.site.url("/feed.rss", "video.test")), heard)
 
@@ -178,12 +175,12 @@ async def test_a_feed_is_a_playlist(tmp_path) -> None:
         assert heard.hashes == [there.site.media(name).sha256 for name in ("clip.mp4", "tone.mp3")]
 
 
-async def test_entries_with_the_same_last_part_are_different_items(tmp_path) -> None:
+async def test_entries_with_the_same_last_part_are_different_items(tmp_path, engine) -> None:
     """Two enclosures called `clip.mp4` in different places are two files with two keys, on any attempt."""
     links = [f"http://files.test/file/{size}/clip.mp4" for size in (50_000, 60_000)]
     items = "".join(f'<item><title>x</title><enclosure url="{link}" type="video/mp4"/></item>' for link in links)
     feed = f'<?xml version="1.0"?><rss version="2.0"><channel><title>f</title>{items}</channel></rss>'
-    async with paged(tmp_path, feed=("application/rss+xml", feed)) as (there, engine):
+    async with paged(tmp_path, feed=("application/rss+xml", feed)) as there:
         first, again = Heard(keep=False), Heard()
         await engine.fetch(there.fetch("http://pages.test/feed"), first)
         await engine.fetch(there.fetch("http://pages.test/feed", known=frozenset(first.keys[1:])), again)
@@ -193,11 +190,11 @@ async def test_entries_with_the_same_last_part_are_different_items(tmp_path) -> 
         assert (again.skips, again.keys) == (first.keys[1:], first.keys[:1])
 
 
-async def test_an_entry_that_is_gone_does_not_take_the_others_along(tmp_path) -> None:
+async def test_an_entry_that_is_gone_does_not_take_the_others_along(tmp_path, engine) -> None:
     """The missing one is reported as failed for good, the others arrive, and the attempt is a success."""
     page = '<html><body><video src="http://video.test/video/none.mp4"></video>{}</body></html>'
     text = page.format('<video src="http://video.test/video/clip.mp4"></video>')
-    async with paged(tmp_path, two=("text/html", text), none=("text/html", page.format(""))) as (there, engine):
+    async with paged(tmp_path, two=("text/html", text), none=("text/html", page.format(""))) as there:
         heard = Heard()
         await engine.fetch(there.fetch("http://pages.test/two"), heard)
 
@@ -206,13 +203,13 @@ async def test_an_entry_that_is_gone_does_not_take_the_others_along(tmp_path) ->
         assert (await there.failure(engine, "http://pages.test/none", work="other")).code == "gone"
 
 
-async def test_a_passing_failure_of_an_entry_is_left_to_the_next_attempt(tmp_path) -> None:
+async def test_a_passing_failure_of_an_entry_is_left_to_the_next_attempt(tmp_path, engine) -> None:
     """The rest of the playlist still arrives; the attempt fails as transient, and the next one fetches what is left."""
     text = (
         '<html><body><video src="http://video.test/video/second.mp4?fail=503&amp;times=6"></video>'
         '<video src="http://video.test/video/clip.mp4"></video></body></html>'
     )
-    async with paged(tmp_path, two=("text/html", text)) as (there, engine):
+    async with paged(tmp_path, two=("text/html", text)) as there:
         first, again = Heard(keep=False), Heard()
         with pytest.raises(EngineFailed) as caught:
             await engine.fetch(there.fetch("http://pages.test/two"), first)
@@ -224,9 +221,9 @@ async def test_a_passing_failure_of_an_entry_is_left_to_the_next_attempt(tmp_pat
         assert again.skips == first.keys
 
 
-async def test_cancelled_half_way_the_next_fetch_resumes(tmp_path) -> None:
+async def test_cancelled_half_way_the_next_fetch_resumes(tmp_path, engine) -> None:
     """Cancelling ends the runner before it returns; the next fetch asks only for what is missing."""
-    async with ground(tmp_path) as there, YtdlpEngine(tmp_path / "cache") as engine:
+    async with ground(tmp_path) as there:
         url = there.site.url("/watch/embed", "video.test", media="gate=half&gate_at=60000")
         heard = Heard()
         task, runner = await held(there, engine, url, "half", heard)
@@ -244,9 +241,9 @@ async def test_cancelled_half_way_the_next_fetch_resumes(tmp_path) -> None:
         assert there.site.hits("/video/clip.mp4")[-1].start > 0
 
 
-async def test_pieces_that_came_are_not_asked_for_again(tmp_path) -> None:
+async def test_pieces_that_came_are_not_asked_for_again(tmp_path, engine) -> None:
     """An HLS download that was cancelled goes on with the pieces that are missing."""
-    async with ground(tmp_path) as there, YtdlpEngine(tmp_path / "cache") as engine:
+    async with ground(tmp_path) as there:
         url = there.site.url("/hls/clip.m3u8", "video.test", media="gate=pieces&gate_at=30000")
         task, _ = await held(there, engine, url, "pieces")
         await there.site.reached("pieces", times=3)
@@ -267,9 +264,9 @@ async def test_pieces_that_came_are_not_asked_for_again(tmp_path) -> None:
 
 
 @pytest.mark.parametrize("noted", [True, False])
-async def test_a_note_that_a_kill_left_wrong_does_no_harm(tmp_path, noted) -> None:
+async def test_a_note_that_a_kill_left_wrong_does_no_harm(tmp_path, engine, noted) -> None:
     """What was already put together may have a piece twice or miss one: it is put together again, from the pieces."""
-    async with ground(tmp_path) as there, YtdlpEngine(tmp_path / "cache") as engine:
+    async with ground(tmp_path) as there:
         url = there.site.url("/hls/clip.m3u8", "video.test", media="gate=note&gate_at=30000")
         heard = Heard()
         task, _ = await held(there, engine, url, "note", heard)
@@ -294,9 +291,9 @@ async def test_a_note_that_a_kill_left_wrong_does_no_harm(tmp_path, noted) -> No
         assert pictures(heard.files[0].path) == pictures(clip)
 
 
-async def test_a_runner_that_does_not_listen_is_killed(tmp_path) -> None:
+async def test_a_runner_that_does_not_listen_is_killed(tmp_path, engine) -> None:
     """After its patience the group is killed; a stopped process can not answer the friendly request."""
-    async with ground(tmp_path) as there, YtdlpEngine(tmp_path / "cache") as engine:
+    async with ground(tmp_path) as there:
         url = there.site.url("/watch/embed", "video.test", media="gate=stuck")
         task, runner = await held(there, engine, url, "stuck")
         runner.send_signal(signal.SIGSTOP)
@@ -307,9 +304,9 @@ async def test_a_runner_that_does_not_listen_is_killed(tmp_path) -> None:
         assert not psutil.pid_exists(runner.pid)
 
 
-async def test_a_partial_file_that_is_whole_is_begun_again(tmp_path) -> None:
+async def test_a_partial_file_that_is_whole_is_begun_again(tmp_path, engine) -> None:
     """The server answers 416 to a request behind the end; the file is fetched anew instead of failing for ever."""
-    async with ground(tmp_path) as there, YtdlpEngine(tmp_path / "cache") as engine:
+    async with ground(tmp_path) as there:
         fetch = there.fetch(there.site.url("/watch/embed", "video.test"))
         whole = partial(fetch.work, CLIP_KEY)
         whole.parent.mkdir()
@@ -322,9 +319,9 @@ async def test_a_partial_file_that_is_whole_is_begun_again(tmp_path) -> None:
         assert 416 in [hit.status for hit in there.site.hits("/video/clip.mp4")]
 
 
-async def test_a_file_that_was_fetched_but_not_stored_is_handed_over_again(tmp_path) -> None:
+async def test_a_file_that_was_fetched_but_not_stored_is_handed_over_again(tmp_path, engine) -> None:
     """A crash between the last byte and storage costs no second download."""
-    async with ground(tmp_path) as there, YtdlpEngine(tmp_path / "cache") as engine:
+    async with ground(tmp_path) as there:
         fetch, first, again = there.fetch(there.site.url("/watch/embed", "video.test")), Heard(), Heard()
         await engine.fetch(fetch, first)
         await engine.fetch(fetch, again)
@@ -379,9 +376,9 @@ async def test_what_a_runner_started_dies_with_it(tmp_path, how) -> None:
         assert (engine.zygote == zygote) == (how != "zygote killed")
 
 
-async def test_a_runner_that_dies_leaves_the_others_alone(tmp_path) -> None:
+async def test_a_runner_that_dies_leaves_the_others_alone(tmp_path, engine) -> None:
     """Each job has a process of its own."""
-    async with ground(tmp_path) as there, YtdlpEngine(tmp_path / "cache") as engine:
+    async with ground(tmp_path) as there:
         heard = Heard()
         doomed, runner = await held(
             there, engine, there.site.url("/watch/embed", "video.test", media="gate=doomed"), "doomed"
@@ -462,28 +459,28 @@ async def test_the_zygote_goes_with_the_engine(tmp_path) -> None:
         ("/redirect?to=http%3A%2F%2Fnowhere.invalid%2F", "host_down", "unreachable"),
     ],
 )
-async def test_failures_have_a_class_and_plain_words(tmp_path, path, kind, code) -> None:
+async def test_failures_have_a_class_and_plain_words(tmp_path, engine, path, kind, code) -> None:
     """What went wrong decides whether the job tries again; the words name no tool, no folder and no command line."""
-    async with ground(tmp_path) as there, YtdlpEngine(tmp_path / "cache") as engine:
+    async with ground(tmp_path) as there:
         failure = await there.failure(engine, f"http://video.test{path}")
 
         assert (failure.kind, failure.code) == (kind, code)
         assert not re.search(r"yt.?dlp|ffmpeg|--|\x1b|/tmp|Traceback", failure.message)
 
 
-async def test_a_server_may_say_when_to_come_back(tmp_path) -> None:
+async def test_a_server_may_say_when_to_come_back(tmp_path, engine) -> None:
     """Retry-After becomes the earliest time of the next attempt."""
-    async with ground(tmp_path) as there, YtdlpEngine(tmp_path / "cache") as engine:
+    async with ground(tmp_path) as there:
         failure = await there.failure(engine, "http://video.test/watch/embed?fail=429&retry_after=500")
 
         assert failure.retry_at is not None
         assert 400 < (failure.retry_at - datetime.now(UTC)).total_seconds() <= 500
 
 
-async def test_a_live_stream_is_refused(tmp_path) -> None:
+async def test_a_live_stream_is_refused(tmp_path, engine) -> None:
     """A manifest without an end would fill the disk."""
     live = "#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXT-X-MEDIA-SEQUENCE:7\n#EXTINF:5,\nhttp://video.test/hls/clip-0.ts\n"
-    async with paged(tmp_path, **{"live.m3u8": ("application/vnd.apple.mpegurl", live)}) as (there, engine):
+    async with paged(tmp_path, **{"live.m3u8": ("application/vnd.apple.mpegurl", live)}) as there:
         failure = await there.failure(engine, "http://pages.test/live.m3u8")
 
         assert (failure.kind, failure.code) == ("content", "live")
@@ -507,10 +504,10 @@ async def test_only_plain_links_reach_the_extractors(tmp_path, url) -> None:
         assert engine.zygote is None
 
 
-async def test_a_hostile_title_stays_out_of_paths(tmp_path) -> None:
+async def test_a_hostile_title_stays_out_of_paths(tmp_path, engine) -> None:
     """Title and id from a page never become part of a path; the file is inside the work folder."""
     text = '<html><title>../../../etc/cron.d/x</title><video src="http://video.test/video/../video/clip.mp4"></video>'
-    async with paged(tmp_path, bad=("text/html", text)) as (there, engine):
+    async with paged(tmp_path, bad=("text/html", text)) as there:
         heard = Heard()
         await engine.fetch(there.fetch("http://pages.test/bad"), heard)
         (file,) = heard.files

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import psutil
 import pytest
 from aiohttp import web
 
@@ -20,6 +21,7 @@ from libs.egress.proxy import EgressProxy
 from proto.job import Failure, Options
 from services.job.engines import Engine, EngineFailed, Fetch, FetchedFile
 from services.job.engines.known import add, begin
+from services.job.engines.ytdlp import YtdlpEngine
 from tests.site import MediaSite
 
 
@@ -139,6 +141,20 @@ async def pages(**texts: tuple[str, str]) -> AsyncIterator[str]:
         yield f"pages.test=127.0.0.1:{runner.addresses[0][1]}"
     finally:
         await runner.cleanup()
+
+
+def runner_of(engine: YtdlpEngine, fetch: Fetch) -> psutil.Process:
+    """The process that is at work on it. Beside it there may be one of an earlier job that nobody has reaped yet."""
+    assert engine.zygote is not None
+    (runner,) = [one for one in psutil.Process(engine.zygote).children() if _works_in(one, fetch.work)]
+    return runner
+
+
+def _works_in(process: psutil.Process, folder: Path) -> bool:
+    try:
+        return Path(process.cwd()).is_relative_to(folder)
+    except (psutil.NoSuchProcess, psutil.AccessDenied):  # it has ended
+        return False
 
 
 async def ended(pid: int, timeout: float = 20) -> None:
