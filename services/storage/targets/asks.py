@@ -32,6 +32,8 @@ class Put(_Request, frozen=True, kw_only=True, tag="put"):
     part: int
     """Bytes of a part; together with `at_once` this bounds the memory."""
     at_once: int
+    stop_seconds: float
+    """For what is in the air when it is told to stop."""
     rate: int | None = None
     """Bytes per second; None is no limit."""
 

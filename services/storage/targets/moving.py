@@ -24,7 +24,6 @@ from opendal.types import Metadata
 from libs.egress.rate import LOOK_SECONDS, Rate
 from services.storage.targets.asks import Answer, Asks, Delete, Discard, Found, Left, Pace, Put, Stat, Stop, Verify
 
-STOP_SECONDS = 5.0
 SEE_SECONDS = 2.0
 SETTLE_SECONDS = 0.5
 TRIES = 2
@@ -253,7 +252,7 @@ class Mover:
                 work.stop()
             return
         task = asyncio.get_running_loop().create_task(self._do(ask))
-        work = self._works[ask.number] = Work(task, STOP_SECONDS if isinstance(ask, Put) else 0)
+        work = self._works[ask.number] = Work(task, ask.stop_seconds if isinstance(ask, Put) else 0)
         if isinstance(ask, Put):
             work.rate.set(ask.rate)
 

@@ -52,6 +52,8 @@ class Patience(Struct, frozen=True, kw_only=True):
     """For one part of a file."""
     start: float = 300.0
     """For a file, beside what its size allows."""
+    stop: float = 5.0
+    """For the parts in the air of a file that is cancelled. Less than the mover waits for an answer."""
     clean: float = 30.0
     """For removing what a failure left."""
 
@@ -121,6 +123,7 @@ class ObjectTarget:
             sha256=sha256,
             part=max(PART if rate is None else PACED_PART, -(-size // MOST_PARTS)),
             at_once=AT_ONCE if rate is None else 1,
+            stop_seconds=self._patience.stop,
             rate=rate,
             **await self._request(key),
         )
