@@ -5,6 +5,7 @@ Each test has users of its own."""
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 
 from tests.site import SiteProcess
 from tests.site.hosts import Hosts
-from tests.support.system import System, User, running
+from tests.support.system import Installed, System, User, running
 
 GALLERIES = {"mastodon": "don.test", "moebooru": "booru.test", "vichan": "chan.test"}
 
@@ -42,8 +43,20 @@ async def _leave(context) -> None:
 
 
 @pytest.fixture(scope="session")
-def system(tmp_path_factory: pytest.TempPathFactory, site: SiteProcess) -> Iterator[System]:
-    data: Path = tmp_path_factory.mktemp("system") / "data"
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    own = tmp_path_factory.getbasetemp()
+    return Installed((own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "installed")
+
+
+@pytest.fixture
+def data(installed: Installed, tmp_path: Path) -> Path:
+    """A data folder of the test's own, as the first start leaves it."""
+    return installed.at(tmp_path / "data")
+
+
+@pytest.fixture(scope="session")
+def system(tmp_path_factory: pytest.TempPathFactory, site: SiteProcess, installed: Installed) -> Iterator[System]:
+    data = installed.at(tmp_path_factory.mktemp("system") / "data")
     instances = ",".join(f"{software}=http://{host}" for software, host in GALLERIES.items())
     with running(data, site.egress_allow + ",127.0.0.0/8", LONGSHORE_GALLERY_INSTANCES=instances) as one:
         yield one

@@ -69,11 +69,10 @@ async def until(http, ids, wanted) -> dict[str, str]:
 
 @pytest.mark.timeout(200)
 @pytest.mark.parametrize("victim", VICTIMS)
-async def test_nothing_is_lost_stuck_or_fetched_again_when_killed(victim, tmp_path: Path):
+async def test_nothing_is_lost_stuck_or_fetched_again_when_killed(victim, tmp_path: Path, data: Path):
     async with SiteProcess.start(tmp_path) as site:
         names = {f"{uuid4().hex}.bin": None for _ in range(JOBS)}
         links = [site.file(SIZE, name, rate=RATE) for name in names]
-        data = tmp_path / "data"
         with running(data, "127.0.0.0/8") as system:
             user = system.user()
             async with user.http() as http:
@@ -103,10 +102,10 @@ async def test_nothing_is_lost_stuck_or_fetched_again_when_killed(victim, tmp_pa
             assert not any(list(names)[index] in path for path in fetched_again)
 
 
-async def test_the_worker_after_a_killed_one_goes_on_from_the_partial_file(tmp_path: Path):
+async def test_the_worker_after_a_killed_one_goes_on_from_the_partial_file(tmp_path: Path, data: Path):
     async with SiteProcess.start(tmp_path) as site:
         name, gate = f"{uuid4().hex}.bin", uuid4().hex
-        with running(tmp_path / "data", "127.0.0.0/8") as system:
+        with running(data, "127.0.0.0/8") as system:
             user = system.user()
             async with user.http() as http:
                 job_id = await http.submit(site.file(6_000_000, name, gate=gate, gate_at=4_000_000))
@@ -127,10 +126,10 @@ async def test_the_worker_after_a_killed_one_goes_on_from_the_partial_file(tmp_p
         assert hits[-1].start > 0
 
 
-async def test_a_worker_that_is_told_to_stop_gives_its_job_back(tmp_path: Path):
+async def test_a_worker_that_is_told_to_stop_gives_its_job_back(tmp_path: Path, data: Path):
     async with SiteProcess.start(tmp_path) as site:
         name, gate = f"{uuid4().hex}.bin", uuid4().hex
-        with running(tmp_path / "data", "127.0.0.0/8") as system:
+        with running(data, "127.0.0.0/8") as system:
             user = system.user()
             async with user.http() as http:
                 job_id = await http.submit(site.file(4_000_000, name, gate=gate, gate_at=2_000_000))
@@ -175,9 +174,8 @@ async def events(system: System, count: int) -> list[str]:
     return found
 
 
-async def test_all_that_nats_has_can_be_lost_and_comes_back_from_postgres(tmp_path: Path):
+async def test_all_that_nats_has_can_be_lost_and_comes_back_from_postgres(tmp_path: Path, data: Path):
     async with SiteProcess.start(tmp_path) as site:
-        data = tmp_path / "data"
         with running(data, "127.0.0.0/8") as system:
             user = system.user()
             async with user.http() as http:
@@ -203,8 +201,8 @@ async def test_all_that_nats_has_can_be_lost_and_comes_back_from_postgres(tmp_pa
         assert before == after == at_last
 
 
-async def test_a_terminated_system_is_gone_within_ten_seconds_and_leaves_nothing(tmp_path: Path):
-    with running(tmp_path / "data", "127.0.0.0/8") as system:
+async def test_a_terminated_system_is_gone_within_ten_seconds_and_leaves_nothing(data: Path):
+    with running(data, "127.0.0.0/8") as system:
         family = everything(system)
         started = asyncio.get_running_loop().time()
         status = await asyncio.to_thread(system.stop)

@@ -1,10 +1,9 @@
-"""Real servers for each test: a folder prepared once per test process is copied, which takes less time than initdb."""
+"""Real servers, one pair for each test process; each test finds them empty."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ from libs.supervisor import DataFolder, Servers
 from proto import REGISTRY, SERVICES
 from services.job.engines.ytdlp import YtdlpEngine
 from services.serve import migrations
+from tests.support.emptying import Emptying
 
 
 class Installation:
@@ -62,26 +62,26 @@ async def engine(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ytdl
         yield one
 
 
-@pytest.fixture(scope="session")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path | None:
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def common(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Emptying | None]:
+    """Servers for all tests of a process."""
     if os.environ.get("TEST_SERVERS") == "containers":
-        return None
-    path = tmp_path_factory.mktemp("prepared") / "data"
-
-    async def prepare() -> None:
-        folder = DataFolder(path)
-        with folder.lock():
-            async with Servers.run(folder, SERVICES) as servers:
-                for name in SERVICES:
-                    await migrate(Target(servers.database_urls[name], name, migrations(name)))
-
-    asyncio.run(prepare())
-    return path
+        yield None
+        return
+    folder = DataFolder(tmp_path_factory.mktemp("common") / "data")
+    with folder.lock():
+        async with Servers.run(folder, SERVICES) as servers:
+            for name in SERVICES:
+                await migrate(Target(servers.database_urls[name], name, migrations(name)))
+            emptying = Emptying(servers)
+            await emptying.begin()
+            yield emptying
 
 
 @pytest.fixture
-async def installation(prepared: Path | None, tmp_path: Path) -> AsyncIterator[Installation]:
-    if prepared is None:
+async def installation(common: Emptying | None, tmp_path: Path) -> AsyncIterator[Installation]:
+    """With nothing in it. Its servers go on after the test: one that kills them takes `alone`."""
+    if common is None:
         from tests.conformance.containers import contained  # noqa: PLC0415 - needs a container engine
 
         async with contained(tmp_path, SERVICES) as servers:
@@ -90,9 +90,15 @@ async def installation(prepared: Path | None, tmp_path: Path) -> AsyncIterator[I
             async with opened(servers) as one:
                 yield one
         return
-    path = tmp_path / "data"
-    await asyncio.to_thread(subprocess.run, ["cp", "-a", str(prepared), str(path)], check=True)
-    folder = DataFolder(path)
+    await common.empty()
+    async with opened(common.servers) as one:
+        yield one
+
+
+@pytest.fixture
+async def alone(tmp_path: Path) -> AsyncIterator[Installation]:
+    """Servers of the test's own, without schemas."""
+    folder = DataFolder(tmp_path / "data")
     with folder.lock():
         async with Servers.run(folder, SERVICES) as servers, opened(servers) as one:
             yield one
@@ -108,19 +114,12 @@ async def opened(servers) -> AsyncIterator[Installation]:
         await one.close()
 
 
-@pytest.fixture(scope="module")
-def running_installation(prepared: Path, tmp_path_factory: pytest.TempPathFactory):
-    """For property tests, which call from synchronous code: one installation for a module, and the loop it lives in."""
-    path = tmp_path_factory.mktemp("module") / "data"
-    subprocess.run(["cp", "-a", str(prepared), str(path)], check=True)
-    folder = DataFolder(path)
-    with folder.lock(), asyncio.Runner() as runner:
-        context = Servers.run(folder, SERVICES)
-        servers = runner.run(_entered(context))
-        try:
-            yield lambda work: runner.run(_with_installation(servers, work))
-        finally:
-            runner.run(_left(context))
+@pytest.fixture
+def running_installation(common: Emptying):
+    """For property tests, which call from synchronous code: one installation for all examples, and their loop."""
+    with asyncio.Runner() as runner:
+        runner.run(common.empty())
+        yield lambda work: runner.run(_with_installation(common.servers, work))
 
 
 async def _with_installation(servers: Servers, work):
@@ -129,11 +128,3 @@ async def _with_installation(servers: Servers, work):
         return await work(one)
     finally:
         await one.close()
-
-
-async def _entered(context):
-    return await context.__aenter__()
-
-
-async def _left(context) -> None:
-    await context.__aexit__(None, None, None)

@@ -246,23 +246,23 @@ async def test_the_ticket_of_a_killed_worker_process_comes_again_as_its_second_d
 
 
 async def test_a_worker_takes_no_more_than_it_has_hands_for_when_the_server_was_killed(
-    installation: Installation,
+    alone: Installation,
 ) -> None:
-    topology = await installation.bus("topology")
-    await sent(installation, 1)
-    async with working(installation, slots=2) as first:
+    topology = await alone.bus("topology")
+    await sent(alone, 1)
+    async with working(alone, slots=2) as first:
         await first.began(1)
         async with asyncio.timeout(30):
             while (await topology.api(f"CONSUMER.INFO.WORK.{QUEUE}"))["num_waiting"] != 1:
                 await asyncio.sleep(0.05)  # the server tells nobody that the free hand asks
-        os.kill(installation.servers.nats.child.pid, signal.SIGKILL)
+        os.kill(alone.servers.nats.child.pid, signal.SIGKILL)
         async with asyncio.timeout(30):
-            await installation.servers.restarted.wait()
-        job = await installation.bus("job")
+            await alone.servers.restarted.wait()
+        job = await alone.bus("job")
         for number in (1, 2, 3):
             await enqueue(job, "work.run.download.5", str(number).encode(), f"ticket {number}")
         await first.began(2)
-        async with working(installation, slots=4) as second:
+        async with working(alone, slots=4) as second:
             # A killed server may have forgotten that it gave ticket 0 out, and gives it out again.
             async with asyncio.timeout(30):
                 while {*first.bodies, *second.bodies} != {b"0", b"1", b"2", b"3"}:

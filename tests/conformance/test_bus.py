@@ -139,13 +139,13 @@ async def test_a_follower_of_some_types_gets_no_others(installation):
     assert [(one.event_type, one.sequence) for one in found] == [("job.prioritised", 3)]
 
 
-async def test_a_follower_misses_and_repeats_nothing_when_the_server_is_killed(installation):
-    job, gateway = await installation.bus("job"), await installation.bus("gateway")
+async def test_a_follower_misses_and_repeats_nothing_when_the_server_is_killed(alone):
+    job, gateway = await alone.bus("job"), await alone.bus("gateway")
     stream = Stream(job, STREAM)
     await stream.publish([outgoing(n) for n in range(50)], 0)
     async with follow(gateway, STREAM) as batches:
         first = await taken(batches, 50)
-        await kill(installation, stream)
+        await kill(alone, stream)
         await stream.publish([outgoing(n) for n in range(50, 100)], 50)
         second = await taken(batches, 50)
 

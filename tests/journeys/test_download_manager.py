@@ -31,12 +31,12 @@ async def fetched(*words: str, folder: Path) -> str:
 
 
 @pytest.mark.timeout(200)
-async def test_a_download_manager_finds_everything_that_its_documents_promise(hosts, tmp_path: Path):
+async def test_a_download_manager_finds_everything_that_its_documents_promise(hosts, tmp_path: Path, data: Path):
     gator = hosts.host("rapidgator")
     account = gator.add_account()
     file = gator.add_file("größe.mkv", SIZE, knobs={"rate": 2_000_000})
     offline = gator.add_file("gone.mkv", 1000, state="offline")
-    data, port = tmp_path / "data", free_port()
+    port = free_port()
     task = {
         "base": f"http://127.0.0.1:{port}",
         "url": file.url,

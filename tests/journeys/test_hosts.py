@@ -197,11 +197,11 @@ async def test_a_file_that_was_given_up_is_gone_and_asking_for_it_fetches_and_ch
     assert traffic.quota - traffic.left == 2 * SIZE
 
 
-async def test_where_the_operator_wants_so_a_file_is_served_while_it_is_fetched(tmp_path, site, hosts):
+async def test_where_the_operator_wants_so_a_file_is_served_while_it_is_fetched(data, site, hosts):
     gator = hosts.host("rapidgator")
     account = gator.add_account(knobs={"gate": "half", "gate_at": 4_000_000})
     file = gator.add_file("film.mkv", 12_000_000)
-    with running(tmp_path / "data", site.egress_allow + ",127.0.0.0/8", LONGSHORE_DOWNLOAD_EARLY="true") as early:
+    with running(data, site.egress_allow + ",127.0.0.0/8", LONGSHORE_DOWNLOAD_EARLY="true") as early:
         one = early.user()
         async with early.operator() as (_, caller), pooled(caller, gator, account), one.http() as http:
             _, said = await http.external("POST", "/unrestrict", {"url": file.url})

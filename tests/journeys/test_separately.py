@@ -99,30 +99,30 @@ class Cluster(Struct, frozen=True):
 
 
 @asynccontextmanager
-async def cluster(tmp_path: Path, replicas: int = 2) -> AsyncIterator[Cluster]:
+async def cluster(data: Path, replicas: int = 2) -> AsyncIterator[Cluster]:
     """Ready; `replicas` of the gateway, of the job service and of the workers."""
-    folder = DataFolder(tmp_path / "data")
+    folder, beside = DataFolder(data), data.parent
     ports = {name: [free_port() for _ in range(replicas if name in ("gateway", "job") else 1)] for name in SERVICES}
     with folder.lock():
         async with Servers.run(folder, SERVICES) as servers:
-            assert "streams: up to date" in await asyncio.to_thread(migrate, servers, folder, tmp_path / "config.toml")
+            assert "streams: up to date" in await asyncio.to_thread(migrate, servers, folder, beside / "config.toml")
             with Processes() as processes:
                 for name in SERVICES:
                     for number, port in enumerate(ports[name]):
                         env = environment(servers, folder, name, name, port)
                         words = ("serve", name.replace("_", "-"))
-                        processes.start(f"{name}-{number}", *words, env=env, log=tmp_path / f"{name}.log")
+                        processes.start(f"{name}-{number}", *words, env=env, log=beside / f"{name}.log")
                 for number in range(replicas):
                     env = environment(servers, folder, "worker", "job", 0)
                     for name in ("LONGSHORE_DATABASE_URL", "LONGSHORE_SECRET_KEY", "LONGSHORE_HTTP_PORT"):
                         del env[name]
-                    processes.start(f"worker-{number}", "worker", env=env, log=tmp_path / f"worker-{number}.log")
+                    processes.start(f"worker-{number}", "worker", env=env, log=beside / f"worker-{number}.log")
                 await asyncio.gather(*(ready(port) for each in ports.values() for port in each))
                 yield Cluster(folder, ports, processes)
 
 
 async def test_jobs_run_in_processes_of_their_own_and_either_replica_shows_them(tmp_path, site):
-    async with cluster(tmp_path) as all_of_it:
+    async with cluster(tmp_path / "data") as all_of_it:
         one, two = (System(None, all_of_it.folder.path, port) for port in all_of_it.ports["gateway"])
         user = await asyncio.to_thread(one.user)
         other = User(two, user.name, user.keys)
@@ -140,10 +140,10 @@ async def test_jobs_run_in_processes_of_their_own_and_either_replica_shows_them(
     assert hits == [1] * JOBS
 
 
-async def test_what_was_fetched_for_a_link_is_served_by_the_process_that_owns_links(tmp_path, hosts):
+async def test_what_was_fetched_for_a_link_is_served_by_the_process_that_owns_links(data, hosts):
     gator = hosts.host("rapidgator")
     file = gator.add_file("film.mkv", 300_000)
-    async with cluster(tmp_path, replicas=1) as all_of_it:
+    async with cluster(data, replicas=1) as all_of_it:
         gateway, serving = (all_of_it.ports[name][0] for name in ("gateway", "unrestrict_proxy"))
         system = System(None, all_of_it.folder.path, gateway)
         user = await asyncio.to_thread(system.user)
@@ -163,9 +163,9 @@ async def test_what_was_fetched_for_a_link_is_served_by_the_process_that_owns_li
 
 @pytest.mark.timeout(200)
 @pytest.mark.parametrize("service", ["gateway", "job"])
-async def test_a_service_that_is_killed_in_the_middle_of_fifty_jobs_goes_on_where_it_was(service, tmp_path, site):
+async def test_a_service_that_is_killed_in_the_middle_of_fifty_jobs_goes_on_where_it_was(service, data, site):
     names = [f"{uuid4().hex}.bin" for _ in range(50)]
-    async with cluster(tmp_path, replicas=1) as all_of_it:
+    async with cluster(data, replicas=1) as all_of_it:
         (port,) = all_of_it.ports["gateway"]
         user = await asyncio.to_thread(System(None, all_of_it.folder.path, port).user)
         async with user.http() as http:

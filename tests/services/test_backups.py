@@ -120,8 +120,8 @@ async def test_nobody_sees_or_deletes_the_backup_of_another(user, other):
     assert (seen["hasBackup"], deleted["data"]["deleted"], kept["profileCount"]) == (False, False, 1)
 
 
-async def test_a_backup_is_there_after_a_kill(tmp_path: Path):
-    with running(tmp_path / "data", "") as system:
+async def test_a_backup_is_there_after_a_kill(data: Path):
+    with running(data, "") as system:
         user = await asyncio.to_thread(system.user)
         async with user.http() as http:
             await put(http, "subs", bundle(profile("one")))
@@ -130,7 +130,7 @@ async def test_a_backup_is_there_after_a_kill(tmp_path: Path):
                     one.kill()
         system.process.kill()
         system.process.wait(20)
-    with running(tmp_path / "data", "") as again:
+    with running(data, "") as again:
         user.system = again
         async with user.http() as http:
             found = await get(http, "subs")

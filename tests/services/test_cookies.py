@@ -352,8 +352,8 @@ async def gone(path: Path) -> None:
             await asyncio.sleep(0.02)  # a file has no signal for its end
 
 
-async def test_what_a_killed_worker_left_is_swept_away(tmp_path: Path, site):
-    with running(tmp_path / "data", site.egress_allow) as system:
+async def test_what_a_killed_worker_left_is_swept_away(data: Path, site):
+    with running(data, site.egress_allow) as system:
         user = await asyncio.to_thread(system.user)
         async with user.http() as http:
             job_id, _ = await gated(http, site)
@@ -364,10 +364,12 @@ async def test_what_a_killed_worker_left_is_swept_away(tmp_path: Path, site):
             await gone(jar)
 
 
-async def test_no_value_is_in_any_file_command_line_or_environment_of_the_installation(tmp_path: Path, site):
+async def test_no_value_is_in_any_file_command_line_or_environment_of_the_installation(
+    tmp_path: Path, data: Path, site
+):
     value = f"never-to-be-seen-{uuid4().hex}"
     page, gate = site.url("/watch/embed", "video.test"), uuid4().hex
-    with running(tmp_path / "data", site.egress_allow) as system:
+    with running(data, site.egress_allow) as system:
         user = await asyncio.to_thread(system.user)
         async with user.http() as http:
             await synced(http, "video.test", cookie("sid", value, ".video.test"))

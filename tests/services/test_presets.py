@@ -11,15 +11,17 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.system import ROOT, System, longshore, running
+from tests.support.system import ROOT, Installed, System, longshore, running
 
 PRESETS = {"few": {"max_items": 2}, "song": {"audio_only": True, "container": "mp3", "audio_bitrate": 64}}
 
 
 @pytest.fixture(scope="module")
-def defined(tmp_path_factory, site) -> Iterator[System]:
+def defined(tmp_path_factory, site, installed: Installed) -> Iterator[System]:
     settings = {"LONGSHORE_PRESETS": json.dumps(PRESETS), "LONGSHORE_GALLERY_INSTANCES": "mastodon=http://don.test"}
-    with running(tmp_path_factory.mktemp("presets") / "data", site.egress_allow + ",127.0.0.0/8", **settings) as one:
+    with running(
+        installed.at(tmp_path_factory.mktemp("presets") / "data"), site.egress_allow + ",127.0.0.0/8", **settings
+    ) as one:
         yield one
 
 

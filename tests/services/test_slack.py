@@ -76,7 +76,7 @@ async def test_a_channel_is_kept_masked_and_is_gone_when_it_is_removed(user):
 
 
 async def test_the_channel_hears_of_a_completed_job_and_a_warning_and_its_address_is_nowhere_in_the_clear(
-    tmp_path: Path, site, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, data: Path, site, monkeypatch: pytest.MonkeyPatch
 ):
     tls, trusted = certificate(tmp_path, "hooks.slack.com")
     monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
@@ -84,7 +84,7 @@ async def test_the_channel_hears_of_a_completed_job_and_a_warning_and_its_addres
     async with receiving(tls=tls) as receiver:
         port = receiver.url.rpartition(":")[2]
         allow = f"{site.egress_allow},127.0.0.0/8,hooks.slack.com=127.0.0.1:{port}"
-        with running(tmp_path / "data", allow) as system:
+        with running(data, allow) as system:
             async with (await asyncio.to_thread(system.user)).http() as http:
                 await http.jobs("POST", "/user/slack", {"webhook_url": ADDRESS})
                 job = await http.ended(await http.submit(site.file(1000, name)))

@@ -12,14 +12,14 @@ from tests.support.system import System, running, stored
 
 
 @pytest.fixture(scope="module")
-def picky(tmp_path_factory, site) -> Iterator[System]:
+def picky(tmp_path_factory, site, installed) -> Iterator[System]:
     """An installation that keeps nothing but PNG, in folders of its own."""
     settings = {
         "LONGSHORE_EXTENSIONS": "png",
         "LONGSHORE_FOLDERS": "{site}/{uploader}/{date}",
         "LONGSHORE_GALLERY_INSTANCES": "mastodon=http://don.test",
     }
-    with running(tmp_path_factory.mktemp("picky") / "data", site.egress_allow, **settings) as one:
+    with running(installed.at(tmp_path_factory.mktemp("picky") / "data"), site.egress_allow, **settings) as one:
         yield one
 
 

@@ -6,14 +6,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.system import System, running
+from tests.support.system import Installed, System, running
 
 RATE = 1
 
 
 @pytest.fixture(scope="module")
-def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    with running(tmp_path_factory.mktemp("strict") / "data", "", LONGSHORE_REQUEST_RATE=str(RATE)) as system:
+def strict(tmp_path_factory: pytest.TempPathFactory, installed: Installed) -> Iterator[System]:
+    with running(
+        installed.at(tmp_path_factory.mktemp("strict") / "data"), "", LONGSHORE_REQUEST_RATE=str(RATE)
+    ) as system:
         yield system
 
 

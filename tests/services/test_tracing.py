@@ -42,11 +42,9 @@ async def headers_of_events(system, job_id: str) -> dict[str, str]:
         return found
 
 
-async def test_a_clients_trace_goes_through_every_process_that_works_for_it_and_into_every_event(tmp_path: Path, site):
+async def test_a_clients_trace_goes_through_every_process_that_works_for_it_and_into_every_event(data: Path, site):
     async with receiving() as collector:
-        with running(
-            tmp_path / "data", site.egress_allow + ",127.0.0.0/8", OTEL_EXPORTER_OTLP_ENDPOINT=collector.url
-        ) as system:
+        with running(data, site.egress_allow + ",127.0.0.0/8", OTEL_EXPORTER_OTLP_ENDPOINT=collector.url) as system:
             user = await asyncio.to_thread(system.user)
             async with user.http() as http:
                 link = site.file(1000, f"{uuid4().hex}.bin")

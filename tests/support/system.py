@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import fcntl
 import io
 import json
 import os
@@ -125,6 +126,25 @@ def running(data: Path, allow: str, *, port: int | None = None, **settings: str)
                 one.kill()
         process.stdout.close()
         log.close()
+
+
+class Installed:
+    """A data folder that has had its first start, to begin from: a copy takes a tenth of the time of a first start."""
+
+    def __init__(self, folder: Path) -> None:
+        """`folder` may be shared by several processes: whoever comes first makes it."""
+        folder.mkdir(exist_ok=True)
+        self._made = folder / "data"
+        with (folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not self._made.exists():
+                with running(folder / "new", "") as system:
+                    assert system.stop() == 0, system.log()
+                (folder / "new").rename(self._made)
+
+    def at(self, data: Path) -> Path:
+        subprocess.run(["cp", "-a", str(self._made), str(data)], check=True)
+        return data
 
 
 class User:
