@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 import asyncpg
 
 from libs import bus as buses
@@ -10,11 +13,17 @@ from libs.supervisor import Servers
 from libs.supervisor.postgres import DATABASE
 
 _SHAPE = """
-select string_agg(format('%s %s', one.relkind, one.oid::regclass), ', ' order by one.oid)
-from pg_class one join pg_namespace space on space.oid = one.relnamespace
-where space.nspname = any($1) or space.oid = 'public'::regnamespace
+with spaces as (select oid from pg_namespace where nspname = any($1) or nspname = 'public'),
+relations as (select oid, relkind from pg_class where relnamespace in (select oid from spaces))
+select string_agg(what, ', ' order by what) from (
+    select format('%s %s', relkind, oid::regclass) from relations
+    union all select format('%s of %s', tgname, tgrelid::regclass) from pg_trigger
+    where tgrelid in (select oid from relations)
+    union all select oid::regprocedure::text from pg_proc where pronamespace in (select oid from spaces)
+) as found(what)
 """
 
+_PREPARED = "prepared"
 _EMPTY = """
 do $$
 declare one record; found bool;
@@ -42,32 +51,43 @@ class Emptying:
 
     async def begin(self) -> None:
         """After the migrations: what there is now is what every test finds."""
-        conn = await self.servers.postgres._superuser(DATABASE)
-        try:
+        async with self._postgres(DATABASE) as conn:
             self._shape = await conn.fetchval(_SHAPE, self._services)
-        finally:
-            await conn.close()
+        async with self._postgres("postgres") as conn:
+            await conn.execute(f"create database {_PREPARED} template {DATABASE}")
 
     async def empty(self) -> None:
-        """Raises AssertionError where a test left another schema."""
-        conn = await self.servers.postgres._superuser(DATABASE)
-        try:
-            await self._rows(conn)
-        finally:
-            await conn.close()
+        async with self._postgres(DATABASE) as conn:
+            await conn.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity where datname = $1 and pid <> pg_backend_pid()",
+                DATABASE,
+            )
+            await conn.execute(_EMPTY.format(services=",".join(self._services)))
+            changed = await conn.fetchval(_SHAPE, self._services) != self._shape
+        if changed:
+            await self._anew()
         bus = await buses.open(self.servers.nats_url, user="topology", seed=self.servers.nats_seeds["topology"])
         try:
             await self._streams(bus)
         finally:
             await bus.close()
 
-    async def _rows(self, conn: asyncpg.Connection) -> None:
-        await conn.execute(
-            "select pg_terminate_backend(pid) from pg_stat_activity where datname = $1 and pid <> pg_backend_pid()",
-            DATABASE,
-        )
-        await conn.execute(_EMPTY.format(services=",".join(self._services)))
-        assert await conn.fetchval(_SHAPE, self._services) == self._shape
+    async def _anew(self) -> None:
+        """A test left another schema. Always, this would take ten times as long."""
+        async with self._postgres("postgres") as conn:
+            await conn.execute(f"drop database {DATABASE} with (force)")
+            await conn.execute(f"create database {DATABASE} template {_PREPARED}")
+            await conn.execute(f"revoke all on database {DATABASE} from public")
+            for service in self._services:
+                await conn.execute(f"grant connect on database {DATABASE} to longshore_{service}")
+
+    @asynccontextmanager
+    async def _postgres(self, database: str) -> AsyncIterator[asyncpg.Connection]:
+        conn = await self.servers.postgres._superuser(database)
+        try:
+            yield conn
+        finally:
+            await conn.close()
 
     async def _streams(self, bus: Bus) -> None:
         for stream in (await bus.api("STREAM.LIST"))["streams"] or ():
