@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 from pathlib import Path
 from uuid import uuid4
 
@@ -169,7 +170,10 @@ async def test_get_from_the_terminal_waits_and_prints_what_came(system, site):
     name = unique()
     out = await asyncio.to_thread(longshore, "get", site.file(5000, name), "--json", data=system.data)
 
+    history = await asyncio.to_thread(longshore, "history", json.loads(out)["job_id"], data=system.data)
+
     assert f'"files":["{name}"]' in out
+    assert history.splitlines()[-1].split()[2] == "job.completed"
     assert name in await asyncio.to_thread(longshore, "jobs", data=system.data)
     events = await asyncio.to_thread(longshore, "events", data=system.data)
     assert '"type": "job.completed"' in events

@@ -12,12 +12,12 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
-from uuid import uuid4
+from typing import Any, TypeVar
+from uuid import UUID, uuid4
 
 import aiohttp
 import psutil
@@ -25,7 +25,10 @@ import psutil
 from libs.bus import Bus
 from libs.calls import Caller
 from proto.auth import CreateUser, IssuedKey, IssueKey
+from proto.job import HistoryEntry, ReadHistory
 from services.operate import connect
+
+R = TypeVar("R")
 
 ROOT = Path(__file__).parents[2]
 PASSWORD = "a-password-for-tests"
@@ -52,22 +55,19 @@ class System:
         self.url = f"http://127.0.0.1:{port}"
 
     def user(self) -> User:
-        """A new one, so that tests that share a system share nothing else. From a thread: the caller may be in a loop.
-        The commands that people type for it have tests of their own; four programs for each test take too long."""
-        with ThreadPoolExecutor(1) as thread:
-            return thread.submit(asyncio.run, self._new_user()).result(PATIENCE)
+        """A new one, so that tests that share a system share nothing else. The commands that people type for it have
+        tests of their own; four programs for each test take too long."""
+        return User(self, *self.operated(_new_user))
 
-    async def _new_user(self) -> User:
-        name = f"u{uuid4().hex[:12]}"
-        keys = {}
-        async with self.operator() as (_, caller):
-            await caller.command(CreateUser(username=name, password=PASSWORD))
-            for dialect in ("jobs", "gdluxx", "external"):
-                issued, _ = await caller.command(
-                    IssueKey(dialect=dialect, username=name, name=dialect), result=IssuedKey
-                )
-                keys[dialect] = issued.key
-        return User(self, name, keys)
+    def operated(self, ask: Callable[[Caller], Awaitable[R]]) -> R:
+        """What `ask` gets as the operator, over the bus. From a thread: the caller may be in a loop."""
+
+        async def asked() -> R:
+            async with self.operator() as (_, caller):
+                return await ask(caller)
+
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(asyncio.run, asked()).result(PATIENCE)
 
     def children(self, name: str) -> list[psutil.Process]:
         """By a part of the command line."""
@@ -88,6 +88,21 @@ class System:
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(20)
+
+
+async def _new_user(caller: Caller) -> tuple[str, dict[str, str]]:
+    name = f"u{uuid4().hex[:12]}"
+    keys = {}
+    await caller.command(CreateUser(username=name, password=PASSWORD))
+    for dialect in ("jobs", "gdluxx", "external"):
+        issued, _ = await caller.command(IssueKey(dialect=dialect, username=name, name=dialect), result=IssuedKey)
+        keys[dialect] = issued.key
+    return name, keys
+
+
+async def _history(caller: Caller, job_id: UUID) -> list[str]:
+    entries = await caller.query(ReadHistory(owner=None, job_id=job_id), result=list[HistoryEntry])
+    return [one.type for one in entries]
 
 
 def free_port() -> int:
@@ -238,8 +253,8 @@ class Http:
             yield Socket(one)
 
     def history(self, job_id: str) -> list[str]:
-        lines = longshore("history", job_id, data=self.user.system.data).splitlines()
-        return [line.split()[2] for line in lines]
+        """What happened to a job, in one word each."""
+        return self.user.system.operated(lambda caller: _history(caller, UUID(job_id)))
 
 
 class Socket:
