@@ -74,7 +74,7 @@ class Bus:
         self.client = client
         """For this folder alone."""
         self._tasks: set[asyncio.Task[None]] = set()
-        self._generation = 0
+        self._pulls: set[Callable[[], None]] = set()
         self._closing = False
         self._inbox = ""
         self._asked: dict[str, asyncio.Future[Msg]] = {}
@@ -194,13 +194,15 @@ class Bus:
             await log.ainfo("bus.disconnected")
 
     async def _on_reconnect(self) -> None:
-        self._generation += 1
+        for void in tuple(self._pulls):
+            void()
         await log.ainfo("bus.reconnected")
 
-    @property
-    def generation(self) -> int:
-        """Grows with every reconnect: pulls that were under way are void then."""
-        return self._generation
+    def voided(self, tell: Callable[[], None]) -> Callable[[], None]:
+        """`tell` is called after every reconnect: pulls that were under way are void then. The returned function ends
+        it."""
+        self._pulls.add(tell)
+        return lambda: self._pulls.discard(tell)
 
 
 def sendable(headers: Mapping[str, str]) -> dict[str, str]:

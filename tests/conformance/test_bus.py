@@ -12,6 +12,7 @@ import pytest
 
 from libs import bus as buses
 from libs.bus import BusError, Stream, TimedOut, Unreachable, enqueue, follow
+from libs.bus.pulling import Lost, Pull
 from libs.eventstore.relay import Relay
 from libs.feed import Outgoing, SinkGone, WrongSequence
 from libs.message import new_id
@@ -150,6 +151,18 @@ async def test_a_follower_misses_and_repeats_nothing_when_the_server_is_killed(a
         second = await taken(batches, 50)
 
     assert [one.sequence for one in (*first, *second)] == list(range(1, 101))
+
+
+async def test_a_pull_hears_of_a_new_connection_however_long_it_would_have_waited(alone):
+    job, gateway = await alone.bus("job"), await alone.bus("gateway")
+    pull = Pull(gateway, STREAM, "of-nobody")
+    await pull.open()
+    waiting = asyncio.create_task(pull.receive(3600))
+    await kill(alone, Stream(job, STREAM))
+
+    with pytest.raises(Lost):
+        async with asyncio.timeout(30):
+            await waiting
 
 
 async def kill(installation, stream) -> None:
