@@ -20,7 +20,7 @@ from prometheus_client import Counter, Histogram
 
 from libs import telemetry
 from libs.bus import Bus, Message
-from libs.message import Command, Meta, Position, Query, Refusal, Refused, Registry, UnknownMessage, new_id, tag
+from libs.message import ANY, Command, Meta, Position, Query, Refusal, Refused, Registry, UnknownMessage, new_id, tag
 
 log = structlog.get_logger()
 R = TypeVar("R")
@@ -71,9 +71,10 @@ _decode_reply = msgspec.json.Decoder(_Reply).decode
 NULL = msgspec.Raw(b"null")
 
 
-def subject(message: type[msgspec.Struct]) -> str:
-    """`cmd.<service>.<verb>` or `q.<service>.<name>`, from the tag alone."""
-    service, _, verb = tag(message).partition(".")
+def subject(message: type[msgspec.Struct], of: str = "{service}") -> str:
+    """`cmd.<service>.<verb>` or `q.<service>.<name>`, from the tag alone. `of` is whose it is when any takes it."""
+    owner, _, verb = tag(message).partition(".")
+    service = of if owner == ANY else owner
     return f"{'q' if issubclass(message, Query) else 'cmd'}.{service}.{verb}"
 
 
@@ -95,10 +96,17 @@ class Caller:
         actor: str = ...,
         command_id: UUID | None = ...,
         timeout: float = ...,
+        of: str = ...,
     ) -> tuple[R, Position | None]: ...
     @overload
     async def command(
-        self, message: Command | Query, *, actor: str = ..., command_id: UUID | None = ..., timeout: float = ...
+        self,
+        message: Command | Query,
+        *,
+        actor: str = ...,
+        command_id: UUID | None = ...,
+        timeout: float = ...,
+        of: str = ...,
     ) -> tuple[None, Position | None]: ...
     async def command(
         self,
@@ -108,9 +116,10 @@ class Caller:
         actor: str = "",
         command_id: UUID | None = None,
         timeout: float = DEADLINE,
+        of: str = "",
     ) -> tuple[Any, Position | None]:
-        """Raises Refused, ServiceFailed, and the bus's Unreachable (nobody answers) and TimedOut (the outcome is
-        unknown: with a `command_id` it is safe to ask again)."""
+        """`of` names the service for a message that any takes. Raises Refused, ServiceFailed, and the bus's Unreachable
+        (nobody answers) and TimedOut (the outcome is unknown: with a `command_id` it is safe to ask again)."""
         headers = {
             "ce-id": str(new_id()),
             "ce-type": tag(message),
@@ -122,7 +131,7 @@ class Caller:
         if command_id is not None:
             headers["command-id"] = str(command_id)
         message_type = type(message)
-        answer = await self._bus.ask(subject(message_type), _encode(message), headers, timeout)
+        answer = await self._bus.ask(subject(message_type, of), _encode(message), headers, timeout)
         reply = _decode_reply(answer.body)
         if reply.refused is not None:
             raise Refused(self._registry.refusal(reply.refused))
@@ -136,8 +145,8 @@ class Caller:
             decoder = self._results[result] = msgspec.json.Decoder(result)
         return decoder.decode(reply.ok), position
 
-    async def query(self, message: Query, *, result: type[R], timeout: float = DEADLINE) -> R:
-        value, _ = await self.command(message, result=result, timeout=timeout)
+    async def query(self, message: Query, *, result: type[R], timeout: float = DEADLINE, of: str = "") -> R:
+        value, _ = await self.command(message, result=result, timeout=timeout, of=of)
         return value
 
 
@@ -161,7 +170,9 @@ async def serve(
         if missing:
             raise TypeError(f"{handler.__qualname__} needs {', '.join(missing)}")
         given = {name: needs[name] for name in names[1:] if name != "call"}
-        await bus.answer(subject(kind), service, _answering(handler, kind, "call" in names, given), concurrency)
+        await bus.answer(
+            subject(kind, service), service, _answering(handler, kind, "call" in names, given), concurrency
+        )
 
 
 def _answering(

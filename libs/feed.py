@@ -52,6 +52,8 @@ class Delivered(Struct, frozen=True, kw_only=True):
     recorded_at: datetime
     headers: Mapping[str, str]
     body: bytes
+    pending: int = 0
+    """Behind it in the stream, for this reader, when it was sent."""
 
 
 class Sink(Protocol):

@@ -62,6 +62,9 @@ class Position(msgspec.Struct, frozen=True, order=True, array_like=True):
 
 ORIGIN = Position(0, 0)
 
+ANY = "any"
+"""The owner in the tags of messages that every service takes; whose it is, is in the subject."""
+
 
 class Meta(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Envelope kept beside every event: who, why, and the trace that caused it."""

@@ -38,7 +38,7 @@ STOP_DEADLINE = 8.0
 """Seconds; below the ten that a clean stop of everything may take."""
 CHECK_DEADLINE = 2.0
 LAG_LIMIT = 10.0
-"""Seconds a relay may be behind before its service calls itself not ready."""
+"""Seconds a relay or a follower may be behind before its service calls itself not ready."""
 
 SHORTEST_KEY = 16
 LinkKeys = Annotated[
@@ -109,6 +109,9 @@ class Resources:
         self._shared = shared
         self._tasks = tasks
         self._spawned: list[asyncio.Task[Any]] = []
+        self.relay: Relay | None = None
+        self.followers: dict[str, Follower] = {}
+        """By the names of their marks."""
 
     async def pool(self, url: str, service: str, *, kept: int = 1, durable: bool = True) -> asyncpg.Pool:
         """See `libs.database.open_pool`."""
@@ -137,6 +140,7 @@ class Resources:
         wake = asyncio.Event()
         store = EventStore(pool, service, registry, wake.set)
         relay = Relay(store, buses.Stream(bus, f"EV_{service.upper()}"), url=settings.database_url, wake=wake)
+        self.relay = relay
         self.spawn(relay.run(), "relay")
 
         async def lag() -> str | None:
@@ -172,7 +176,18 @@ class Resources:
             relevant=relevant,
             committed=committed,
         )
-        self.spawn(follower.run(), name)
+        self.run_follower(follower)
+
+    def run_follower(self, follower: Follower) -> None:
+        """As `spawn` does; that it keeps up is a part of readiness."""
+
+        async def lag() -> str | None:
+            behind = follower.lag_seconds
+            return None if behind < LAG_LIMIT else f"{behind:.0f} s behind"
+
+        self.followers[follower.name] = follower
+        self.spawn(follower.run(), follower.name)
+        self.ready(f"follower {follower.name}", lag)
 
     def watch(self, bus: buses.Bus, pool: asyncpg.Pool) -> None:
         """Makes the servers' being there a part of readiness."""

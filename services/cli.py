@@ -17,6 +17,9 @@ import uvloop
 from proto import SERVICES
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 - argparse has no other name
+LONGEST_NUMBER = 18
+"""Digits; the database counts to nineteen."""
+
 Work = Callable[[argparse.Namespace, Mapping[str, str]], Coroutine[Any, Any, int]]
 
 _COMMANDS = {
@@ -52,6 +55,7 @@ def parser() -> argparse.ArgumentParser:
     _key(commands.add_parser("key", help="manage API keys"))
     _host(commands.add_parser("host", help="manage accounts on file hosts"))
     _jobs(commands)
+    _letters(commands.add_parser("dead-letters", help="events that a service could not apply and went on without"))
     _data(commands.add_parser("doctor", help="check servers, lag, disk, engines and ffmpeg"))
     return parser
 
@@ -174,12 +178,38 @@ def _jobs(commands: Commands) -> None:
     _data(one)
 
 
+def _letters(parser: argparse.ArgumentParser) -> None:
+    _data(parser)
+    parser.set_defaults(action="list", all=False)
+    letters = parser.add_subparsers(dest="action", metavar="ACTION")
+    _data(letters.add_parser("list", help="list them, which is also done without an action"), inner=True)
+    for name, text in (
+        ("show", "show one with its event"),
+        ("redrive", "apply one now, or all: do so when what was wrong is mended"),
+        ("drop", "go on without one for good; the event stays in the history"),
+    ):
+        one = letters.add_parser(name, help=text)
+        one.add_argument("letter", type=_letter, nargs="?" if name == "redrive" else None, help="as the list shows it")
+        if name == "redrive":
+            one.add_argument("--all", action="store_true", help="every one, oldest first")
+        _data(one, inner=True)
+
+
+def _letter(text: str) -> tuple[str, int]:
+    consumer, _, sequence = text.rpartition(":")
+    if not consumer or not sequence.isdecimal() or len(sequence) > LONGEST_NUMBER:
+        raise argparse.ArgumentTypeError("must be as `longshore dead-letters` shows it, such as gateway.jobs:17")
+    return consumer, int(sequence)
+
+
 def _words(text: str) -> list[str]:
     return [word for piece in text.split(",") if (word := piece.strip())]
 
 
-def _data(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", type=Path, metavar="DIR", help="data folder (LONGSHORE_DATA_DIR)")
+def _data(parser: argparse.ArgumentParser, *, inner: bool = False) -> None:
+    """Of an `inner` parser it is not taken away again what was said before the action."""
+    missing = argparse.SUPPRESS if inner else None
+    parser.add_argument("--data", type=Path, metavar="DIR", default=missing, help="data folder (LONGSHORE_DATA_DIR)")
 
 
 def _instant(text: str) -> datetime:

@@ -20,12 +20,16 @@ from libs.feed import SinkGone
 from libs.message import Refused
 from libs.settings import BadSettings
 from libs.supervisor import DataFolder, UnusableFolder
+from proto import SERVICES
+from proto.any import Health, ReadHealth
 from proto.auth import ReadPublicKeys
 from proto.gateway import JobRow, ListJobs
 from proto.unrestrict_proxy import HostAccount, ListHostAccounts
 from services.operate import NotRunning, connect
 
 LOOK = "Look into the logs of `longshore up`, then restart it."
+LATE = 10.0
+"""Seconds, as for readiness."""
 LOW_DISK = 2 << 30
 """Bytes; below this a film no longer fits."""
 
@@ -101,6 +105,24 @@ async def _accounts(caller: Caller) -> list[Finding]:
     ]
 
 
+async def _health(service: str, caller: Caller) -> list[Finding]:
+    """Whether it keeps up with what happens."""
+    name = service.replace("_", "-")
+    try:
+        health = await caller.query(ReadHealth(), result=Health, timeout=2, of=service)
+    except (BusError, ServiceFailed) as error:
+        return [Finding(name, str(error), LOOK)]
+    late = {"relay": health.relay or 0.0, **health.consumers}
+    slowest = max(late, key=lambda one: late[one])
+    behind = Finding(name, "keeps up")
+    if late[slowest] >= LATE:
+        behind = Finding(name, f"{slowest} is {late[slowest]:.0f} s behind", LOOK)
+    if not health.dead_letters:
+        return [behind]
+    put_aside = "See `longshore dead-letters`; mend what was wrong, then `longshore dead-letters redrive --all`."
+    return [behind, Finding(name, f"{health.dead_letters} events could not be applied", put_aside)]
+
+
 async def _servers(bus: Bus, caller: Caller) -> list[Finding]:
     asked: tuple[tuple[str, Callable[[], Awaitable[object]]], ...] = (
         ("auth", lambda: caller.query(ReadPublicKeys(), result=dict[str, str], timeout=2)),
@@ -113,6 +135,8 @@ async def _servers(bus: Bus, caller: Caller) -> list[Finding]:
             findings.append(Finding(name, "answers"))
         except (BusError, ServiceFailed, Refused) as error:
             findings.append(Finding(name, str(error), LOOK))
+    for service in SERVICES:
+        findings += await _health(service, caller)
     findings += await _accounts(caller)
     for spec in STREAMS:
         try:

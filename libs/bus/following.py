@@ -116,7 +116,7 @@ class _Follower:
         if consumed != self._consumed + 1:
             raise Lost
         self._consumed = consumed
-        return _delivered(message, sequence)
+        return _delivered(message, sequence, int(tokens[-1]))
 
     async def close(self) -> None:
         pull, self._pull = self._pull, None
@@ -129,7 +129,7 @@ class _Follower:
                     await log.adebug("bus.consumer_left", reason=type(error).__name__)
 
 
-def _delivered(message: Msg, sequence: int) -> Delivered:
+def _delivered(message: Msg, sequence: int, pending: int) -> Delivered:
     headers = message.headers or {}
     return Delivered(
         sequence=sequence,
@@ -141,4 +141,5 @@ def _delivered(message: Msg, sequence: int) -> Delivered:
         recorded_at=datetime.fromisoformat(headers["ce-time"]),
         headers=headers,
         body=message.data,
+        pending=pending,
     )

@@ -129,6 +129,9 @@ REPORTS = (
 """Commands of a worker about the attempt it holds; nobody else may speak for an attempt."""
 NO_ATTEMPTS = (*(f"cmd.job.{verb}" for verb in REPORTS), "cmd.job.lose_worker")
 
+PUT_ASIDE = tuple(f"cmd.{service}.{verb}" for service in SERVICES for verb in ("redrive", "drop_dead_letter"))
+"""What becomes of events that could not be applied is the operator's decision."""
+
 OPENED = "q.unrestrict_proxy.cookies"
 """Cookies with their values: for the worker that needs them, and for nobody who asks on behalf of people."""
 
@@ -180,7 +183,7 @@ USERS: tuple[UserSpec, ...] = (
     _service(
         "gateway",
         hear=("progress.*.*", "ctl.asked"),
-        never=(*NO_ATTEMPTS, *LEASES, OPENED),
+        never=(*NO_ATTEMPTS, *LEASES, OPENED, *PUT_ASIDE),
         publish=(
             *_asks("auth", "job", "scheduler", "unrestrict_proxy", "storage", "notifier"),
             "q.worker.inspect",

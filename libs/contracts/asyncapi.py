@@ -13,7 +13,7 @@ import msgspec
 
 from libs.contracts.samples import sample
 from libs.contracts.schemas import Document, Message, file_name, summary
-from libs.message import Registry, tag
+from libs.message import ANY, Registry, tag
 
 SCHEMA_FORMAT = "application/schema+json;version=draft-2020-12"
 JSON = "application/json"
@@ -98,7 +98,8 @@ class _Pages:
         name = tag(message)
         owner, verb = _parts(name)
         self.messages[name] = _message(message, "callHeaders")
-        self.channels[name] = _channel(f"{prefix}.{owner}.{verb}", name)
+        place = "{service}" if owner == ANY else owner
+        self.channels[name] = _channel(f"{prefix}.{place}.{verb}", name)
         self._reply_channel(owner)
         self.operations[f"{owner}.receive.{verb}"] = {
             "action": "receive",
@@ -183,6 +184,7 @@ PARAMETERS: Mapping[str, str] = {
     "kind": "Kind of aggregate.",
     "id": "Id of the aggregate.",
     "owner": "User id.",
+    "service": "Subject token of a service.",
     "job": "Job id.",
     "queue": "Work queue.",
     "priority": "1 is most urgent, 10 least.",

@@ -28,6 +28,7 @@ WORDS: Mapping[str, str] = {
     "webhook_url": "https://hooks.example.org/longshore",
 }
 PATTERNS: Mapping[str, str] = {
+    r"^[a-z_]+\.[a-z_]+$": "gateway.jobs",
     "^[0-9a-f]{64}$": "a3" * 32,
     "^[A-Za-z0-9_-]{22}$": "q83vEjRWeJCrze8SNFZ4kA",
     "^([01][0-9]|2[0-3]):[0-5][0-9]$": "22:00",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from datetime import UTC, datetime
 
 import asyncpg
 import msgspec
@@ -28,6 +29,8 @@ TRIES = 5
 APPLIED = Counter("longshore_projection_events_total", "Events applied", ["consumer"])
 DEAD = Counter("longshore_dead_letters_total", "Events put aside", ["consumer"])
 SEQUENCE = Gauge("longshore_projection_sequence", "Stream sequence that was applied last", ["consumer"])
+
+BEHIND = Gauge("longshore_projection_lag_seconds", "Age of the oldest event that waits to be applied", ["consumer"])
 
 Apply = Callable[[Connection, Sequence["Applied"]], Awaitable[None]]
 PASSING = (
@@ -110,17 +113,28 @@ class Follower:
         self._committed = committed
         self._written = 0
         self._placed = False
+        self._held = 0
+        self._unapplied: datetime | None = None
+        """When the oldest event was recorded that waits to be applied; None when none does."""
         self._moved = asyncio.Condition()
 
     async def run(self) -> None:
         """Follows for ever; the loss of Postgres or of the bus only pauses it."""
+        BEHIND.labels(self.name).set_function(lambda: self.lag_seconds)
         await lasting("follower.interrupted", self._follow, (*PASSING, SinkGone, Overtaken), consumer=self.name)
 
     async def _follow(self) -> None:
         await self._load_mark()
+        if self.sequence >= self._held:  # another replica applied it
+            self._unapplied = None
         async with self._source(self.sequence) as batches:
             async for batch in batches:
                 await self._take(batch)
+
+    @property
+    def lag_seconds(self) -> float:
+        """The age of the oldest event that waits to be applied."""
+        return 0.0 if self._unapplied is None else max((datetime.now(UTC) - self._unapplied).total_seconds(), 0.0)
 
     async def reached(self, position: Position, timeout: float) -> bool:
         """Whether the mark came to `position` within `timeout` seconds."""
@@ -163,7 +177,12 @@ class Follower:
             self._moved.notify_all()
 
     async def _take(self, batch: Sequence[Delivered]) -> None:
-        fresh = [one for one in batch if one.sequence > self.sequence]
+        self._held = batch[-1].sequence
+        self._unapplied = batch[0].recorded_at
+        await self._take_fresh([one for one in batch if one.sequence > self.sequence])
+        self._unapplied = batch[-1].recorded_at if batch[-1].pending else None
+
+    async def _take_fresh(self, fresh: list[Delivered]) -> None:
         while fresh:
             await self._passed_over([one for one in fresh if one.sequence <= self._written])
             fresh = [one for one in fresh if one.sequence > self._written]

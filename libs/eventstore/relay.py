@@ -48,12 +48,14 @@ class Relay:
         self._wake = wake
         self._poll = poll_seconds
         self._drained_at = time.monotonic()
-        self._leading = False
+        self._beside = False
+        """Whether another process leads."""
 
     @property
     def lag_seconds(self) -> float:
-        """Zero for a follower: its leader answers for the feed."""
-        return time.monotonic() - self._drained_at if self._leading else 0.0
+        """Since the stream was last known to be the whole feed. Zero while another process leads, for that one answers;
+        who can not lead because something is away does."""
+        return 0.0 if self._beside else time.monotonic() - self._drained_at
 
     async def run(self) -> None:
         """Leads when it can, for ever; the loss of Postgres or of the stream only pauses it."""
@@ -67,14 +69,13 @@ class Relay:
             self._url, timeout=10, command_timeout=30, server_settings=server_settings(f"{self._store.schema}")
         )
         try:
-            while not await conn.fetchval(  # noqa: ASYNC110 - a lock held by another process has no event here
-                "select pg_try_advisory_lock(hashtext($1))", f"relay {self._store.schema}"
-            ):
+            while not await conn.fetchval("select pg_try_advisory_lock(hashtext($1))", f"relay {self._store.schema}"):
+                self._beside = True
                 await asyncio.sleep(ELECTION_SECONDS)  # pace of elections
-            self._leading = True
+            if self._beside:
+                self._drained_at, self._beside = time.monotonic(), False
             await self._lead(conn)
         finally:
-            self._leading = False
             conn.terminate()
 
     async def _lead(self, conn: Connection) -> None:

@@ -21,6 +21,7 @@ from services.auth import tokens, views
 from services.auth.domain import check_password
 from services.auth.handlers import HANDLERS, create_user
 from services.auth.tokens import AccessTokens, RefreshTokens
+from services.operations import answer_operator
 
 USERNAME = "a name of letters, digits, `.`, `_` and `-`"
 
@@ -51,6 +52,7 @@ async def start(settings: AuthSettings, resources: Resources) -> AsyncIterator[N
     access = await _access_tokens(pool, Sealer(settings.secret_key, "signing-key"))
     if settings.admin_password:
         await _administrator(settings, settings.admin_password, pool, store)
+    await answer_operator(bus, "auth", pool, resources)
     await serve(
         bus,
         "auth",

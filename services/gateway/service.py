@@ -29,6 +29,7 @@ from services.gateway.handlers import HANDLERS
 from services.gateway.sharing import SUBJECT, Sharing
 from services.gateway.throttle import Throttle
 from services.gateway.views import Jobs
+from services.operations import answer_operator
 
 
 class GatewaySettings(ServiceSettings, frozen=True, kw_only=True):
@@ -57,7 +58,7 @@ async def start(settings: GatewaySettings, resources: Resources) -> AsyncIterato
         committed=lambda events: hub.committed(events),  # noqa: PLW0108 - it is made below
     )
     hub = Hub(bus, follower, jobs, REGISTRY, translate.frames, translate.progress)
-    resources.spawn(follower.run(), "jobs")
+    resources.run_follower(follower)
     throttle = Throttle(settings.request_rate)
     guard, sharing = Guard(caller, bus, throttle), Sharing(bus, throttle)
     if settings.request_rate:
@@ -66,6 +67,7 @@ async def start(settings: GatewaySettings, resources: Resources) -> AsyncIterato
     resources.spawn(guard.follow(), "guard")
     resources.spawn(hub.run(), "fanout")
     await bus.listen("progress.*.*", hub.heard)
+    await answer_operator(bus, "gateway", pool, resources)
     await serve(bus, "gateway", HANDLERS, {"jobs": jobs})
     edge = Edge(
         ask=Ask(caller, follower, jobs),

@@ -22,6 +22,7 @@ from services.job.engines.presets import Presets
 from services.job.handlers import HANDLERS, LIMITS, keep_limits
 from services.job.leases import Leases
 from services.job.shares import Shares
+from services.operations import answer_operator
 
 
 class JobSettings(ServiceSettings, frozen=True, kw_only=True):
@@ -45,6 +46,7 @@ async def start(settings: JobSettings, resources: Resources) -> AsyncIterator[No
     allowances = Allowances(pool)
     shares = Shares(pool, allowances, tell)
     resources.spawn(ledger.run(), "ledger")
+    await answer_operator(bus, "job", pool, resources)
     await serve(
         bus,
         "job",

@@ -32,6 +32,7 @@ from services.notifier.handlers import (
     secret_of,
 )
 from services.notifier.views import Channel
+from services.operations import answer_operator
 
 LINK_LIFE = timedelta(days=1)
 """As of links that the jobs API shows."""
@@ -84,6 +85,7 @@ async def start(settings: ServiceSettings, resources: Resources) -> AsyncIterato
             committed=noted,
         )
         resources.spawn(deliverer.run(), "delivery")
+        await answer_operator(bus, "notifier", pool, resources)
         await serve(
             bus,
             "notifier",

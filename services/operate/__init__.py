@@ -16,6 +16,7 @@ from services.operate.connection import NotRunning, connect
 from services.operate.hosts import host
 from services.operate.jobs import events, get, history, job, jobs
 from services.operate.keys import key
+from services.operate.letters import dead_letters
 from services.operate.users import add_user, limit_user, quota
 from services.operate.words import BadWord
 
@@ -37,6 +38,8 @@ async def operate(options: argparse.Namespace, environ: Mapping[str, str]) -> in
                     return await key(options, caller, environ)
                 case "host":
                     return await host(options, caller)
+                case "dead-letters":
+                    return await dead_letters(options, caller)
                 case "get":
                     return await get(options, bus, caller, environ)
                 case "jobs":

@@ -11,6 +11,7 @@ from libs.eventstore.projection import Applied
 from libs.runtime import Resources, Service, ServiceSettings
 from proto import REGISTRY
 from proto.scheduler import ScheduleFired
+from services.operations import answer_operator
 from services.scheduler.handlers import HANDLERS, WAITS, keep_alarms, submit_run
 from services.scheduler.ticker import Ticker
 
@@ -42,6 +43,7 @@ async def start(settings: ServiceSettings, resources: Resources) -> AsyncIterato
     resources.follow(
         "runs", "EV_SCHEDULER", frozenset({"scheduler.fired"}), runs, pool=pool, bus=bus, registry=REGISTRY
     )
+    await answer_operator(bus, "scheduler", pool, resources)
     await serve(bus, "scheduler", HANDLERS, {"pool": pool, "store": store, "ticker": ticker})
     resources.spawn(ticker.run(), "ticker")
     yield

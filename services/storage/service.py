@@ -14,6 +14,7 @@ from libs.names import DEFAULT, Extensions, extensions
 from libs.runtime import Resources, Service, ServiceSettings
 from libs.sealing import LinkSigner, Sealer
 from proto import REGISTRY
+from services.operations import answer_operator
 from services.storage.app import FileServer
 from services.storage.domain import check_folders
 from services.storage.eraser import Eraser
@@ -65,6 +66,7 @@ async def start(settings: StorageSettings, resources: Resources) -> AsyncIterato
             committed=lambda _: eraser.woken.set(),
         )
         resources.spawn(eraser.run(), "eraser")
+        await answer_operator(bus, "storage", pool, resources)
         await serve(
             bus,
             "storage",

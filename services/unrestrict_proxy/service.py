@@ -21,6 +21,7 @@ from libs.runtime import Resources, Service, ServiceSettings
 from libs.sealing import LinkSigner, Sealer
 from proto import REGISTRY
 from proto.unrestrict_proxy import Awaited, HostLink
+from services.operations import answer_operator
 from services.unrestrict_proxy import adapters
 from services.unrestrict_proxy.app import Downloads, Files, Links, Serving
 from services.unrestrict_proxy.handlers import HANDLERS
@@ -87,6 +88,7 @@ async def start(settings: UnrestrictSettings, resources: Resources) -> AsyncIter
             ("losses", "EV_STORAGE", following.LOSSES, losses),
         ):
             resources.follow(name, stream, wanted, act, pool=pool, bus=bus, registry=REGISTRY)
+        await answer_operator(bus, "unrestrict_proxy", pool, resources)
         await serve(
             bus,
             "unrestrict_proxy",

@@ -81,6 +81,8 @@ MAY_NOT_PUBLISH = {
         "cmd.job.claim",
         "cmd.job.report_completed",
         "cmd.job.lose_worker",
+        "cmd.storage.redrive",
+        "cmd.gateway.drop_dead_letter",
         "q.unrestrict_proxy.cookies",
         "work.run.download.5",
         "progress.o.j",

@@ -10,7 +10,7 @@ import pytest
 from libs.bus import Stream, follow
 from libs.eventstore.projection import Applied, Follower, rebuild
 from libs.eventstore.relay import Relay
-from libs.feed import WrongSequence
+from libs.feed import SinkGone, WrongSequence
 from libs.message import ORIGIN
 from proto import REGISTRY
 from services.gateway import domain, views
@@ -249,3 +249,61 @@ async def test_two_processes_of_one_projection_apply_every_event_once(installati
             await second.passed(50)
 
         assert await pool.fetchval("select count(*) from gateway.jobs") == 50
+
+
+async def test_a_follower_that_can_not_go_on_is_behind_and_one_that_has_everything_is_not(installation):
+    """By the age of the oldest event that waits: readiness is made of it."""
+    store, bus = await installation.store(), await installation.bus("job")
+    held, meanwhile = asyncio.Event(), []
+
+    async def apply(conn, batch: list[Applied]) -> None:
+        meanwhile.append(follower.lag_seconds)
+        await held.wait()
+        await views.apply(conn, batch)
+
+    async with (
+        relaying(installation, store, Stream(bus, STREAM)),
+        projecting(installation, apply=apply) as (follower, _),
+    ):
+        before = follower.lag_seconds
+        await append(store, 1)
+        held.set()
+        async with asyncio.timeout(20):
+            await follower.passed(1)
+
+        assert before == 0
+        assert meanwhile[0] > 0
+        assert follower.lag_seconds == 0
+
+
+class Missing:
+    """A stream that nobody made."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+
+    async def last(self):
+        self.asked.set()
+        raise SinkGone("no stream")
+
+
+async def test_a_relay_without_a_stream_is_behind_though_it_can_not_lead(installation):
+    """Else a service whose events nobody hears would call itself ready. One beside a leader is not behind."""
+    store, bus, sink = await installation.store(), await installation.bus("job"), Missing()
+    async with relaying(installation, store, sink) as lost:
+        async with asyncio.timeout(20):
+            await sink.asked.wait()
+
+        assert lost.lag_seconds > 0
+
+    async with relaying(installation, store, Stream(bus, STREAM)):
+        await append(store, 1)
+        await published(await installation.bus("gateway"), 1)
+        url = installation.servers.database_urls["job"]
+        beside = Relay(store, Stream(bus, STREAM), url=url, wake=installation.wake)
+        task = asyncio.create_task(beside.run())
+        async with asyncio.timeout(20):
+            while beside.lag_seconds > 0:
+                await asyncio.wait({task}, timeout=0.05)
+        task.cancel()
+        await asyncio.wait({task})
