@@ -201,6 +201,8 @@ class OpenLink(Command, tag="unrestrict_proxy.open", kw_only=True, frozen=True):
     job_id: UUID
     attempt: Annotated[int, Meta(ge=1)]
     url: Annotated[str, Meta(min_length=1, max_length=8192)]
+    have: Bytes = 0
+    """Of the file; where these are more than what was reported as read, whoever read them was killed."""
 
 
 class Opened(Struct, frozen=True, kw_only=True, tag="opened"):
@@ -214,7 +216,7 @@ class Opened(Struct, frozen=True, kw_only=True, tag="opened"):
     max_chunks: int
     resumable: bool
     keep_every: float
-    """Seconds; a lease that is not kept for three times as long goes to another."""
+    """Seconds; a lease that is not kept for much longer goes to another."""
     early: bool = False
     """What comes is served already: whoever fetches it tells how far it is (libs/growth.py), and hears of `Awaited`."""
 

@@ -21,7 +21,7 @@ from services.job.engines import EngineFailed, Fetch, FetchedFile
 from services.job.engines.answers import retry_after
 from services.job.engines.download import Limits
 from services.job.engines.http import KEY, HttpEngine
-from services.job.engines.manifest import Identity, joined
+from services.job.engines.manifest import Identity, joined, read_manifest
 from services.job.engines.partial import Partial
 from tests.site import HOSTILE_NAMES, MediaSite
 
@@ -362,6 +362,25 @@ async def test_a_file_that_can_not_be_split_safely_is_not(tmp_path, knobs) -> No
 
         assert watcher.file.sha256 == site.sha256(size, "a.bin")
         assert len(site.log) == 1
+
+
+async def test_a_killed_worker_leaves_word_of_what_several_connections_had_brought(tmp_path) -> None:
+    """The first stands still, the second has brought almost all that is left to it, and nobody says goodbye."""
+    two = msgspec.structs.replace(EAGER, connections=2)
+    async with MediaSite.start() as site, engine_for(site, two) as engine:
+        file = site.file(8 * MIB, "a.bin", "files.test", gate="front", gate_at=2 * MIB)
+        running = asyncio.create_task(engine.fetch(fetch(file, tmp_path), Watcher()))
+        async with asyncio.timeout(20):
+            while noted(tmp_path) <= 7 * MIB:
+                await asyncio.sleep(0.02)  # the worker that comes next looks once
+        site.release("front")
+        await running
+
+
+def noted(work: Path) -> int:
+    """Bytes that whoever goes on would find, but for what a loss of power takes."""
+    known = read_manifest(work / "http.part.manifest")
+    return 0 if known is None else sum(stop - start for start, stop in known.written)
 
 
 async def test_a_server_that_refuses_more_connections_is_no_failure(tmp_path) -> None:

@@ -136,6 +136,18 @@ async def test_a_stored_file_costs_what_was_read_and_its_link_is_found_again(des
     assert (traffic.left, traffic.reserved) == (QUOTA - 90, 0)
 
 
+async def test_what_a_killed_worker_had_on_the_disk_and_told_nobody_of_is_charged(desk):
+    link = await desk.make(desk.link(uuid4()))
+    await desk.read(link, 30)
+    async with desk.pool.acquire() as conn:
+        for have in (70, 70, 50):
+            await views.make_up(conn, new_id(), link.job_id, have, desk.book.clock())
+    await desk.read(link, 20)
+    await desk.end(Ended(link=link, stored=FILE))
+
+    assert (await desk.book.traffic(link.owner)).left == QUOTA - 90
+
+
 async def test_a_failed_file_costs_nothing_and_is_asked_for_anew(desk):
     owner = uuid4()
     link = await desk.make(desk.link(owner))

@@ -126,6 +126,7 @@ async def test_when_a_link_dies_half_way_the_next_goes_on_from_the_same_byte(tmp
 
         assert watcher.file.sha256 == on_disk(watcher.file) == site.sha256(SIZE, "film.mkv")
         assert [(one.status, one.read) for one in desk.closes] == [(status, 1_000_000), (None, SIZE - 1_000_000)]
+        assert [one.have for one in desk.opens] == [0, 1_000_000]
         assert site.log[-1].range == "bytes=1000000-"
 
 

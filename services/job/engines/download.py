@@ -333,6 +333,7 @@ class Download:
             if filled:
                 await asyncio.shield(self._partial.write(mine.at - filled, block, filled))
             await asyncio.shield(self._partial.settle())
+            self._partial.checkpoint()
         self._report(last=True)
 
     async def _told_readers(self) -> float:

@@ -94,10 +94,10 @@ class Leases:
         self._asker = asker
         self._fetch = fetch
 
-    async def take(self) -> Opened:
-        """Waits while the platform prepares the file. Raises EngineFailed."""
+    async def take(self, have: int) -> Opened:
+        """For a file of which so many bytes are there. Waits while the platform prepares it. Raises EngineFailed."""
         fetch = self._fetch
-        command = OpenLink(owner=fetch.owner, job_id=fetch.job_id, attempt=fetch.attempt, url=fetch.url)
+        command = OpenLink(owner=fetch.owner, job_id=fetch.job_id, attempt=fetch.attempt, url=fetch.url, have=have)
         try:
             async with asyncio.timeout(PREPARE_SECONDS):
                 while True:

@@ -32,7 +32,7 @@ DEPTH = 4
 SYNC_BYTES = 64 * 1024 * 1024
 SYNC_SECONDS = 5.0
 LEAST_SECONDS = 1.0
-"""Between two syncs, however fast the bytes come."""
+"""Between two syncs, however fast the bytes come, and between two notes of what is there."""
 LOCK_SECONDS = 30.0
 CATCH_UP = 16 * BLOCK
 """Bytes of a backlog that are hashed beside each block, so that it shrinks while the download goes on."""
@@ -74,7 +74,7 @@ class Partial:
         self._linear = True
         self._extents: tuple[Extent, ...] = ()
         self._synced: tuple[Extent, ...] = ()
-        self._synced_at = time.monotonic()
+        self._synced_at = self._remembered_at = time.monotonic()
         self._hash = hashlib.sha256()
         self._hashed = 0
         self._turn = asyncio.Lock()
@@ -165,6 +165,7 @@ class Partial:
     async def begin(self, identity: Identity) -> None:
         """From the first byte of this version, whatever was here."""
         await self.settle()
+        await self._synced_by_now()
         await asyncio.to_thread(self._begin, identity)
 
     def _begin(self, identity: Identity) -> None:
@@ -198,6 +199,7 @@ class Partial:
         if not self._linear:
             return
         await self.settle()
+        await self._synced_by_now()
         assert self.identity is not None
         assert self.identity.size is not None
         self._linear = False
@@ -210,6 +212,17 @@ class Partial:
         missing = 0 if size is None else max(0, size - os.fstat(self._handle).st_size)
         if disk.f_bavail * disk.f_frsize - missing < RESERVE:
             raise NoRoom
+
+    def checkpoint(self) -> None:
+        """What is there is found again also after a kill: the length of a file with holes says nothing."""
+        self._remembered_at = time.monotonic()
+        if not self._linear and (self._syncing is None or self._syncing.done()):
+            self._remember(self._synced, durable=False)
+
+    async def _synced_by_now(self) -> None:
+        """Until no thread writes the manifest."""
+        while self._syncing is not None and not self._syncing.done():
+            await asyncio.wait({self._syncing})
 
     # -- bytes --------------------------------------------------------------------------------------------------------
 
@@ -261,6 +274,8 @@ class Partial:
         self._extents = joined(self._extents, (flight.at, flight.at + flight.count))
         if self._growth is not None:
             self._growth.tell(self._extents)
+        if time.monotonic() - self._remembered_at >= LEAST_SECONDS:
+            self.checkpoint()
         quiet = time.monotonic() - self._synced_at
         fresh = self.done - sum(stop - start for start, stop in self._synced)
         if quiet >= SYNC_SECONDS or (fresh >= SYNC_BYTES and quiet >= LEAST_SECONDS):

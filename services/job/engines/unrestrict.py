@@ -75,7 +75,7 @@ class UnrestrictEngine:
 
     async def _through(self, leases: Leases, fetch: Fetch, observer: Observer, partial: Partial) -> EngineFailed | None:
         """What ended this link, None when the file is whole. Raises EngineFailed for what no other link would mend."""
-        lease = await leases.take()
+        lease = await leases.take(partial.done)
         before, status, reason = partial.done, None, ""
         try:
             async with self._http.session(aiohttp.CookieJar()) as inner:

@@ -91,6 +91,7 @@ async def open_link(
         raise
     chunks = direct.max_chunks or lease.caps.max_chunks
     async with pool.acquire() as conn:
+        await views.make_up(conn, new_id(), link.job_id, command.have, book.clock())
         await views.begin_reading(conn, lease.lease_id, link.job_id, book.clock())
         await views.downloading(conn, link.link_id, direct.name or link.name, size, chunks)
     return Answer(

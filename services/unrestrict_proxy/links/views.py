@@ -182,6 +182,19 @@ async def begin_reading(conn: Connection, lease_id: UUID, job_id: UUID, at: date
     )
 
 
+async def make_up(conn: Connection, row_id: UUID, job_id: UUID, have: int, at: datetime) -> None:
+    """Counts what of these bytes nobody has reported."""
+    await conn.execute(
+        "insert into unrestrict_proxy.reads select $1, $2, $3 - known, 0, $4"
+        " from (select coalesce(sum(bytes), 0)::bigint as known from unrestrict_proxy.reads where job_id = $2) as r"
+        " where known < $3",
+        row_id,
+        job_id,
+        have,
+        at,
+    )
+
+
 async def reading(conn: Connection, lease_id: UUID, count: int, at: datetime) -> None:
     """`count` is all bytes of this lease; a report that was overtaken takes nothing back."""
     await conn.execute(

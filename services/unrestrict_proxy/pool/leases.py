@@ -14,9 +14,9 @@ from proto.unrestrict_proxy import LinkClass
 from services.unrestrict_proxy.pool import slots
 from services.unrestrict_proxy.pool.slots import Slot
 
-KEEP_SECONDS = 10.0
-"""So often a lease is to be kept."""
-LEASE_SECONDS = 3 * KEEP_SECONDS
+KEEP_SECONDS = 3.0
+"""So often a lease is to be kept; it is also how often users see their file grow."""
+LEASE_SECONDS = 30.0
 
 
 class NoSlot(Exception):
