@@ -377,6 +377,20 @@ async def test_a_killed_worker_leaves_word_of_what_several_connections_had_broug
         await running
 
 
+async def test_a_block_that_is_on_the_disk_is_noted_when_the_next_one_comes(tmp_path) -> None:
+    """A slow server fills a block in seconds: what waits for others to be noted is lost with a kill."""
+    async with Partial(tmp_path / "http.part") as partial:
+        await partial.begin(Identity(url="http://files.test/a", size=8 * MIB, etag=None, last_modified=None))
+        await partial.spread()
+        await partial.write(0, bytearray(MIB), MIB)
+        while partial.done < MIB:
+            await asyncio.sleep(0)
+        await partial.write(MIB, bytearray(MIB), MIB)
+        partial.checkpoint()
+
+        assert noted(tmp_path) == MIB
+
+
 def noted(work: Path) -> int:
     """Bytes that whoever goes on would find, but for what a loss of power takes."""
     known = read_manifest(work / "http.part.manifest")

@@ -245,6 +245,8 @@ class Download:
         brought, missing = first.at - first.start, known.size - self._partial.done
         if self._rate.per_second is not None or missing * self._limits.patience < self._limits.worth * max(1, brought):
             return
+        if not ranges.shareable():
+            return
         await self._partial.spread()
         self._hire(tasks, ranges, self._limits.connections - 1 - len(self._helpers))
 

@@ -238,7 +238,7 @@ class Partial:
         """Returns when few enough blocks are under way; the caller must not touch `block` again."""
         loop = asyncio.get_running_loop()
         async with self._turn:
-            while len(self._flying) >= DEPTH:
+            while self._flying and (len(self._flying) >= DEPTH or self._flying[0].there):
                 await self._land()
             view = memoryview(block)[:count]
             if self._alone(at, count):

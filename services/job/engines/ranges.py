@@ -33,12 +33,15 @@ class Ranges:
             if stop is not None and not any(one.start < stop and (one.stop or stop) > start for one in self._active):
                 return self._added(start, stop)
         longest = max(self._active, key=Range.left)
-        if longest.left() < 2 * self._piece:
+        if not self.shareable():
             return None
         middle = longest.at + longest.left() // 2
         taken = self._added(middle, longest.stop)
         longest.stop = middle
         return taken
+
+    def shareable(self) -> bool:
+        return max(map(Range.left, self._active)) >= 2 * self._piece
 
     def take_at(self, at: int, gaps: Sequence[tuple[int, int | None]], near: int) -> Range | None:
         """All from `at` to where another range begins; None when it is there, or comes anyway within `near` bytes."""
