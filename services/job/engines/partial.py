@@ -51,7 +51,9 @@ class _Flight(msgspec.Struct, frozen=True):
 
     @property
     def there(self) -> bool:
-        return all(one.done() and one.exception() is None for one in (self.writing, self.hashing))
+        return all(
+            one.done() and not one.cancelled() and one.exception() is None for one in (self.writing, self.hashing)
+        )
 
 
 class LockedByAnother(Exception):
