@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
+from uuid import UUID
 
 import asyncpg
 import msgspec
@@ -70,11 +72,9 @@ async def reserve_storage(command: ReserveStorage, call: Call, ledger: Ledger) -
 
 
 async def report_stage(command: ReportStage, call: Call, ledger: Ledger, shares: Shares) -> Answer:
-    job, position = await ledger.change(
-        command.job_id, lambda job: domain.report_stage(job, command, ledger.clock()), call.meta
+    return await _dealing(
+        command.job_id, lambda job: domain.report_stage(job, command, ledger.clock()), call, ledger, shares
     )
-    await shares.deal(job.owner)
-    return Answer(position=position)
 
 
 async def report_item(command: ReportItem, call: Call, ledger: Ledger) -> Answer:
@@ -82,26 +82,29 @@ async def report_item(command: ReportItem, call: Call, ledger: Ledger) -> Answer
 
 
 async def report_completed(command: ReportCompleted, call: Call, ledger: Ledger, shares: Shares) -> Answer:
-    job, position = await ledger.change(
-        command.job_id, lambda job: domain.report_completed(job, command, ledger.clock()), call.meta
+    return await _dealing(
+        command.job_id, lambda job: domain.report_completed(job, command, ledger.clock()), call, ledger, shares
     )
-    await shares.deal(job.owner)
-    return Answer(position=position)
 
 
 async def report_failed(command: ReportFailed, call: Call, ledger: Ledger, shares: Shares) -> Answer:
     jitter = random.random()  # noqa: S311 - spreads retries, guards nothing
-    job, position = await ledger.change(
-        command.job_id, lambda job: domain.report_failed(job, command, ledger.clock(), jitter), call.meta
+    return await _dealing(
+        command.job_id, lambda job: domain.report_failed(job, command, ledger.clock(), jitter), call, ledger, shares
     )
-    await shares.deal(job.owner)
-    return Answer(position=position)
 
 
 async def report_interrupted(command: ReportInterrupted, call: Call, ledger: Ledger, shares: Shares) -> Answer:
-    job, position = await ledger.change(
-        command.job_id, lambda job: domain.report_interrupted(job, command, ledger.clock()), call.meta
+    return await _dealing(
+        command.job_id, lambda job: domain.report_interrupted(job, command, ledger.clock()), call, ledger, shares
     )
+
+
+async def _dealing(
+    job_id: UUID, decide: Callable[[domain.Job], domain.Decision], call: Call, ledger: Ledger, shares: Shares
+) -> Answer:
+    """What makes an attempt begin or stop to move bytes changes what the owner's other attempts may."""
+    job, position = await ledger.change(job_id, decide, call.meta)
     await shares.deal(job.owner)
     return Answer(position=position)
 
