@@ -58,7 +58,9 @@ def data(installed: Installed, tmp_path: Path) -> Path:
 def system(tmp_path_factory: pytest.TempPathFactory, site: SiteProcess, installed: Installed) -> Iterator[System]:
     data = installed.at(tmp_path_factory.mktemp("system") / "data")
     instances = ",".join(f"{software}=http://{host}" for software, host in GALLERIES.items())
-    with running(data, site.egress_allow + ",127.0.0.0/8", LONGSHORE_GALLERY_INSTANCES=instances) as one:
+    with running(
+        data, site.egress_allow + ",127.0.0.0/8,hooks.slack.com=127.0.0.1:9", LONGSHORE_GALLERY_INSTANCES=instances
+    ) as one:
         yield one
 
 

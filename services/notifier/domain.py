@@ -31,6 +31,8 @@ class Hook(Struct, frozen=True):
     style: Style = "current"
     file_id: UUID | None = None
     """Of that file, when it is on our disk."""
+    subtitle: str | None = None
+    """As `first_file`, which is none that only goes with another."""
 
 
 def body(event: JobCompleted | JobFailed, hook: Hook, link: str | None = None) -> bytes:
@@ -56,6 +58,7 @@ def body(event: JobCompleted | JobFailed, hook: Hook, link: str | None = None) -
             "release_date": event.release_date,
             "key": hook.first_file,
             "s3_key": hook.first_file,
+            "subtitle_key": hook.subtitle,
             "s3_url": link,
             "file_size_bytes": event.size,
             "items": event.items_done,

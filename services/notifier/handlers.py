@@ -17,6 +17,7 @@ from libs.eventstore.projection import Applied
 from libs.message import Event, Refused
 from libs.sealing import Sealer
 from proto.job import (
+    EXTRA,
     BatchWebhookRequested,
     JobCancelled,
     JobCompleted,
@@ -24,6 +25,7 @@ from proto.job import (
     JobItemCompleted,
     JobStageEntered,
     JobWebhookRequested,
+    StoredItem,
 )
 from proto.notifier import (
     ConfigureSlack,
@@ -41,6 +43,7 @@ from proto.notifier import (
 )
 from services.notifier import domain, views
 from services.notifier.channels import slack
+from services.notifier.channels.posting import Poster
 from services.notifier.domain import BatchHook
 from services.notifier.views import Delivery, KeptSlack
 
@@ -112,14 +115,21 @@ async def note(conn: Connection, batch: Sequence[Applied], at: datetime, link_to
     for one in batch:
         event = one.event
         if isinstance(event, JobItemCompleted):
-            item = event.item
-            await views.note_file(conn, event.job_id, item.name, item.file_id if item.object_key is None else None)
+            await _note_file(conn, event.job_id, event.item)
         elif isinstance(event, (JobStageEntered, JobCompleted, JobFailed, JobCancelled)):
             await _tell(conn, event, one.at.version, at, link_to)
         if isinstance(event, (JobCompleted, JobFailed)):
             await _tell_slack(conn, event, one.at.version, at)
         if isinstance(event, (JobCompleted, JobFailed, JobCancelled)) and event.batch_id is not None:
             await _tell_batch(conn, event, event.batch_id, at)
+
+
+async def _note_file(conn: Connection, job_id: UUID, item: StoredItem) -> None:
+    place, beside = item.object_key or item.name, EXTRA.search(item.key)
+    if beside is None:
+        await views.note_file(conn, job_id, place, item.file_id if item.object_key is None else None)
+    elif beside["kind"] == "subtitle":
+        await views.note_subtitle(conn, job_id, place)
 
 
 async def _tell(conn: Connection, event: JobStageEntered | Ended, version: int, at: datetime, link_to: LinkTo) -> None:
@@ -208,10 +218,13 @@ async def read_deliveries(query: ReadDeliveries, pool: asyncpg.Pool, store: Even
 
 
 async def configure_slack(
-    command: ConfigureSlack, call: Call, store: EventStore, slack_sealer: Sealer, hooked: Hooked
+    command: ConfigureSlack, call: Call, store: EventStore, slack_sealer: Sealer, hooked: Hooked, poster: Poster
 ) -> Answer:
+    """Kept unless Slack says that it would take nothing."""
     if not slack.ADDRESS.fullmatch(command.webhook_url):
         raise Refused(SlackRejected(message="webhook_url must be below https://hooks.slack.com/services/"))
+    if await slack.unknown(poster, command.webhook_url):
+        raise Refused(SlackRejected(message="Verification failed: Slack takes no messages at this webhook_url"))
     at = datetime.now(UTC)
     info = SlackInfo(masked=slack.masked(command.webhook_url), level=command.level, configured_at=at)
     kept = KeptSlack(info, slack_sealer.seal(command.webhook_url.encode(), str(command.owner)))

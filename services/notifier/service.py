@@ -96,6 +96,7 @@ async def start(settings: ServiceSettings, resources: Resources) -> AsyncIterato
                 "sealer": sealer,
                 "slack_sealer": slack_sealer,
                 "hooked": hooked,
+                "poster": poster,
             },
         )
         yield

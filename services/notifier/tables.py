@@ -18,6 +18,7 @@ hooks = sa.Table(
     sa.Column("url", sa.Text, nullable=False),
     sa.Column("first_file", sa.Text),
     sa.Column("file_id", UUID(as_uuid=True)),
+    sa.Column("subtitle", sa.Text),
     sa.Column("progress", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("style", sa.Text, nullable=False, server_default="current"),
 )

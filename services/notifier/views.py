@@ -71,7 +71,7 @@ async def end_in_batch(conn: Connection, batch_id: UUID, job_id: UUID, *, comple
 
 
 async def note_file(conn: Connection, job_id: UUID, name: str, file_id: UUID | None) -> None:
-    """The first alone; without an id it is in a storage of the user's own."""
+    """The first alone, by its name or its key in a storage of the user's own; there it has no id."""
     await conn.execute(
         "update notifier.hooks set first_file = $2, file_id = $3 where job_id = $1 and first_file is null",
         job_id,
@@ -80,10 +80,17 @@ async def note_file(conn: Connection, job_id: UUID, name: str, file_id: UUID | N
     )
 
 
+async def note_subtitle(conn: Connection, job_id: UUID, name: str) -> None:
+    """The first alone."""
+    await conn.execute("update notifier.hooks set subtitle = $2 where job_id = $1 and subtitle is null", job_id, name)
+
+
 async def hook(conn: Connection, job_id: UUID) -> tuple[str, Hook] | None:
     """(where to, what about)."""
     row = await conn.fetchrow(
-        "select url, link, folder, first_file, progress, style, file_id from notifier.hooks where job_id = $1", job_id
+        "select url, link, folder, first_file, progress, style, file_id, subtitle from notifier.hooks"
+        " where job_id = $1",
+        job_id,
     )
     if row is None:
         return None

@@ -63,6 +63,7 @@ def test_a_completed_job_has_the_fields_of_both_editions(folder: str | None):
         "release_date": "2026-01-31",
         "key": "a.bin",
         "s3_key": "a.bin",
+        "subtitle_key": None,
         "s3_url": None,
         "file_size_bytes": 70,
         "items": 2,

@@ -10,7 +10,9 @@ from uuid import uuid4
 import pytest
 from msgspec.structs import replace
 
+from libs.egress.policy import EgressPolicy
 from services.notifier.channels import slack
+from services.notifier.channels.posting import Poster
 from tests.domain.test_notifier import COMPLETED, GONE
 from tests.support.certificates import certificate
 from tests.support.receiver import receiving
@@ -81,20 +83,40 @@ async def test_the_channel_hears_of_a_completed_job_and_a_warning_and_its_addres
     tls, trusted = certificate(tmp_path, "hooks.slack.com")
     monkeypatch.setenv("SSL_CERT_FILE", str(trusted))
     name = f"{uuid4().hex}.bin"
-    async with receiving(tls=tls) as receiver:
+    async with receiving(404, tls=tls) as receiver:
         port = receiver.url.rpartition(":")[2]
         allow = f"{site.egress_allow},127.0.0.0/8,hooks.slack.com=127.0.0.1:{port}"
         with running(data, allow) as system:
             async with (await asyncio.to_thread(system.user)).http() as http:
+                refused = await http.jobs("POST", "/user/slack", {"webhook_url": ADDRESS})
+                unset = await http.jobs("GET", "/user/slack")
                 await http.jobs("POST", "/user/slack", {"webhook_url": ADDRESS})
                 job = await http.ended(await http.submit(site.file(1000, name)))
                 await http.ended(await http.submit(site.url("/status/404")))
-                posts = await receiver.until(2)
+                posts = await receiver.until(4)
             told = system.log()
-    texts = {json.loads(post.body)["text"] for post in posts}
+    said = posts[2:]
+    texts = {json.loads(post.body)["text"] for post in said}
 
     assert {post.path for post in posts} == {"/services/T000/B000/very-secret"}
+    assert [post.body for post in posts[:2]] == [b"{}"] * 2
+    assert refused == (400, {"error": "Verification failed: Slack takes no messages at this webhook_url"})
+    assert unset == (200, {"configured": False})
     assert f"Completed: {name}" in texts
     assert any(text.startswith(f"Warning: {site.url('/status/404')}: ") for text in texts)
     assert "webhook_status" not in job
     assert "very-secret" not in told
+
+
+@pytest.mark.parametrize("status", [403, 404, 410, 400, 500])
+async def test_an_address_is_kept_unless_slack_says_that_it_takes_nothing_there(status: int):
+    """400 is what Slack answers to a message without a text; of a Slack that is in trouble nothing follows."""
+    async with receiving(status) as receiver, Poster(EgressPolicy.parse("127.0.0.0/8")) as poster:
+        assert await slack.unknown(poster, f"{receiver.url}/services/T000/B000/x") == (status in {403, 404, 410})
+
+    assert [post.body for post in receiver.posts] == [b"{}"]
+
+
+async def test_slack_that_can_not_be_asked_says_nothing_of_an_address():
+    async with Poster(EgressPolicy.parse("hooks.slack.com=127.0.0.1:9")) as poster:
+        assert not await slack.unknown(poster, ADDRESS)

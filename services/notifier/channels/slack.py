@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 
 import asyncpg
@@ -16,6 +17,7 @@ from services.notifier.views import Delivery
 
 ADDRESS = re.compile(r"https://hooks\.slack\.com/services/[A-Za-z0-9_-]+(?:/[A-Za-z0-9_-]+)*")
 LONGEST_TEXT = 2000
+ASK_SECONDS = 3.0
 _ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 """All that Slack asks to be escaped; without it a title could name everybody in the channel."""
 
@@ -36,6 +38,16 @@ def body(event: JobCompleted | JobFailed, level: NotifyLevel) -> bytes | None:
             return None
         text = f"{'Warning' if warning else 'Failed'}: {event.url}: {event.failure.message}"
     return msgspec.json.encode({"text": text[:LONGEST_TEXT].translate(_ESCAPES)})
+
+
+async def unknown(poster: Poster, url: str) -> bool:
+    """Whether Slack itself says that nothing may be posted there. An object without a text posts nothing: of a good
+    address it is 400. Slack that does not answer says nothing of the address."""
+    try:
+        async with asyncio.timeout(ASK_SECONDS):
+            return (await poster.post(url, b"{}", {})).status in (401, 403, 404, 410)
+    except TimeoutError:
+        return False
 
 
 class Slack:
