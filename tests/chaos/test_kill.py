@@ -44,6 +44,9 @@ VICTIMS = {
     "postgres": lambda system: [
         one for one in system.children("postgres") if one.name() == "postgres" and one.ppid() == system.process.pid
     ],
+    "all that the services rest on": lambda system: [
+        one for name in ("postgres", "nats", "a worker") for one in VICTIMS[name](system)
+    ],
     "the services": lambda system: [psutil.Process(system.process.pid)],
     "everything": everything,
 }
