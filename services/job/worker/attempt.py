@@ -113,8 +113,7 @@ class Attempt:
     async def run(self, engines: Mapping[EngineName, Engine], route: Route, proxy: str) -> None:
         """Raises EngineFailed, Stopped, Refused."""
         async with asyncio.TaskGroup() as tasks:
-            watching = tasks.create_task(self._watch())
-            ageing = tasks.create_task(self._grow_old())
+            watching = tasks.create_task(self._grow_old())
             fetching: asyncio.Future[Any] = asyncio.create_task(self._fetch(engines, route, proxy))
             try:
                 await asyncio.wait({fetching, self._stop}, return_when=asyncio.FIRST_COMPLETED)
@@ -123,7 +122,6 @@ class Attempt:
                 fetching.cancel()
                 await asyncio.wait({fetching})
                 watching.cancel()
-                ageing.cancel()
         # Outside the group, which would wrap it.
         if stopped:
             raise Stopped(self._stop.result())
@@ -259,12 +257,16 @@ class Attempt:
                 self._kept.pop(0)
 
     async def _grow_old(self) -> None:
+        """Nor is there any progress to tell of one that is over in a blink: each report is a question to the job
+        service and a message to all who watch."""
         await asyncio.sleep(QUICK_SECONDS)  # the age at which an attempt's stages are worth a report of their own
         try:
             await self._tell_stages()
         except (Refused, TimeoutError) as error:
             await log.ainfo("stages.untold", reason=str(error))
             self.stop("stale")
+        else:
+            await self._watch()
 
     @property
     def unreported(self) -> tuple[StageNote, ...]:

@@ -1,0 +1,85 @@
+"""What an attempt tells the job service, and when."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from libs.message import new_id
+from proto.job import Claimed, EngineName, Options, ProgressReply, ReportProgress, ReportStage
+from services.job.engines import Fetch, Observer
+from services.job.worker.attempt import Attempt
+from services.job.worker.pacing import Pacing
+from services.job.worker.reporting import Reporter
+
+OWNER = UUID(int=1)
+
+
+class Owners:
+    """Answers as the services do that a worker asks, and remembers what they were told."""
+
+    def __init__(self) -> None:
+        self.told: list[type] = []
+        self.progressed = asyncio.Event()
+
+    async def command(self, message: Any, *, result: Any = None, **_: Any) -> tuple[Any, None]:
+        if isinstance(message, ReportProgress | ReportStage):
+            self.told.append(type(message))
+        if isinstance(message, ReportProgress):
+            self.progressed.set()
+            return ProgressReply(wanted="run"), None
+        return [] if result is not None else None, None
+
+
+class Engine:
+    name: EngineName = "http"
+
+    def __init__(self, fetch: Callable[[Observer], Awaitable[None]]) -> None:
+        self._fetch = fetch
+
+    async def fetch(self, fetch: Fetch, observer: Observer) -> None:
+        del fetch
+        await observer.resolved(title="a", total=1000, items_total=1)
+        observer.progress(done=500, total=1000)
+        await self._fetch(observer)
+
+
+async def run(owners: Owners, folder: Path, fetch: Callable[[Observer], Awaitable[None]]) -> Attempt:
+    claimed = Claimed(job_id=new_id(), owner=OWNER, attempt=1, url="http://files.test/a", options=Options())
+    pace = Pacing().of(OWNER)
+    attempt = Attempt(claimed, Reporter(owners, new_id()), owners, folder, folder, pace, None)
+
+    async def route(_url: str, _options: Any) -> list[EngineName]:
+        return ["http"]
+
+    await attempt.run({"http": Engine(fetch)}, route, "")
+    return attempt
+
+
+async def test_an_attempt_that_is_over_in_a_blink_tells_nothing_on_its_way(tmp_path: Path) -> None:
+    """Its stages go with its end."""
+    owners = Owners()
+
+    async def turns(_: Observer) -> None:
+        for _ in range(20):
+            await asyncio.sleep(0)  # a turn for whoever would report
+
+    attempt = await run(owners, tmp_path, turns)
+
+    assert owners.told == []
+    assert [note.stage for note in attempt.unreported] == ["downloading"]
+
+
+async def test_one_that_takes_longer_tells_its_stage_and_then_how_far_it_is(tmp_path: Path) -> None:
+    owners = Owners()
+
+    async def until_told(_: Observer) -> None:
+        await owners.progressed.wait()
+
+    attempt = await run(owners, tmp_path, until_told)
+
+    assert owners.told == [ReportStage, ReportProgress]
+    assert attempt.unreported == ()
