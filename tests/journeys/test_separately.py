@@ -73,7 +73,7 @@ def environment(servers: Servers, folder: DataFolder, user: str, service: str, p
 def migrate(servers: Servers, folder: DataFolder, config: Path) -> str:
     config.write_text("\n".join(f'[{name}]\ndatabase_url = "{servers.database_urls[name]}"' for name in SERVICES))
     env = environment(servers, folder, "topology", "job", 0) | {"LONGSHORE_CONFIG": str(config)}
-    del env["LONGSHORE_DATABASE_URL"]
+    del env["LONGSHORE_DATABASE_URL"], env["LONGSHORE_HTTP_PORT"]
     done = subprocess.run(
         [sys.executable, "-m", "services", "migrate"],
         cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=True,
