@@ -171,8 +171,10 @@ class Downloads:
             return
         try:
             handle = await asyncio.to_thread(os.open, self._root / "files" / file.location, os.O_RDONLY | os.O_NOFOLLOW)
-        except OSError as error:
+        except FileNotFoundError as error:
             raise Absent(410) from error
+        except OSError as error:
+            raise NotBegun(f"the file can not be opened: {error.strerror}") from error
         try:
             await self._counted(link, served(link, file), LocalFile(handle), scope, receive, send)
         finally:

@@ -25,6 +25,7 @@ from services.unrestrict_proxy.adapters.verdicts import (
     NOT_PREMIUM,
     OFFLINE,
     PASSWORD,
+    PRIVATE,
     SESSION_OVER,
     SLOTS,
     WRONG_LOGIN,
@@ -376,6 +377,11 @@ def snappy_says(error: str) -> Answer:
     return Answer(body=msgspec.json.encode({"status": "ERROR", "error": error}))
 
 
+def k2s_says(code: int, reason: int) -> Answer:
+    body = {"status": "error", "code": 406, "errorCode": code, "errors": [{"code": reason, "message": "no"}]}
+    return Answer(status=406, body=msgspec.json.encode(body))
+
+
 def premiumize_says(message: str) -> Answer:
     return Answer(body=msgspec.json.encode({"status": "error", "message": message}))
 
@@ -426,6 +432,8 @@ def premiumize_says(message: str) -> Answer:
         ("premiumize", premiumize_says("Daily linklimit for this service reached"), HOST_LIMIT),
         ("premiumize", premiumize_says("content not in cache"), LATER),
         ("premiumize", premiumize_says("item not found"), OFFLINE),
+        ("keep2share", k2s_says(21, 9), PRIVATE),
+        ("keep2share", k2s_says(42, 9), PRIVATE),
     ],
 )
 async def test_what_public_clients_know_of_a_platforms_words_is_known(hosts: Hosts, platform, answer, expected) -> None:

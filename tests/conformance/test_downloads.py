@@ -228,6 +228,17 @@ async def test_a_storage_that_is_away_is_worth_another_try(tmp_path):
     assert (status, headers["Retry-After"]) == (503, "2")
 
 
+async def test_a_disk_that_is_away_is_no_file_that_was_deleted(tmp_path):
+    """A download manager gives a file up for good that it is told is gone."""
+    place = Place(tmp_path)
+    (tmp_path / "files").rename(tmp_path / "elsewhere")
+    (tmp_path / "files").touch()
+    async with place.served() as url:
+        status, headers, _ = await asked(url + place.path())
+
+    assert (status, headers["Retry-After"]) == (503, "2")
+
+
 async def test_a_database_that_is_away_is_worth_another_try(tmp_path):
     place = Place(tmp_path)
     async with place.served() as url:

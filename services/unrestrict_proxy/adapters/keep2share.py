@@ -91,6 +91,7 @@ _NO_DOWNLOAD_CODES: dict[int, Verdict] = {
     6: SLOTS,
     7: NOT_PREMIUM,
     8: PRIVATE,
+    9: PRIVATE,
 }
 """Of `errors` below codes 42 and 21."""
 _STATUSES = {400: FAILED, 401: SESSION_OVER, 403: SESSION_OVER, 404: OFFLINE, 429: FLOOD, 503: MAINTENANCE}
