@@ -46,9 +46,9 @@ class Ranges:
     def take_at(self, at: int, gaps: Sequence[tuple[int, int | None]], near: int) -> Range | None:
         """All from `at` to where another range begins; None when it is there, or comes anyway within `near` bytes."""
         for one in self._active:
-            if one.at <= at < (one.stop or 0):
+            if one.start <= at < (one.stop or 0):
                 if at - one.at <= near:
-                    return None
+                    return None  # also what it has received and nobody has written yet
                 taken = self._added(at, one.stop)
                 one.stop = at
                 return taken
