@@ -7,9 +7,11 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
+from urllib.parse import parse_qsl, urlsplit
 
 import asyncpg
 import msgspec
@@ -43,23 +45,40 @@ _NUMBERED = re.compile(r"^(\d{4})_\w+\.py$")
 async def open_pool(
     url: str, service: str, limit: int = POOL_LIMIT, *, kept: int = 1, durable: bool = True
 ) -> asyncpg.Pool:
-    """Connects now, so that a wrong URL fails here. More than `kept` connections are given back after 30 s without use:
-    each costs the server three to seven megabytes.
+    """Connects now, so that a wrong URL fails here, with NoDatabase. More than `kept` connections are given back after
+    30 s without use: each costs the server three to seven megabytes.
 
     What is written without `durable` may be lost with the machine's power, never torn: for read models, whose mark is
     lost with them.
     """
-    pool = await asyncpg.create_pool(
-        url,
-        min_size=kept,
-        max_size=limit,
-        max_inactive_connection_lifetime=IDLE_SECONDS,
-        command_timeout=30,
-        reset=_as_it_is,
-        server_settings={**server_settings(service), "synchronous_commit": "on" if durable else "off"},
-    )
-    async with pool.acquire():
-        return pool
+    with _named(url):
+        pool = await asyncpg.create_pool(
+            url,
+            min_size=kept,
+            max_size=limit,
+            max_inactive_connection_lifetime=IDLE_SECONDS,
+            command_timeout=30,
+            reset=_as_it_is,
+            server_settings={**server_settings(service), "synchronous_commit": "on" if durable else "off"},
+        )
+        async with pool.acquire():
+            return pool
+
+
+class NoDatabase(Exception):
+    """The database does not answer, or not to us; the message says which."""
+
+
+@contextmanager
+def _named(url: str) -> Iterator[None]:
+    """Raises NoDatabase, without the password that the URL may have."""
+    try:
+        yield
+    except AWAY as error:
+        where = urlsplit(url)
+        name = where.hostname or dict(parse_qsl(where.query)).get("host", "")
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise NoDatabase(f"Postgres at {name} can not be used: {reason}. See LONGSHORE_DATABASE_URL.") from error
 
 
 async def _as_it_is(_: Connection) -> None:
@@ -122,7 +141,9 @@ class MigrationFailed(Exception):
 
 
 async def _is_current(target: Target) -> bool:
-    conn = await asyncpg.connect(target.url, timeout=10, server_settings=server_settings(target.service))
+    settings = server_settings(target.service)
+    with _named(target.url):
+        conn = await asyncpg.connect(target.url, timeout=10, server_settings=settings)
     try:
         current = await conn.fetchval(f"select version_num from {target.service}.alembic_version")
     except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):

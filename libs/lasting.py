@@ -49,6 +49,13 @@ async def lasting(
         pause = min(pause * 2, longest)
 
 
+def only(error: BaseException) -> BaseException:
+    """A lone failure as itself, not as a group of tasks ends with it: callers catch it by its type."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
+
+
 def _reason(error: BaseException) -> str:
     """Its kind, and what it says for itself where that is ours to say."""
     while isinstance(error, BaseExceptionGroup):

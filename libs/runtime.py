@@ -28,6 +28,7 @@ from libs.egress.policy import Allowance
 from libs.eventstore import EventStore
 from libs.eventstore.projection import Applied, Apply, Follower
 from libs.eventstore.relay import Relay
+from libs.lasting import only
 from libs.message import Event, Registry
 from libs.settings import DatabaseUrl, NatsUrl, OptionalUrl
 
@@ -88,6 +89,10 @@ class Service:
 
 class PortInUse(Exception):
     """Another program listens on this address; stop it or set LONGSHORE_HTTP_PORT."""
+
+
+class NotReady(Exception):
+    """A service took too long to start; the message says which."""
 
 
 @dataclass
@@ -235,18 +240,29 @@ async def _close_pool(pool: asyncpg.Pool) -> None:
 async def run(
     services: Sequence[tuple[Service, ServiceSettings]], *, ready: Callable[[], None], stop: asyncio.Event
 ) -> None:
-    """Start all, serve until `stop` is set, leave in reverse order. Raises PortInUse before anything is started."""
+    """Start all, serve until `stop` is set, leave in reverse order. Raises PortInUse before anything is
+    started, NotReady, and what a service could not start for."""
     addresses = {(settings.http_host, settings.http_port) for _, settings in services}
     for host, port in addresses:
         _refuse_taken(host, port)
+    try:
+        await _serve(services, addresses, ready, stop)
+    except BaseExceptionGroup as group:
+        raise only(group) from None
+
+
+async def _serve(
+    services: Sequence[tuple[Service, ServiceSettings]],
+    addresses: Iterable[tuple[str, int]],
+    ready: Callable[[], None],
+    stop: asyncio.Event,
+) -> None:
     async with AsyncExitStack() as stack:
         shared = _Shared(stack)
         async with asyncio.TaskGroup() as tasks:
             running = [_Running(service, settings, shared) for service, settings in services]
             members = [tasks.create_task(one.live(), name=one.service.name) for one in running]
-            async with asyncio.timeout(START_DEADLINE):
-                for one in running:
-                    await one.ready.wait()
+            await _ready(running)
             async with AsyncExitStack() as servers:
                 for host, port in addresses:
                     await servers.enter_async_context(_http(host, port, _dispatch(shared)))
@@ -260,6 +276,16 @@ async def run(
                 one.stop.set()
                 await asyncio.wait([member], timeout=STOP_DEADLINE)
                 member.cancel()
+
+
+async def _ready(running: Sequence[_Running]) -> None:
+    try:
+        async with asyncio.timeout(START_DEADLINE):
+            for one in running:
+                await one.ready.wait()
+    except TimeoutError:
+        late = ", ".join(one.service.name for one in running if not one.ready.is_set())
+        raise NotReady(f"not ready within {START_DEADLINE:g} s: {late}") from None
 
 
 class _Running:

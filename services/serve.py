@@ -16,7 +16,7 @@ from libs import bus as buses
 from libs import memory, runtime, settings, telemetry
 from libs.bus import BusError
 from libs.bus.topology import CONSUMERS, STREAMS
-from libs.database import Target, migrate
+from libs.database import NoDatabase, Target, migrate
 from proto import SERVICES
 from services.stopping import stop_signal
 
@@ -44,7 +44,7 @@ async def serve(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
                 return await _service(options.service.replace("-", "_"), environ)
             case _:
                 return await _migrate(environ)
-    except (settings.BadSettings, runtime.PortInUse, BusError) as error:
+    except (settings.BadSettings, runtime.PortInUse, runtime.NotReady, NoDatabase, BusError) as error:
         print(error, file=sys.stderr)
         return 1
 

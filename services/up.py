@@ -20,7 +20,8 @@ from libs import memory, runtime, settings, telemetry
 from libs.bus import BusError
 from libs.bus.topology import CONSUMERS, STREAMS
 from libs.calls import Caller, ServiceFailed
-from libs.database import MigrationFailed, Target, migrate_aside
+from libs.database import MigrationFailed, NoDatabase, Target, migrate_aside
+from libs.feed import SinkGone
 from libs.message import Refused, new_id
 from libs.supervisor import Child, DataFolder, DataFolderInUse, Servers, StartFailed, UnusableFolder
 from proto import REGISTRY, SERVICES
@@ -42,6 +43,8 @@ FAILURES = (
     StartFailed,
     settings.BadSettings,
     runtime.PortInUse,
+    runtime.NotReady,
+    NoDatabase,
     MigrationFailed,
     BusError,
     ServiceFailed,
@@ -159,7 +162,7 @@ async def _keep_topology(servers: Servers) -> None:
         await asyncio.sleep(TOPOLOGY_SECONDS)  # the interval of a check, not a wait for anything
         try:
             await _topology(servers)
-        except BusError as error:
+        except (BusError, SinkGone) as error:  # it may go once more while it is looked at
             await log.awarning("topology.unchecked", reason=str(error))
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import structlog
 
 from libs.bus.topology import USERS
+from libs.lasting import only
 from libs.supervisor.child import Child, Identity
 from libs.supervisor.folder import LONGEST_SOCKET_FOLDER, DataFolder, DataFolderInUse, UnusableFolder
 from libs.supervisor.nats import Nats
@@ -67,7 +68,7 @@ class Servers:
                         for keeper in keepers:
                             keeper.cancel()
             except BaseExceptionGroup as group:
-                raise _only(group) from None
+                raise only(group) from None
             finally:
                 folder.withdraw()
                 await asyncio.gather(nats.stop(), postgres.stop())
@@ -99,13 +100,6 @@ def _socket(folder: DataFolder, identity: Identity | None) -> AbstractContextMan
     if identity is not None and len(os.fsencode(folder.postgres)) <= LONGEST_SOCKET_FOLDER:
         return nullcontext(folder.postgres)
     return folder.socket_folder((identity.uid, identity.gid) if identity else None)
-
-
-def _only(error: BaseException) -> BaseException:
-    """A lone failure as itself: callers catch it by its type."""
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error
 
 
 async def _first(postgres: Postgres, services: Sequence[str]) -> None:

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support.system import ROOT, free_port, longshore, running
 
 
@@ -49,3 +51,25 @@ def test_everything_that_is_wrong_is_said_at_once_without_a_stack_trace(tmp_path
         "Remove LONGSHORE_DATABASE_URL: `longshore up` has servers of its own; `longshore serve` is for others.",
         "Remove LONGSHORE_NATS_URL: `longshore up` has servers of its own; `longshore serve` is for others.",
     ]
+
+
+@pytest.mark.parametrize("words", [("serve", "job"), ("serve", "auth"), ("migrate",)], ids=" ".join)
+def test_a_database_that_does_not_answer_is_named_without_its_password(tmp_path: Path, words: tuple[str, ...]):
+    """The last line says which, and which setting it was; a service that is alone tries no further."""
+    told = {
+        "LONGSHORE_DATA_DIR": str(tmp_path),
+        "LONGSHORE_SECRET_KEY": "k" * 32,
+        "LONGSHORE_NATS_URL": "nats://127.0.0.1:1",
+        "LONGSHORE_DATABASE_URL": "postgresql://who:hush-secret@127.0.0.1:1/longshore",
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "services", *words],
+        cwd=ROOT, env={**os.environ, **told}, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        "Postgres at 127.0.0.1 can not be used: Connection refused. See LONGSHORE_DATABASE_URL."
+    )
+    assert "hush-secret" not in done.stderr
+    assert "\nTraceback" not in done.stderr
