@@ -28,7 +28,8 @@ def counts(job: dict) -> tuple[str, int, int]:
 
 
 async def test_a_gallery_that_the_user_has_is_passed_over_and_counted(user, other, site):
-    """By another job, without asking the site for a byte of it; another user has it not."""
+    """By another job, without asking the site for a byte of it; another user has it not. How many were passed over is
+    told every two seconds at the most, not one by one."""
     async with user.http() as http, other.http() as stranger:
         first = await gallery(http, "http://don.test/@many-13")
         again = await gallery(http, "http://don.test/@many-13")
@@ -42,7 +43,7 @@ async def test_a_gallery_that_the_user_has_is_passed_over_and_counted(user, othe
         ("success", 13, 0),
     )
     assert asked == 1
-    assert history.count("job.items_skipped") == 1
+    assert 1 <= history.count("job.items_skipped") < 13
 
 
 async def test_what_is_new_in_a_gallery_comes_and_what_was_given_up_comes_again(user):
