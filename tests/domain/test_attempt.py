@@ -9,11 +9,23 @@ from typing import Any
 from uuid import UUID
 
 from libs.message import new_id
-from proto.job import Claimed, EngineName, Options, ProgressReply, ReportProgress, ReportStage
+from proto.job import (
+    ClaimAttempt,
+    Claimed,
+    EngineName,
+    Failure,
+    Options,
+    ProgressReply,
+    ReportFailed,
+    ReportProgress,
+    ReportStage,
+    Ticket,
+)
 from services.job.engines import Fetch, Observer
 from services.job.worker.attempt import Attempt
 from services.job.worker.pacing import Pacing
 from services.job.worker.reporting import Reporter
+from services.job.worker.runner import Worker
 
 OWNER = UUID(int=1)
 
@@ -32,6 +44,22 @@ class Owners:
             self.progressed.set()
             return ProgressReply(wanted="run"), None
         return [] if result is not None else None, None
+
+
+class JobService(Owners):
+    """Gives its one job to whoever claims it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.failures: list[Failure] = []
+
+    async def command(self, message: Any, *, result: Any = None, **options: Any) -> tuple[Any, None]:
+        if isinstance(message, ClaimAttempt):
+            link = "http://files.test/a"
+            return Claimed(job_id=message.job_id, owner=OWNER, attempt=1, url=link, options=Options()), None
+        if isinstance(message, ReportFailed):
+            self.failures.append(message.failure)
+        return await super().command(message, result=result, **options)
 
 
 class Engine:
@@ -83,3 +111,21 @@ async def test_one_that_takes_longer_tells_its_stage_and_then_how_far_it_is(tmp_
 
     assert owners.told == [ReportStage, ReportProgress]
     assert attempt.unreported == ()
+
+
+async def test_a_bug_of_an_engine_fails_the_attempt_and_its_ticket_is_done(tmp_path: Path) -> None:
+    """Else the job would seem to run for ever, for its worker is alive."""
+    owner = JobService()
+
+    async def bug(_: Observer) -> None:
+        raise KeyError("title")
+
+    async def route(_url: str, _options: Any) -> list[EngineName]:
+        return ["http"]
+
+    worker = Worker(owner, {"http": Engine(bug)}, route, tmp_path, lambda *_: "", lambda _: None, new_id(), None)
+    await worker.handle(Ticket(job_id=new_id(), attempt=1))
+
+    assert [(one.kind, one.code) for one in owner.failures] == [("transient", "broke")]
+    assert "KeyError" in owner.failures[0].message
+    assert worker.running == {}

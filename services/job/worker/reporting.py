@@ -19,7 +19,7 @@ REPORT_SECONDS = 600.0
 
 
 class Reporter:
-    """Sends reports until they are accepted. A lost answer is asked for again under the same command id."""
+    """Sends reports until they are accepted. One whose answer was lost is sent again: a second has no effect."""
 
     def __init__(self, caller: Caller, worker_id: UUID) -> None:
         self._caller = caller

@@ -18,6 +18,7 @@ from proto.job import (
     ClaimAttempt,
     Claimed,
     EngineName,
+    Failure,
     ReportCompleted,
     ReportFailed,
     ReportInterrupted,
@@ -96,9 +97,9 @@ class Worker:
 
     async def _run(self, attempt: Attempt) -> None:
         claimed = attempt.claimed
-        attempt.work.mkdir(mode=0o700, parents=True, exist_ok=True)
         job_id, number = claimed.job_id, claimed.attempt
         try:
+            attempt.work.mkdir(mode=0o700, parents=True, exist_ok=True)
             await attempt.run(self._engines, self._route, self._grant(claimed.job_id, attempt.pace.rate))
         except EngineFailed as failed:
             await self._last(ReportFailed(job_id=job_id, attempt=number, failure=failed.failure))
@@ -113,6 +114,15 @@ class Worker:
         except Refused as refused:
             # Another attempt is current: this one has nothing left to say, and must not touch the folder they share.
             await log.ainfo("attempt.superseded", reason=refused.refusal.message)
+        except TimeoutError:
+            raise  # the owner of jobs is away for long: the ticket goes back, nobody is to blame
+        except Exception as error:  # noqa: BLE001 - the one place where a bug of an engine ends
+            # Untold, its ticket would come again and again, then never, and the job would seem to run for ever.
+            await log.aexception("attempt.broke")
+            failure = Failure(
+                kind="transient", code="broke", message=f"the download broke off ({type(error).__name__})"
+            )
+            await self._last(ReportFailed(job_id=job_id, attempt=number, failure=failure))
         else:
             await self._last(
                 ReportCompleted(
