@@ -75,7 +75,8 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def base_url(self) -> str:
-        return self.public_url.rstrip("/") or f"http://{self.http_host}:{self.http_port}"
+        host = f"[{self.http_host}]" if ":" in self.http_host else self.http_host
+        return self.public_url.rstrip("/") or f"http://{host}:{self.http_port}"
 
 
 @dataclass(frozen=True)

@@ -18,13 +18,13 @@ from rich.table import Table
 from libs import bus as buses
 from libs.bus import Message
 from libs.calls import Caller
-from libs.message import new_id
+from libs.message import Refused, new_id
 from proto.auth import (
     ReadUser,
     User,
 )
 from proto.gateway import JobRow, ListJobs, ReadJob
-from proto.job import HistoryEntry, Options, ReadHistory, Request, SubmitJobs, Submitted
+from proto.job import BadRequest, HistoryEntry, Options, ReadHistory, Request, SubmitJobs, Submitted
 from proto.job import Progress as ProgressSignal
 from services.operate.connection import NotRunning
 from services.operate.words import admin, show
@@ -43,12 +43,18 @@ async def get(options: argparse.Namespace, bus: buses.Bus, caller: Caller, envir
     watch = _Watch(tuple(request.job_id for request in requests))
     # Listening begins before the jobs exist, so the quickest of them can not finish unseen.
     await bus.listen(f"progress.{user.user_id}.*", watch.progress)
-    await caller.command(
-        SubmitJobs(owner=user.user_id, dialect="cli", requests=requests),
-        result=Submitted,
-        actor="operator",
-        command_id=new_id(),
-    )
+    try:
+        await caller.command(
+            SubmitJobs(owner=user.user_id, dialect="cli", requests=requests),
+            result=Submitted,
+            actor="operator",
+            command_id=new_id(),
+        )
+    except Refused as refused:
+        if not isinstance(refused.refusal, BadRequest):
+            raise
+        print(f"{options.urls[refused.refusal.index]}: {refused.refusal.message}.", file=sys.stderr)
+        return 1
     with _bars(options) as progress:
         rows = await watch.until_ended(caller, progress, dict(zip(watch.ids, options.urls, strict=True)))
     for row in rows:

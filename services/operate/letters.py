@@ -67,5 +67,8 @@ def _name(one: DeadLetter) -> str:
 
 
 def _service(consumer: str) -> str:
-    """The owner of a consumer's mark; one that is none of ours is asked of nobody."""
-    return consumer.partition(".")[0]
+    """The owner of a consumer's mark. Raises BadWord."""
+    service = consumer.partition(".")[0]
+    if service not in SERVICES:
+        raise BadWord(f"no service has a consumer {consumer}")
+    return service

@@ -24,9 +24,11 @@ from services.operate.words import BadWord, show, size
 
 
 async def add_user(options: argparse.Namespace, caller: Caller) -> int:
-    password = await asyncio.to_thread(sys.stdin.readline)
+    password = (await asyncio.to_thread(sys.stdin.readline)).rstrip("\r\n")
+    if not password:
+        raise BadWord("there is no password on stdin")
     user, _ = await caller.command(
-        CreateUser(username=options.name, password=password.rstrip("\r\n"), role=options.role, email=options.email),
+        CreateUser(username=options.name, password=password, role=options.role, email=options.email),
         result=User,
         actor="operator",
     )

@@ -256,3 +256,17 @@ def test_one_setting_is_read_from_wherever_it_was_said(tmp_path: Path):
         "http://environment",
         None,
     ]
+
+
+@pytest.mark.parametrize(
+    ("told", "address"),
+    [
+        ({}, "http://127.0.0.1:8000"),
+        ({"LONGSHORE_HTTP_HOST": "::1", "LONGSHORE_HTTP_PORT": "81"}, "http://[::1]:81"),
+        ({"LONGSHORE_PUBLIC_URL": "https://example.org/longshore/"}, "https://example.org/longshore"),
+    ],
+)
+def test_the_address_of_links_is_one_that_clients_can_follow(told: dict[str, str], address: str):
+    loaded = load({"auth": EVERYTHING["auth"]}, NEEDED | told)
+
+    assert loaded["auth"].base_url == address
