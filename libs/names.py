@@ -91,7 +91,8 @@ def unkept(name: str, media_type: str, allowed: frozenset[str] | None) -> str | 
         return None
     if found := ending(name):
         return None if found in allowed else f"files that end in .{found} are not kept here"
-    usual = _TYPES.guess_all_extensions(media_type.lower(), strict=False) if media_type not in _UNTOLD else []
+    kind = media_type.lower()
+    usual = _TYPES.guess_all_extensions(kind, strict=False) if kind not in _UNTOLD else []
     if not usual or any(one[1:] in allowed for one in usual):
         return None
     return f"files of type {media_type} are not kept here"

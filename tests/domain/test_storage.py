@@ -167,6 +167,11 @@ def test_an_ending_is_what_a_system_would_act_upon(name: str, expected: str):
     assert ending(name) == expected
 
 
+def test_a_type_of_anything_says_nothing_however_it_is_spelt():
+    assert unkept("get", "Application/Octet-Stream", frozenset({"png"})) is None
+    assert unkept("get", "text/plain", frozenset({"png"})) == "files of type text/plain are not kept here"
+
+
 def test_the_operators_list_adds_to_ours_or_takes_its_place():
     ours = extensions("default")
 
