@@ -138,6 +138,9 @@ async def claim_erasures(conn: Connection, lease: timedelta, limit: int) -> list
     return [Erasure(**row) for row in rows]
 
 
+DEAD = timedelta(hours=1)
+
+
 async def claim_upload(conn: Connection, job_id: UUID, key: str, holder: UUID, lease: timedelta) -> bool:
     """Whether `holder` is to carry this file, for `lease` from now. Asking for it keeps whoever does at it."""
     row = await conn.fetchrow(
@@ -156,7 +159,11 @@ async def claim_upload(conn: Connection, job_id: UUID, key: str, holder: UUID, l
 
 
 async def take_place(conn: Connection, job_id: UUID, key: str, place: bytes) -> bool:
-    """Whether this file is to go there; not if another that is under way does."""
+    """Whether this file is to go there; not if another that is under way does. What a process that died long ago left
+    behind, for a job that nobody asks for any more, is under way no more."""
+    await conn.execute(
+        "update storage.uploads set place = null where place = $1 and until < now() - $2::interval", place, DEAD
+    )
     try:
         await conn.execute("update storage.uploads set place = $3 where job_id = $1 and key = $2", job_id, key, place)
     except asyncpg.UniqueViolationError:

@@ -128,6 +128,18 @@ async def test_files_of_one_name_that_go_at_the_same_time_do_not_replace_each_ot
     assert len(await ground.bucket.objects()) == 4
 
 
+@pytest.mark.parametrize("hours", [0, 2])
+async def test_a_name_that_a_dead_process_took_is_free_again_after_a_while(ground: Ground, hours: int) -> None:
+    command, source = ground.finished()
+    remote = ground.process().open(ground.target)
+    async with ground.pool.acquire() as conn:
+        await views.claim_upload(conn, new_id(), "http", new_id(), timedelta(hours=-hours))
+        assert await conn.execute("update storage.uploads set place = $1", remote.place(remote.key((), "a.bin")))
+    file = await ground.stored(ground.process(), command, source)
+
+    assert file.name == ("a.bin" if hours else "a (2).bin")
+
+
 @pytest.mark.parametrize("dead", [False, True])
 async def test_a_file_is_left_to_the_process_that_carries_it_until_that_is_dead(ground: Ground, dead: bool) -> None:
     command, source = ground.finished()
