@@ -23,10 +23,10 @@ from granian.server.embed import Server
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from libs import bus as buses
-from libs.database import AWAY, open_pool
+from libs.database import AWAY, Connection, open_pool
 from libs.egress.policy import Allowance
 from libs.eventstore import EventStore
-from libs.eventstore.projection import Applied, Apply, Follower
+from libs.eventstore.projection import Applied, Apply, Follower, Later
 from libs.eventstore.relay import Relay
 from libs.lasting import only
 from libs.message import Event, Registry
@@ -170,7 +170,14 @@ class Resources:
         committed: Callable[[Sequence[Applied]], None] | None = None,
     ) -> None:
         """Runs a follower of this service, as `spawn` does. Its mark is called `<service>.<name>`, and the server sends
-        it what is `wanted` alone."""
+        it what is `wanted` alone. While another service that `apply` asks does not answer, it waits."""
+
+        async def patient(conn: Connection, batch: Sequence[Applied]) -> None:
+            try:
+                await apply(conn, batch)
+            except buses.BusError as error:
+                raise Later(str(error)) from error
+
         follower = Follower(
             f"{self._service}.{name}",
             pool,
@@ -178,7 +185,7 @@ class Resources:
             lambda after: buses.follow(bus, stream, after, only=wanted),
             registry,
             wanted,
-            apply,
+            patient,
             relevant=relevant,
             committed=committed,
         )

@@ -33,7 +33,14 @@ SEQUENCE = Gauge("longshore_projection_sequence", "Stream sequence that was appl
 BEHIND = Gauge("longshore_projection_lag_seconds", "Age of the oldest event that waits to be applied", ["consumer"])
 
 Apply = Callable[[Connection, Sequence["Applied"]], Awaitable[None]]
+
+
+class Later(Exception):
+    """What an effect needs is away. The event is tried again until it is there, and nothing behind it before."""
+
+
 PASSING = (
+    Later,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
@@ -340,4 +347,4 @@ async def rebuild(follower: Follower, tables: Sequence[str], until: int) -> None
         await asyncio.wait({running})
 
 
-__all__ = ["Applied", "Follower", "Overtaken", "UnknownMessage", "rebuild"]
+__all__ = ["Applied", "Follower", "Later", "Overtaken", "UnknownMessage", "rebuild"]

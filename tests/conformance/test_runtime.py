@@ -1,0 +1,63 @@
+"""Services as values: what runs in a process, and what one service may rely on."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from libs import runtime
+from libs.bus import Unreachable
+from libs.eventstore import NoStream, Write, letters
+from libs.eventstore.projection import Applied
+from libs.message import Meta, new_id
+from libs.runtime import Resources, Service, ServiceSettings
+from proto import REGISTRY
+from proto.scheduler import ScheduleFired
+from tests.support.system import free_port
+
+
+async def test_what_another_service_must_be_asked_for_waits_for_it(installation, tmp_path: Path):
+    """It is not put aside as if the event were at fault: a job of a schedule is not lost to a restart."""
+    servers, done, asked = installation.servers, asyncio.Event(), 0
+
+    async def act(_conn: object, _batch: list[Applied]) -> None:
+        nonlocal asked
+        asked += 1
+        if asked <= 7:
+            raise Unreachable("nobody answers cmd.job.submit")
+        done.set()
+
+    @asynccontextmanager
+    async def start(settings: ServiceSettings, resources: Resources):
+        pool, bus, _ = await resources.event_source(settings, "scheduler", REGISTRY)
+        resources.follow(
+            "acts", "EV_SCHEDULER", frozenset({"scheduler.fired"}), act, pool=pool, bus=bus, registry=REGISTRY
+        )
+        yield
+
+    settings = ServiceSettings(
+        data_dir=tmp_path, database_url=servers.database_urls["scheduler"], nats_url=servers.nats_url,
+        nats_seed=servers.nats_seeds["scheduler"], secret_key="k" * 32, http_port=free_port(),
+    )  # fmt: skip
+    schedule, at = new_id(), datetime.now(UTC)
+    event = ScheduleFired(schedule_id=schedule, owner=new_id(), job_id=new_id(), due=at, at=at)
+    meta = Meta(correlation=new_id(), actor="service:scheduler")
+    fired = Write(stream_id=schedule, kind="schedule", expected=NoStream(), events=[event], meta=meta)
+    ready, stop = asyncio.Event(), asyncio.Event()
+    service = Service("scheduler", ServiceSettings, start)
+    running = asyncio.create_task(runtime.run([(service, settings)], ready=ready.set, stop=stop))
+    try:
+        async with asyncio.timeout(60):
+            await ready.wait()
+            store = await installation.store("scheduler")
+            async with store.transaction() as tx:
+                await tx.append([fired])
+            await done.wait()
+    finally:
+        stop.set()
+        await asyncio.wait({running})
+
+    assert running.exception() is None
+    assert await letters.count(await installation.pool("scheduler"), "scheduler") == 0
