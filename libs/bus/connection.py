@@ -13,6 +13,7 @@ import nats.errors
 import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.protocol.command import hpub_cmd
 from prometheus_client import Counter
 
 from libs.bus.replies import Message, TimedOut, Unreachable, accepted, answer_of
@@ -59,7 +60,21 @@ async def open(url: str, *, user: str, seed: Path | None = None, patience: float
 
 
 class _Client(Client):
-    """Reads headers three times as fast; every event is read by several followers."""
+    """Reads headers in a third of the library's time and writes them in a tenth: every event and every question has a
+    dozen. Values with line breaks in them go the library's way, which takes those out."""
+
+    async def _send_publish(
+        self, subject: str, reply: str, payload: bytes, payload_size: int, headers: dict[str, Any] | None
+    ) -> None:
+        lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()]) if headers else ""
+        if not headers or not lines.count("\r") == lines.count("\n") == len(headers):
+            await super()._send_publish(subject, reply, payload, payload_size, headers)
+            return
+        self.stats["out_msgs"] += 1
+        self.stats["out_bytes"] += payload_size
+        await self._send_command(hpub_cmd(subject, reply, f"NATS/1.0\r\n{lines}\r\n".encode(), payload))
+        if self._flush_queue is not None and self._flush_queue.empty():
+            await self._flush_pending()
 
     @staticmethod
     def _parse_header_lines(raw: bytes) -> dict[str, str]:

@@ -123,7 +123,7 @@ class Follower:
         self._held = 0
         self._unapplied: datetime | None = None
         """When the oldest event was recorded that waits to be applied; None when none does."""
-        self._moved = asyncio.Condition()
+        self._waiting: dict[asyncio.Future[None], Callable[[], bool]] = {}
 
     async def run(self) -> None:
         """Follows for ever; the loss of Postgres or of the bus only pauses it."""
@@ -145,26 +145,34 @@ class Follower:
 
     async def reached(self, position: Position, timeout: float) -> bool:
         """Whether the mark came to `position` within `timeout` seconds."""
-        if self.position >= position:
-            return True
         try:
-            async with asyncio.timeout(timeout), self._moved:
-                await self._moved.wait_for(lambda: self.position >= position)
+            async with asyncio.timeout(timeout):
+                await self._until(lambda: self.position >= position)
         except TimeoutError:
             return False
         return True
 
     async def passed(self, sequence: int) -> None:
         """Waits until the stream is applied through `sequence`."""
-        async with self._moved:
-            await self._moved.wait_for(lambda: self.sequence >= sequence)
+        await self._until(lambda: self.sequence >= sequence)
+
+    async def _until(self, holds: Callable[[], bool]) -> None:
+        """Only those are woken for whom it holds: many wait, and each batch is for a few of them."""
+        if holds():
+            return
+        moved: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting[moved] = holds
+        try:
+            await moved
+        finally:
+            del self._waiting[moved]
 
     async def forget(self, tables: Sequence[str]) -> None:
         async with self._pool.acquire() as conn, conn.transaction():
             await conn.execute(f"truncate {', '.join(tables)}")
             await conn.execute(f"delete from {self._schema}.checkpoints where name = $1", self.name)
         self._written, self._placed = 0, False
-        await self._move(ORIGIN, 0)
+        self._move(ORIGIN, 0)
 
     async def _load_mark(self) -> None:
         """Where the mark is. A process that began further back goes on from its own place, or its listeners would miss
@@ -174,14 +182,15 @@ class Follower:
         )
         before, self._written = self._written, row["sequence"] if row else 0
         if not self._placed or self._written < before:
-            await self._move(Position(row["txid"], row["position"]) if row else ORIGIN, self._written)
+            self._move(Position(row["txid"], row["position"]) if row else ORIGIN, self._written)
             self._placed = True
 
-    async def _move(self, position: Position, sequence: int) -> None:
-        async with self._moved:
-            self.position, self.sequence = position, sequence
-            SEQUENCE.labels(self.name).set(sequence)
-            self._moved.notify_all()
+    def _move(self, position: Position, sequence: int) -> None:
+        self.position, self.sequence = position, sequence
+        SEQUENCE.labels(self.name).set(sequence)
+        for moved, holds in self._waiting.items():
+            if not moved.done() and holds():
+                moved.set_result(None)
 
     async def _take(self, batch: Sequence[Delivered]) -> None:
         self._held = batch[-1].sequence
@@ -215,7 +224,7 @@ class Follower:
         """Another replica made their effect."""
         if applied:
             events = self._events(applied)
-            await self._move(applied[-1].position, applied[-1].sequence)
+            self._move(applied[-1].position, applied[-1].sequence)
             if events and self._committed is not None:
                 self._committed(events)
 
@@ -252,7 +261,7 @@ class Follower:
                         await self._apply(conn, events)
                     await self._save_mark(conn, last)
             self._written = last.sequence
-        await self._move(last.position, last.sequence)
+        self._move(last.position, last.sequence)
         APPLIED.labels(self.name).inc(len(batch))
         if events and self._committed is not None:
             self._committed(events)
@@ -298,7 +307,7 @@ class Follower:
             )
             await self._save_mark(conn, one)
         self._written = one.sequence
-        await self._move(one.position, one.sequence)
+        self._move(one.position, one.sequence)
         DEAD.labels(self.name).inc()
         await log.aerror(
             "follower.dead_letter", consumer=self.name, sequence=one.sequence, event_type=one.event_type, reason=error

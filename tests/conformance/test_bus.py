@@ -53,6 +53,24 @@ async def test_who_asks_where_nobody_listens_is_told_at_once_and_not_after_the_t
             await bus.ask("cmd.auth.log_in", b"{}", timeout=300)
 
 
+async def test_what_a_header_says_arrives_as_it_is_and_a_line_break_makes_no_header_of_its_own(installation):
+    gateway, auth = await installation.bus("gateway"), await installation.bus("auth")
+    heard = {}
+
+    async def hear(message) -> bytes:
+        heard.update(message.headers)
+        return b"{}"
+
+    await auth.answer("cmd.auth.log_in", "auth", hear)
+    sent = {"actor": "user:é: ü", "traceparent": "a\r\nforged: b", "deadline": "c\nforged: d", "command-id": "e\rf"}
+    async with asyncio.timeout(30):
+        await gateway.ask("cmd.auth.log_in", b"{}", sent)
+        await gateway.ask("cmd.auth.log_in", b"{}", {"actor": "user:é: ü"})
+
+    assert heard.keys() == sent.keys()
+    assert heard["actor"] == "user:é: ü"
+
+
 async def test_who_is_not_answered_in_time_is_told_that_the_outcome_is_unknown(installation):
     gateway, auth = await installation.bus("gateway"), await installation.bus("auth")
     asked = asyncio.Event()
