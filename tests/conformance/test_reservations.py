@@ -11,6 +11,8 @@ from uuid import UUID
 
 from msgspec.structs import replace
 
+from libs.calls import Call
+from libs.egress.policy import EgressPolicy
 from libs.message import Meta, Refused, new_id
 from proto.auth import Limits
 from proto.job import (
@@ -22,8 +24,11 @@ from proto.job import (
     SubmitJobs,
 )
 from services.job import domain, views
+from services.job.allowances import Allowances
 from services.job.commit import Built, Ledger, opened
 from services.job.domain import quota
+from services.job.engines.presets import Presets
+from services.job.handlers.submission import submit_jobs
 from services.job.submitting import named, submit_once, written
 
 META = Meta(correlation=UUID(int=1))
@@ -178,6 +183,32 @@ async def test_links_of_many_owners_and_calls_without_that_wish_share_one_group(
         for submitted, _ in answers
         for job_id, number in zip(submitted.job_ids, submitted.numbers, strict=True)
     } <= {(row["job_id"], row["number"]) for row in rows}
+
+
+async def test_a_command_that_comes_ten_times_at_once_over_two_processes_is_answered_once_and_repeated(installation):
+    command = replace(sending(new_id(), "https://a.test/1"), reuse=False, batch_id=None)
+    call = Call(meta=META, command_id=new_id(), actor="", deadline=0.0, body=b"{}")
+    pool, store = await installation.pool("job"), await installation.store("job")
+    async with ledgers(installation, 2) as both, asyncio.timeout(60):
+        answers = await asyncio.gather(
+            *(
+                submit_jobs(
+                    command=replace(command, requests=(replace(command.requests[0], job_id=new_id()),)),
+                    call=call,
+                    ledger=both[n % 2],
+                    store=store,
+                    policy=EgressPolicy(),
+                    allowances=Allowances(pool),
+                    duplicates=timedelta(0),
+                    presets=Presets(),
+                )
+                for n in range(10)
+            )
+        )
+
+    assert len({(answer.result.job_ids, answer.result.numbers) for answer in answers}) == 1
+    assert sorted(answer.result.replayed for answer in answers) == [False] + [True] * 9
+    assert await pool.fetchval("select count(*) from job.jobs") == 1
 
 
 async def test_a_job_of_a_dialect_without_that_wish_is_given_to_one_that_has_it(installation):

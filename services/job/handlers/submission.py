@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from datetime import timedelta
 
+import asyncpg
 import msgspec
 from msgspec.structs import replace
 
@@ -44,10 +45,8 @@ async def submit_jobs(
     for index, request in enumerate(command.requests):
         _check(index, request, policy)
     request_hash = hashlib.sha256(call.body).digest()
-    if call.command_id is not None:
-        earlier = await store.recall(call.command_id)
-        if earlier is not None:
-            return _repeat(earlier.request_hash, earlier.outcome, request_hash)
+    if (earlier := await _earlier(store, call, request_hash)) is not None:
+        return earlier
     if (exceeded := await allowances.full(command.owner)) is not None:
         raise Refused(exceeded)
     if command.reuse and call.command_id is None:
@@ -63,7 +62,13 @@ async def submit_jobs(
             return built
         return msgspec.structs.replace(built, remember=Remembered(call.command_id, request_hash, _encode(outcome[0])))
 
-    position = await ledger.submit(len(command.requests), build)
+    try:
+        position = await ledger.submit(len(command.requests), build)
+    except asyncpg.UniqueViolationError:
+        # The same was under way twice, and the other was faster.
+        if (earlier := await _earlier(store, call, request_hash)) is None:
+            raise
+        return earlier
     return Answer(outcome[0], position)
 
 
@@ -94,8 +99,11 @@ def _check(index: int, request: Request, policy: EgressPolicy) -> None:
         raise Refused(BadRequest(message=str(bad), index=index, code=bad.code)) from bad
 
 
-def _repeat(known_hash: bytes, outcome: bytes, request_hash: bytes) -> Answer:
-    if known_hash != request_hash:
+async def _earlier(store: EventStore, call: Call, request_hash: bytes) -> Answer | None:
+    """What this command was answered before. Raises Refused when its key was for another."""
+    earlier = await store.recall(call.command_id) if call.command_id is not None else None
+    if earlier is None:
+        return None
+    if earlier.request_hash != request_hash:
         raise Refused(IdempotencyMismatch(message="this key was used before for a different request"))
-    first = msgspec.json.decode(outcome, type=Submitted)
-    return Answer(replace(first, replayed=True))
+    return Answer(replace(msgspec.json.decode(earlier.outcome, type=Submitted), replayed=True))
