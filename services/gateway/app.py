@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, MutableMapping, Sequence
 from typing import Any
 
 import structlog
-from litestar import Litestar, Request, Response, get
+from litestar import Litestar, Request, Response, get, route
 from litestar.exceptions import HTTPException
-from litestar.handlers import HTTPRouteHandler
+from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
+from litestar.types import Method
+from litestar.utils import normalize_path
 
 from libs import telemetry
 from libs.bus import BusError
@@ -37,21 +39,25 @@ _SPEAKERS: tuple[tuple[str, Problem], ...] = (
     (webgui.PREFIX, webgui.problem),
     ("", jobs.problem),
 )
-DISCARDED_MOST = 16 * BODY_LIMIT
-DISCARD_SECONDS = 2.0
+DISCARDED_MOST = 64 * BODY_LIMIT
+DISCARD_SECONDS = 30.0
+SILENT_SECONDS = 2.0
+"""Without anything to throw away."""
 
+_METHODS: tuple[Method, ...] = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
 _TEXTS = {404: "Not found", 405: "Method not allowed", 413: "Request body is too large"}
 
 
 def application(edge: Edge, hub: Hub) -> AsgiApp:
+    handlers: list[BaseRouteHandler] = [
+        *gdluxx.routes(edge),
+        *external.routes(edge),
+        *jobs.routes(edge),
+        *webgui.routes(edge, hub),
+        *_documents(edge),
+    ]
     app: Any = Litestar(  # its own types of ASGI are narrower than those of servers
-        route_handlers=[
-            *gdluxx.routes(edge),
-            *external.routes(edge),
-            *jobs.routes(edge),
-            *webgui.routes(edge, hub),
-            *_documents(edge),
-        ],
+        route_handlers=[_asked_what_may_be(handlers), *handlers],  # in this order: it adds its own to what has none
         exception_handlers={
             HTTPException: _refused,
             BusError: _away,
@@ -88,20 +94,42 @@ def _documents(edge: Edge) -> list[HTTPRouteHandler]:
     return [serving(gdluxx_document.PATH, gdluxx_document.openapi), serving(jobs_document.PATH, jobs_document.openapi)]
 
 
+def _asked_what_may_be(handlers: Sequence[BaseRouteHandler]) -> HTTPRouteHandler:
+    """For the places that do not answer OPTIONS themselves. The framework's own answer knows only the first method."""
+    spoken = [one for one in handlers if isinstance(one, HTTPRouteHandler)]
+    answered = {path for one in spoken if "OPTIONS" in one.http_methods for path in one.paths}
+    paths = sorted({path for one in spoken for path in one.paths} - answered)
+
+    async def told(request: AnyRequest) -> Response[bytes]:
+        return Response(b"", status_code=204, headers={"Allow": _allowed(request)})
+
+    return route(paths, http_method=["OPTIONS"], status_code=200)(told)
+
+
+def _allowed(request: AnyRequest) -> str:
+    found, path = [], normalize_path(request.url.path)
+    for method in _METHODS:
+        with contextlib.suppress(HTTPException):
+            request.app.asgi_router.handle_routing(path=path, method=method)
+            found.append(method)
+    return ", ".join(found)
+
+
 def _after_the_body(receive: Receive, send: Send) -> Send:
     """A client that is still sending when its connection closes sees a broken pipe in place of the answer; so what it
     has left to send is read and thrown away first, within bounds."""
 
     async def sending(message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start" and message["status"] == 413:
-            left = DISCARDED_MOST
+            left, clock = DISCARDED_MOST, asyncio.get_running_loop()
+            end = clock.time() + DISCARD_SECONDS
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(DISCARD_SECONDS):
-                    while left > 0:
+                while left > 0:
+                    async with asyncio.timeout_at(min(clock.time() + SILENT_SECONDS, end)):
                         part = await receive()
-                        left -= len(part.get("body", b""))
-                        if not part.get("more_body", False):
-                            break
+                    left -= len(part.get("body", b""))
+                    if not part.get("more_body", False):
+                        break
         await send(message)
 
     return sending
@@ -114,7 +142,10 @@ def _problem(request: AnyRequest, status: int, text: str) -> Response[bytes]:
 
 
 def _refused(request: AnyRequest, error: HTTPException) -> Response[bytes]:
-    return _problem(request, error.status_code, _TEXTS.get(error.status_code, "Bad request"))
+    answer = _problem(request, error.status_code, _TEXTS.get(error.status_code, "Bad request"))
+    if error.status_code == 405:
+        answer.headers["Allow"] = _allowed(request)
+    return answer
 
 
 def _away(request: AnyRequest, error: Exception) -> Response[bytes]:

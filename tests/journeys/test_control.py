@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import sys
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from http.client import HTTPConnection
+from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 import aiohttp
@@ -271,6 +274,16 @@ async def test_what_is_wrong_is_answered_in_the_shape_of_the_jobs_dialect(user, 
         found, answer = await http.jobs(method, path, body)
 
     assert (found, set(answer)) == (status, keys)
+
+
+async def test_a_client_that_reads_no_answer_before_it_has_sent_thirty_megabytes_hears_that_they_are_too_many(user):
+    def posted() -> tuple[int, bytes]:
+        with closing(HTTPConnection(urlsplit(user.system.url).netloc, timeout=60)) as plain:
+            plain.request("POST", "/jobs", b"x" * 30_000_000, {"x-api-key": user.keys["jobs"]})
+            answer = plain.getresponse()
+            return answer.status, answer.read()
+
+    assert await asyncio.to_thread(posted) == (413, b'{"error":"Request body is too large"}')
 
 
 async def test_the_extension_hears_errors_in_its_own_shape_with_cors(user):

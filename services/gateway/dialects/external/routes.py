@@ -42,8 +42,6 @@ def _told(request: AnyRequest, trouble: Trouble) -> Response[bytes]:
         headers["Retry-After"] = str(trouble.retry)
     if trouble.http == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    if trouble.http == 405:
-        headers["Allow"] = "POST" if request.url.path.rstrip("/").endswith("/unrestrict") else "GET"
     return reply(trouble.shown(spoken), trouble.http, headers)
 
 
