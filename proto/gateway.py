@@ -51,10 +51,13 @@ class JobRow(Struct, frozen=True, kw_only=True):
     size: int
     """Bytes of the stored files together."""
     files: tuple[str, ...]
+    """The first hundred."""
     submitted_at: Instant
     finished_at: Instant | None
     waiting_for: Waiting | None = None
     waiting_until: Instant | None = None
+    more_items: int = 0
+    """That are not among `files`."""
 
 
 class NoSuchJob(Refusal, tag="gateway.no_such_job", kw_only=True, frozen=True):

@@ -44,6 +44,7 @@ def _row(view: JobView) -> JobRow:
         finished_at=view.finished_at,
         waiting_for=view.waits[0] if view.waits else None,
         waiting_until=view.waits[1] if view.waits else None,
+        more_items=view.more,
     )
 
 

@@ -107,6 +107,8 @@ def _print_end(row: JobRow, *, as_json: bool) -> None:
         print(msgspec.json.encode(row).decode())
     elif row.state == "completed":
         print("\n".join(row.files) if row.files else f"{row.url}: nothing new")
+        if row.more_items:
+            print(f"{row.url}: {row.more_items} more", file=sys.stderr)
     else:
         print(f"{row.url}: {row.state}{f': {row.error}' if row.error else ''}", file=sys.stderr)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import subprocess
 import sys
 
 import pytest
 
-from tests.support.system import ROOT
+from tests.support.system import ROOT, longshore
 
 REFUSED = [
     (
@@ -31,3 +33,18 @@ def test_what_can_not_be_done_is_said_in_a_sentence_of_its_own(system, words: tu
     )  # fmt: skip
 
     assert (done.returncode, done.stderr) == (status, f"{told}\n")
+
+
+async def test_of_a_job_with_very_many_files_it_is_said_how_many_are_not_named(system, site):
+    got = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-m", "services", "get", "http://don.test/@many-104", "--wait", "--data", str(system.data)],
+        cwd=ROOT, capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    listed = await asyncio.to_thread(longshore, "jobs", data=system.data)
+    number = next(line.split()[0] for line in listed.splitlines() if "@many-104" in line)
+    job = json.loads(await asyncio.to_thread(longshore, "job", number, data=system.data))
+
+    assert (len(job["files"]), job["more_items"]) == (100, 4)
+    assert len(got.stdout.splitlines()) == 100
+    assert got.stderr == "http://don.test/@many-104: 4 more\n"
