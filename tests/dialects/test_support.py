@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from msgspec.structs import fields
 
 from proto import REGISTRY
 from services.gateway.dialects import Edge
@@ -15,6 +16,7 @@ from services.gateway.dialects.external import translate as external_words
 from services.gateway.dialects.gdluxx import routes as gdluxx
 from services.gateway.dialects.gdluxx import translate as gdluxx_words
 from services.gateway.dialects.jobs import routes as jobs
+from services.gateway.dialects.jobs import shown
 from services.gateway.dialects.jobs import translate as jobs_words
 from services.gateway.dialects.webgui import routes as webgui
 from services.gateway.dialects.webgui import translate as webgui_words
@@ -51,9 +53,13 @@ def calls_with_routes(dialect: str) -> set[str]:
     return found
 
 
-def table(dialect: str) -> dict[str, str]:
+def support(dialect: str) -> dict[str, dict]:
     path = Path(gdluxx.__file__).parents[1] / dialect / "support.toml"
-    return tomllib.loads(path.read_text())["calls"]
+    return tomllib.loads(path.read_text())
+
+
+def table(dialect: str) -> dict[str, str]:
+    return support(dialect)["calls"]
 
 
 @pytest.mark.parametrize("dialect", ROUTES)
@@ -71,6 +77,17 @@ def test_every_route_is_in_the_dialects_document_and_nothing_else_is(dialect: st
 @pytest.mark.parametrize("dialect", ROUTES)
 def test_a_call_is_supported_refused_with_a_reason_or_missing(dialect: str):
     assert all(re.fullmatch(r"supported|missing|refused: .+", state) for state in table(dialect).values())
+
+
+def test_every_field_of_the_originals_jobs_is_shown_or_refused_with_a_reason():
+    told = support("jobs")["fields"]
+    states = [state for of_one in told.values() for state in of_one.values()]
+    ours = {"waiting_for", "waiting_until"}
+
+    assert {name for name, state in told["GET /jobs/{id}"].items() if state == "supported"} == {
+        field.encode_name for field in fields(shown.Job)
+    } - ours
+    assert all(re.fullmatch(r"supported|refused: .+", state) for state in states)
 
 
 @pytest.mark.parametrize("dialect", ROUTES)
