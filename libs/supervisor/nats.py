@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
 import signal
 import socket
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from libs.supervisor.leftovers import HARD, end_leftovers
 from libs.supervisor.postgres import StartFailed
 
 READY_SECONDS = 60.0
+SERVER_PORTS = range(20_000, 32_768)
 
 
 class Nats:
@@ -28,7 +31,7 @@ class Nats:
 
     def __init__(self, folder: DataFolder) -> None:
         self._folder = folder
-        self._port = _free_port()
+        self._port = free_port()
         self._binary = _binary()
         self.child: Child | None = None
 
@@ -118,11 +121,17 @@ def _public_key(seed_file: Path) -> str:
     return public.decode()
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def free_port() -> int:
+    """A port of the loopback address on which nothing listens, from those that no system gives to the outgoing end of
+    a connection: such an end would hold it when a server wants it back after a crash. Any free one if these are all
+    taken."""
+    for port in (*random.sample(SERVER_PORTS, 100), 0):
+        with socket.socket() as probe, suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            taken: int = probe.getsockname()[1]
+            return taken
+    raise StartFailed("no port of 127.0.0.1 is free")
 
 
 def _binary() -> Path:

@@ -20,11 +20,11 @@ from libs import runtime
 from libs.bus import Unreachable
 from libs.message import Refused, new_id
 from libs.sealing import LinkSigner
+from libs.supervisor.nats import free_port
 from proto.storage import FileNotFound, LinkFile, ReadFile, StoredFile
 from proto.unrestrict_proxy import HostLink
 from services.unrestrict_proxy.app import Downloads, Files, Links, Serving
 from tests.support.programs import program
-from tests.support.system import free_port
 
 SECRET = "a secret of at least thirty-two characters"
 LINK_ID = "AAAAAAAAAAAAAAAAAAAAA-"

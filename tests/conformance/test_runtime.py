@@ -13,9 +13,9 @@ from libs.eventstore import NoStream, Write, letters
 from libs.eventstore.projection import Applied
 from libs.message import Meta, new_id
 from libs.runtime import Resources, Service, ServiceSettings
+from libs.supervisor.nats import free_port
 from proto import REGISTRY
 from proto.scheduler import ScheduleFired
-from tests.support.system import free_port
 
 
 async def test_what_another_service_must_be_asked_for_waits_for_it(installation, tmp_path: Path):

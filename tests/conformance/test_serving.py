@@ -19,9 +19,9 @@ from libs import runtime
 from libs.serving.headers import Served
 from libs.serving.ranges import Span
 from libs.serving.sending import PIECE, LocalFile, Source, answer
+from libs.supervisor.nats import free_port
 from tests.domain.test_serving import AT, DATE
 from tests.support.programs import program
-from tests.support.system import free_port
 
 SIZE = 3 * PIECE + 1234
 

@@ -12,7 +12,7 @@ from libs import bus as buses
 from libs.bus.topology import CONSUMERS, STREAMS, USERS
 from libs.database import Target, migrate, open_pool
 from libs.supervisor import DataFolder
-from libs.supervisor.nats import Nats, _free_port
+from libs.supervisor.nats import Nats, free_port
 from libs.supervisor.postgres import DATABASE, Postgres, unprivileged
 from proto import SERVICES
 from services.serve import migrations
@@ -126,7 +126,7 @@ def test_the_image_runs_as_nobody_in_particular() -> None:
 
 async def test_the_bus_of_compose_knows_every_user(secrets: Path, tmp_path: Path) -> None:
     """With its configuration and the accounts that were made, all users get in and the streams can be made."""
-    port = _free_port()
+    port = free_port()
     text = (ROOT / "deploy" / "nats.conf").read_text()
     assert re.search(r"^\s*sync_interval: always$", text, re.MULTILINE)
     here = text.replace("0.0.0.0:4222", f"127.0.0.1:{port}").replace("0.0.0.0:8222", "127.0.0.1:-1")

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from libs.message import new_id
+from libs.supervisor.nats import free_port
 from proto.unrestrict_proxy import AddHostAccount
 from tests.journeys.test_clients import said
 from tests.support.programs import program
-from tests.support.system import free_port, running
+from tests.support.system import running
 
 SIZE = 6_000_000
 PATIENCE = 0.5

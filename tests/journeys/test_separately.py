@@ -18,9 +18,10 @@ import pytest
 from msgspec import Struct
 
 from libs.supervisor import DataFolder, Servers
+from libs.supervisor.nats import free_port
 from proto import SERVICES
 from tests.support.accounts import pooled
-from tests.support.system import ROOT, System, User, free_port
+from tests.support.system import ROOT, System, User
 
 JOBS = 24
 
@@ -89,7 +90,8 @@ async def ready(port: int) -> None:
                     if answer.status == 200:
                         return
             except aiohttp.ClientError:
-                await asyncio.sleep(0.1)  # the interval of a probe
+                pass
+            await asyncio.sleep(0.1)  # the interval of a probe
 
 
 class Cluster(Struct, frozen=True):

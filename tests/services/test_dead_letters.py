@@ -39,7 +39,7 @@ async def put_aside(system, sequence: int, body: bytes) -> None:
 
 
 async def test_a_dead_letter_is_listed_shown_applied_and_dropped(system):
-    job = submitted(url="https://files.test/put-aside")
+    job = submitted(url="https://files.test/put-aside", number=900_001)
     await put_aside(system, 900_001, msgspec.json.encode(job))
     await put_aside(system, 900_002, b'{"type": "job.submitted", "nonsense": true}')
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.system import ROOT, free_port, longshore, running
+from libs.supervisor.nats import free_port
+from tests.support.system import ROOT, longshore, running
 
 
 def up(data: Path, **settings: str) -> subprocess.CompletedProcess[str]:

@@ -9,7 +9,6 @@ import io
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -24,6 +23,7 @@ import psutil
 
 from libs.bus import Bus
 from libs.calls import Caller
+from libs.supervisor.nats import free_port
 from proto.auth import CreateUser, IssuedKey, IssueKey
 from proto.job import HistoryEntry, ReadHistory
 from services.operate import connect
@@ -103,12 +103,6 @@ async def _new_user(caller: Caller) -> tuple[str, dict[str, str]]:
 async def _history(caller: Caller, job_id: UUID) -> list[str]:
     entries = await caller.query(ReadHistory(owner=None, job_id=job_id), result=list[HistoryEntry])
     return [one.type for one in entries]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager
