@@ -350,7 +350,7 @@ def test_a_site_for_desks_and_one_for_telephones_are_one(url: str):
 
 
 @pytest.mark.parametrize("quick", [False, True])
-def test_what_a_site_said_of_a_film_is_said_again_at_its_end(quick: bool):
+def test_what_a_site_said_of_a_film_is_said_with_its_stage_and_again_at_its_end(quick: bool):
     """Whether the stages were reported one by one or with the end."""
     said = {"title": "a film", "description": "what it is about", "release_date": "2026-01-31"}
     job, notes = state_after(RUNNING), (p.StageNote(stage="downloading", at=AT, engine="ytdlp", **said),)
@@ -360,6 +360,7 @@ def test_what_a_site_said_of_a_film_is_said_again_at_its_end(quick: bool):
         )
         job, notes = domain.evolve(job, entered), ()
     report = p.ReportCompleted(job_id=JOB, attempt=1, engine="ytdlp", title="a film", items=(ITEM,), stages=notes)
-    *_, completed = domain.report_completed(job, report, AT)
+    first, *_, completed = domain.report_completed(job, report, AT)
 
-    assert {name: getattr(completed, name) for name in said} == said
+    for told in (first if quick else entered, completed):
+        assert {name: getattr(told, name) for name in said} == said

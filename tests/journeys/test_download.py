@@ -33,11 +33,12 @@ async def test_a_direct_file_is_fetched_once_stored_and_served_with_the_right_ha
     assert len(site.hits(f"/file/300000/{name}")) == 1
 
 
-async def test_a_video_page_goes_through_yt_dlp(user, site, tmp_path: Path):
+async def test_a_video_page_goes_through_yt_dlp_and_what_it_says_of_the_film_is_shown(user, site, tmp_path: Path):
     async with user.http() as http:
-        job = await http.ended(await http.submit(site.url("/watch/embed")))
+        job = await http.ended(await http.submit(site.url("/watch/jsonld")))
         body = await fetched(http, job["s3_url"])
 
+    assert (job["description"], job["release_date"]) == ("What it is about.", "2026-01-31")
     assert hashlib.sha256(body).hexdigest() == site.media("clip.mp4").sha256
 
 
