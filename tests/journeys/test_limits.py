@@ -6,11 +6,15 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
+import msgspec
 import pytest
 
+from libs import bus as buses
+from libs.bus import Message
 from libs.message import Refused
+from libs.supervisor import DataFolder
 from proto.auth import Limits, ReadLimits, ReadUser, SetLimits, User
-from proto.job import ReadUsage, Usage
+from proto.job import Dealt, ReadUsage, Usage
 from tests.support.system import longshore
 
 
@@ -158,6 +162,35 @@ async def test_who_has_no_room_left_is_refused_in_the_words_of_each_dialect(user
     )
     assert (status, told["data"]["overallSuccess"]) == (200, False)
     assert told["data"]["results"][0]["error"] == "Storage quota exceeded"
+
+
+async def test_workers_are_told_at_once_how_many_attempts_share_a_limit(system, user, site):
+    await heard(user, "--bandwidth", "1K")
+    told: asyncio.Queue[int] = asyncio.Queue()
+
+    async def dealt(message: Message) -> None:
+        told.put_nowait(sum(msgspec.json.decode(message.body, type=Dealt).running.values()))
+
+    async def until(attempts: int) -> None:
+        async with asyncio.timeout(30):
+            while await told.get() != attempts:
+                pass
+
+    folder = DataFolder(system.data)
+    worker = await buses.open(folder.endpoint(), user="worker", seed=folder.seed("worker"))
+    try:
+        await worker.listen("ctl.shares", dealt)
+        async with user.http() as http:
+            first = await http.submit(site.file(600_000, f"{uuid4().hex}.bin"))
+            await until(1)
+            second = await http.submit(site.file(600_000, f"{uuid4().hex}.bin"))
+            await until(2)
+            await http.jobs("DELETE", f"/jobs/{second}")
+            await until(1)
+            await http.jobs("DELETE", f"/jobs/{first}")
+            await until(0)
+    finally:
+        await worker.close()
 
 
 PACED = {"http": "/file/600000/{name}", "through the proxy": "/watch/embed"}

@@ -109,13 +109,21 @@ async def _dealing(
     return Answer(position=position)
 
 
-async def lose_worker(command: LoseWorker, call: Call, ledger: Ledger, leases: Leases, pool: asyncpg.Pool) -> Answer:
+async def lose_worker(
+    command: LoseWorker, call: Call, ledger: Ledger, leases: Leases, pool: asyncpg.Pool, shares: Shares
+) -> Answer:
     """The jobs of a worker that is known to be dead go back at once instead of after its lease."""
     leases.lost(command.worker_id)
     async with pool.acquire() as conn:
         held = await views.held_by(conn, command.worker_id)
+    owners = set()
     for job_id in held:
-        await ledger.change(job_id, lambda job: domain.lose_worker(job, command.worker_id, ledger.clock()), call.meta)
+        job, _ = await ledger.change(
+            job_id, lambda job: domain.lose_worker(job, command.worker_id, ledger.clock()), call.meta
+        )
+        owners.add(job.owner)
+    for owner in owners:
+        await shares.deal(owner)
     return Answer()
 
 

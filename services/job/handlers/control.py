@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from uuid import UUID
-
 import msgspec
 
 from libs.bus import Bus
@@ -21,25 +19,31 @@ from proto.job import (
 from services.job import domain
 from services.job.commit import Ledger
 from services.job.handlers.deciding import decided
+from services.job.shares import Shares
 
 _encode = msgspec.json.Encoder().encode
 
 
-async def cancel_job(command: CancelJob, call: Call, ledger: Ledger, bus: Bus) -> Answer:
-    answer = await decided(command, domain.cancel, call, ledger)
-    await _control(bus, command.job_id, "cancel")
-    return answer
+async def cancel_job(command: CancelJob, call: Call, ledger: Ledger, bus: Bus, shares: Shares) -> Answer:
+    job, position = await ledger.change(
+        command.job_id, lambda job: domain.cancel(job, command, ledger.clock()), call.meta
+    )
+    await _stop(job, "cancel", bus, shares)
+    return Answer(position=position)
 
 
-async def pause_job(command: PauseJob, call: Call, ledger: Ledger, bus: Bus) -> Answer:
-    answer = await decided(command, domain.pause, call, ledger)
-    await _control(bus, command.job_id, "pause")
-    return answer
+async def pause_job(command: PauseJob, call: Call, ledger: Ledger, bus: Bus, shares: Shares) -> Answer:
+    job, position = await ledger.change(
+        command.job_id, lambda job: domain.pause(job, command, ledger.clock()), call.meta
+    )
+    await _stop(job, "pause", bus, shares)
+    return Answer(position=position)
 
 
-async def _control(bus: Bus, job_id: UUID, wanted: Wanted) -> None:
+async def _stop(job: domain.Job, wanted: Wanted, bus: Bus, shares: Shares) -> None:
     """Second to the event on purpose: a signal that gets lost is repeated by the next progress reply."""
-    await bus.signal(f"ctl.job.{job_id}", _encode(Control(job_id=job_id, wanted=wanted)))
+    await bus.signal(f"ctl.job.{job.job_id}", _encode(Control(job_id=job.job_id, wanted=wanted)))
+    await shares.deal(job.owner)
 
 
 async def resume_job(command: ResumeJob, call: Call, ledger: Ledger) -> Answer:
