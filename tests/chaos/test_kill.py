@@ -214,3 +214,14 @@ async def test_a_terminated_system_is_gone_within_ten_seconds_and_leaves_nothing
         assert status == 0, system.log()
         assert elapsed < 10  # the promise itself, not a measure of speed
         assert not [one for one in family if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
+
+
+async def test_what_may_be_many_is_one_job_while_no_worker_can_look_at_it(user, site: SiteProcess):
+    link = site.file(1000, f"{uuid4().hex}.xml", type="application/xml")
+    async with user.http() as http:
+        workers = user.system.children("services worker")
+        kill(workers)
+        await asyncio.to_thread(psutil.wait_procs, workers, 10)
+        job = await http.ended(await http.submit(link))
+
+    assert job["status"] == "Completed", job

@@ -101,6 +101,7 @@ async def test_nothing_that_is_served_runs_in_a_browser(user, site, name, media_
     async with user.http() as http:
         link = site.file(1000, f"{uuid4().hex}{name}", type=media_type)
         job = await http.ended(await http.submit(link))
+        assert job["status"] == "Completed", job
         async with http.session.get(job["s3_url"]) as answer:
             headers = answer.headers
 

@@ -7,6 +7,7 @@ from typing import Any
 from litestar import Response
 from msgspec import UNSET
 
+from libs.bus import Unreachable
 from libs.message import Refused, new_id
 from proto.auth import KeyHolder
 from proto.job import CancelJob, DeleteJobFiles, WrongState
@@ -20,12 +21,13 @@ from services.gateway.dialects.jobs.translate import Invalid
 
 
 async def several(desk: Desk, url: str, key: KeyHolder) -> list[Entry]:
-    """The films behind one link. What can not be looked at is taken for one: its job will say why."""
+    """The films behind one link. What can not be looked at is taken for one: its job will say why, and waits while no
+    worker is there."""
     if not translate.may_be_many(url):
         return []
     try:
         return desk.allowed((await desk.look(url, key)).entries)
-    except Refused:
+    except (Refused, Unreachable):
         return []
 
 
