@@ -16,7 +16,7 @@ from uuid import UUID
 import asyncpg
 import structlog
 
-from libs.database import AWAY, Connection
+from libs.database import AWAY
 from libs.lasting import lasting
 from libs.message import new_id
 from libs.serving.sending import NotBegun
@@ -147,13 +147,18 @@ class Admission:
 
     async def _admitted(self, connection_id: UUID, link_id: str, owner: UUID, most: int) -> bool:
         """Those of one user are counted one after the other."""
-        async with self._turn, self._pool.acquire() as conn, conn.transaction():
-            await conn.execute(
-                "select pg_advisory_xact_lock(hashtextextended('connections ' || $1::text, 0))", str(owner)
+        async with self._turn, self._pool.acquire() as conn:
+            admitted: bool = await conn.fetchval(
+                "select unrestrict_proxy.admitted($1, $2, $3, $4, $5, $6, $7)",
+                connection_id,
+                self._process,
+                link_id,
+                owner,
+                most,
+                self._user_connections,
+                self._now() - SILENT,
             )
-            return await _insert(
-                conn, (connection_id, self._process, link_id, owner), most, self._user_connections, self._now() - SILENT
-            )
+        return admitted
 
     async def _left(self, connection_id: UUID) -> None:
         self._open.discard(connection_id)
@@ -165,22 +170,3 @@ class Admission:
         # Who waits looks again; the next to wait waits for the next one.
         self._freed.set()
         self._freed = asyncio.Event()
-
-
-async def _insert(
-    conn: Connection, row: tuple[UUID, UUID, str, UUID], most: int, user_most: int, since: datetime
-) -> bool:
-    done = await conn.fetchval(
-        "with others as materialized ("
-        "  select c.link_id, c.owner from unrestrict_proxy.connections c join unrestrict_proxy.servers s"
-        "  using (process)"
-        "  where s.seen_at > $7 and (c.link_id = $3 or c.owner = $4))"
-        " insert into unrestrict_proxy.connections select $1, $2, $3, $4"
-        " where (select count(*) from others where link_id = $3) < $5"
-        "  and (select count(*) from others where owner = $4) < $6 returning true",
-        *row,
-        most,
-        user_most,
-        since,
-    )
-    return bool(done)
