@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, MutableMapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,9 +17,6 @@ from typing import Annotated, Any
 import asyncpg
 import msgspec
 import structlog
-from granian.constants import Interfaces
-from granian.server.embed import Server
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from libs import bus as buses
 from libs.database import AWAY, Connection, open_pool
@@ -28,6 +24,7 @@ from libs.egress.policy import Allowance
 from libs.eventstore import EventStore
 from libs.eventstore.projection import Applied, Apply, Follower, Later
 from libs.eventstore.relay import Relay
+from libs.http import AsgiApp, Check, application, listening, refuse_taken
 from libs.lasting import only
 from libs.message import Event, Registry
 from libs.settings import DatabaseUrl, NatsUrl, OptionalUrl
@@ -37,7 +34,6 @@ log = structlog.get_logger()
 START_DEADLINE = 60.0
 STOP_DEADLINE = 8.0
 """Seconds; below the ten that a clean stop of everything may take."""
-CHECK_DEADLINE = 2.0
 LAG_LIMIT = 10.0
 """Seconds a relay or a follower may be behind before its service calls itself not ready."""
 
@@ -48,12 +44,6 @@ LinkKeys = Annotated[
         pattern=r"^[A-Za-z0-9_-]{1,16}(,[A-Za-z0-9_-]{1,16})*$", description="ids separated by commas, such as 2,1"
     ),
 ]
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
-Check = Callable[[], Awaitable[str | None]]
 
 
 class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,10 +76,6 @@ class Service:
     name: str
     settings: type[ServiceSettings]
     start: Callable[[Any, Resources], AbstractAsyncContextManager[None]]
-
-
-class PortInUse(Exception):
-    """Another program listens on this address; stop it or set LONGSHORE_HTTP_PORT."""
 
 
 class NotReady(Exception):
@@ -252,7 +238,7 @@ async def run(
     started, NotReady, and what a service could not start for."""
     addresses = {(settings.http_host, settings.http_port) for _, settings in services}
     for host, port in addresses:
-        _refuse_taken(host, port)
+        refuse_taken(host, port)
     try:
         await _serve(services, addresses, ready, stop)
     except BaseExceptionGroup as group:
@@ -273,7 +259,7 @@ async def _serve(
             await _ready(running)
             async with AsyncExitStack() as servers:
                 for host, port in addresses:
-                    await servers.enter_async_context(_http(host, port, _dispatch(shared)))
+                    await servers.enter_async_context(listening(host, port, application(shared.mounts, shared.checks)))
                 # What the start made stays for ever: the collector need not look at it again and again.
                 gc.collect()
                 gc.freeze()
@@ -317,98 +303,3 @@ class _Running:
                 # Now, not when all the others have ended because of it.
                 await log.aexception("service.failed")
                 raise
-
-
-def _refuse_taken(host: str, port: int) -> None:
-    # The server binds with SO_REUSEPORT: without this check two installations would share a port in silence.
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise PortInUse(
-                f"{host}:{port} can not be used: {error.strerror}. Stop the other program or set LONGSHORE_HTTP_PORT."
-            ) from error
-
-
-@asynccontextmanager
-async def _http(host: str, port: int, app: AsgiApp) -> AsyncIterator[None]:
-    server = Server(app, address=host, port=port, interface=Interfaces.ASGINL, log_enabled=False, backlog=1024)
-    server.workers_kill_timeout = 3
-    serving = asyncio.create_task(server.serve(), name="http")
-    try:
-        async with asyncio.timeout(10):
-            await _answers(host, port, serving)
-        yield
-    finally:
-        server.stop()  # type: ignore[no-untyped-call]  # granian leaves it untyped
-        await asyncio.wait([serving], timeout=5)
-        serving.cancel()
-
-
-async def _answers(host: str, port: int, serving: asyncio.Task[None]) -> None:
-    """The server has no signal for "listening", so its own socket is asked."""
-    while not serving.done():
-        try:
-            _, writer = await asyncio.open_connection(host if host not in ("0.0.0.0", "::") else "localhost", port)  # noqa: S104 - compared, not bound
-        except OSError:
-            await asyncio.sleep(0.005)
-        else:
-            writer.close()
-            return
-    serving.result()
-
-
-def _dispatch(shared: _Shared) -> AsgiApp:
-    prefixes = sorted(shared.mounts, key=len, reverse=True)
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        path: str = scope["path"]
-        if scope["type"] == "http" and path in ("/healthz", "/readyz", "/metrics"):
-            await _operations(path, shared, send)
-            return
-        for prefix in prefixes:
-            if path == prefix or path.startswith(prefix.rstrip("/") + "/"):
-                await shared.mounts[prefix](scope, receive, send)
-                return
-        if scope["type"] == "http":
-            await _answer(send, 404, b'{"error":"not found"}', b"application/json")
-        else:
-            await send({"type": "websocket.close", "code": 1000})
-
-    return app
-
-
-async def _operations(path: str, shared: _Shared, send: Send) -> None:
-    if path == "/healthz":
-        # That the loop came here is the whole of liveness: a lost database must not restart every pod.
-        await _answer(send, 200, b'{"status":"ok"}', b"application/json")
-    elif path == "/metrics":
-        await _answer(send, 200, generate_latest(), CONTENT_TYPE_LATEST.encode())
-    else:
-        missing = await _missing(shared.checks.items())
-        body = msgspec.json.encode({"status": "waiting" if missing else "ready", "missing": missing})
-        await _answer(send, 503 if missing else 200, body, b"application/json")
-
-
-async def _missing(checks: Iterable[tuple[str, Check]]) -> dict[str, str]:
-    async def one(name: str, check: Check) -> tuple[str, str | None]:
-        try:
-            async with asyncio.timeout(CHECK_DEADLINE):
-                return name, await check()
-        except TimeoutError:
-            return name, f"no answer within {CHECK_DEADLINE:g} s"
-
-    return {name: text for name, text in await asyncio.gather(*(one(n, c) for n, c in checks)) if text}
-
-
-async def _answer(send: Send, status: int, body: bytes, content_type: bytes) -> None:
-    await send(
-        {
-            "type": "http.response.start",
-            "status": status,
-            "headers": [(b"content-type", content_type), (b"content-length", str(len(body)).encode())],
-        }
-    )
-    await send({"type": "http.response.body", "body": body})

@@ -22,6 +22,7 @@ from libs.bus.topology import CONSUMERS, STREAMS
 from libs.calls import Caller, ServiceFailed
 from libs.database import MigrationFailed, NoDatabase, Target, migrate_aside
 from libs.feed import SinkGone
+from libs.http import PortInUse
 from libs.message import Refused, new_id
 from libs.supervisor import Child, DataFolder, DataFolderInUse, Servers, StartFailed, UnusableFolder
 from proto import REGISTRY, SERVICES
@@ -42,7 +43,7 @@ FAILURES = (
     UnusableFolder,
     StartFailed,
     settings.BadSettings,
-    runtime.PortInUse,
+    PortInUse,
     runtime.NotReady,
     NoDatabase,
     MigrationFailed,

@@ -17,7 +17,7 @@ from litestar.utils import normalize_path
 from libs import telemetry
 from libs.bus import BusError
 from libs.calls import ServiceFailed
-from libs.runtime import AsgiApp, Receive, Scope, Send
+from libs.http import AsgiApp, Receive, Scope, Send
 from services.gateway.dialects import BODY_LIMIT, Edge, reply
 from services.gateway.dialects.external import routes as external
 from services.gateway.dialects.gdluxx import document as gdluxx_document
