@@ -63,6 +63,7 @@ async def test_a_dead_letter_is_listed_shown_applied_and_dropped(system):
     assert shown["event"]["url"] == job.url
     assert health.dead_letters == 2
     assert redriven == "gateway.jobs:900001"
+    assert job.url in longshore("job", "900001", data=system.data)
     assert [one.sequence for one in kept] == [900_002]
     assert left == []
 
