@@ -16,8 +16,8 @@ import aiohttp
 import pytest
 from msgspec.structs import replace
 
-from libs import runtime
 from libs.bus import Unreachable
+from libs.http import listening
 from libs.message import Refused, new_id
 from libs.sealing import LinkSigner
 from libs.supervisor.nats import free_port
@@ -126,7 +126,7 @@ class Place:
                 Serving(connections=4, accel=accel, remote=remote),
                 clock=lambda: self.now,
             )
-            async with runtime._http("127.0.0.1", port, app):
+            async with listening("127.0.0.1", port, app):
                 yield f"http://127.0.0.1:{port}"
 
 

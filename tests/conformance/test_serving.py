@@ -15,7 +15,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from libs import runtime
+from libs.http import listening
 from libs.serving.headers import Served
 from libs.serving.ranges import Span
 from libs.serving.sending import PIECE, LocalFile, Source, answer
@@ -32,7 +32,7 @@ async def serving(file: Served, source: Callable[[], Source], stalled: float = 3
         await answer(file, source(), scope, receive, send, stalled)
 
     port = free_port()
-    async with runtime._http("127.0.0.1", port, app):
+    async with listening("127.0.0.1", port, app):
         yield f"http://127.0.0.1:{port}/file.bin"
 
 
