@@ -24,7 +24,7 @@ fmt:
     {{run}} ruff format .
     {{run}} ruff check --fix .
 
-# Check the types of services, libs and proto.
+# Check the types of services, libs, proto and tests.
 types:
     {{run}} mypy
 

@@ -6,6 +6,7 @@ import asyncio
 import tempfile
 import time
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -13,7 +14,7 @@ from uuid import UUID
 from libs.database import Target, migrate, open_pool
 from libs.eventstore import EventStore
 from libs.eventstore.projection import Applied
-from libs.message import Meta, new_id
+from libs.message import Event, Meta, new_id
 from libs.supervisor import DataFolder, Servers
 from proto import REGISTRY, SERVICES
 from proto import job as p
@@ -71,7 +72,7 @@ async def _report(ledgers: list[Ledger], store: EventStore, gateway: Any, count:
     began = await _lap(ledgers, job_id, 0)
     for start in range(LAP, count - LAP, LAP):
         chunk = tuple(item(number) for number in range(start, start + LAP))
-        await first.change(job_id, lambda job, c=chunk: new_items(job, c, first.clock()), META)
+        await first.change(job_id, partial(_stored, chunk, first.clock()), META)
     ended = await _lap(ledgers, job_id, count - LAP)
     events = await store.load(job_id)
     told = time.perf_counter()
@@ -82,11 +83,19 @@ async def _report(ledgers: list[Ledger], store: EventStore, gateway: Any, count:
     return {"first": began, "last": ended, "view": time.perf_counter() - told}
 
 
+def _stored(chunk: tuple[p.StoredItem, ...], now: datetime, job: domain.Job) -> list[Event]:
+    return new_items(job, chunk, now)
+
+
+def _reported(report: p.ReportItem, now: datetime, job: domain.Job) -> domain.Decision:
+    return domain.report_item(job, report, now)
+
+
 async def _lap(ledgers: list[Ledger], job_id: UUID, start: int) -> float:
     """Seconds for one report."""
     began = time.perf_counter()
     for number in range(start, start + LAP):
         report = p.ReportItem(job_id=job_id, attempt=1, item=item(number))
         one = ledgers[number % 100 == 99]
-        await one.change(job_id, lambda job, r=report: domain.report_item(job, r, ledgers[0].clock()), META)
+        await one.change(job_id, partial(_reported, report, one.clock()), META)
     return (time.perf_counter() - began) / LAP

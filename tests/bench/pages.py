@@ -7,7 +7,7 @@ import argparse
 import random
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from uuid import UUID
@@ -20,7 +20,7 @@ from libs.message import new_id
 from libs.supervisor import DataFolder
 from proto import SERVICES
 from proto.auth import ReadUser, User
-from proto.job import Options, StoredItem
+from proto.job import Options, State, StoredItem
 from services.gateway.domain import JobView
 from services.gateway.folding import BLOCK
 from services.operate import connect
@@ -29,8 +29,10 @@ from tests.bench.system import System
 JOBS = 1_000_000
 PAGES = 200
 """Of each kind."""
-STATES = ("completed", "completed", "completed", "completed", "failed", "completed", "cancelled", "completed", "queued")
-KINDS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
+STATES: Sequence[State] = (
+    "completed", "completed", "completed", "completed", "failed", "completed", "cancelled", "completed", "queued",
+)  # fmt: skip
+KINDS: tuple[tuple[str, str, Sequence[State]], ...] = (
     ("the first pages", "", ()),
     ("anywhere", "", STATES),
     ("anywhere, completed", "completed", ("completed",)),

@@ -5,7 +5,9 @@ from __future__ import annotations
 import tempfile
 import time
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 from libs import bus as buses
 from libs.bus import Stream, follow
@@ -14,7 +16,7 @@ from libs.database import Target, migrate, open_pool
 from libs.eventstore import EventStore, NoStream, Write
 from libs.eventstore.projection import Follower, rebuild
 from libs.eventstore.relay import Relay
-from libs.message import Meta, new_id
+from libs.message import Event, Meta, new_id
 from libs.supervisor import DataFolder, Servers
 from proto import REGISTRY, SERVICES
 from proto import job as p
@@ -22,17 +24,16 @@ from services.gateway import domain, views
 from services.serve import migrations
 
 
-def life() -> tuple[p.JobSubmitted, tuple[object, ...]]:
+def life(number: int) -> tuple[p.JobSubmitted, tuple[Event, ...]]:
     """The seven events of a job that fetched one file."""
     job_id, owner, at = new_id(), new_id(), datetime.now(UTC)
-    life.number += 1  # type: ignore[attr-defined]
-    common = {"job_id": job_id, "owner": owner, "attempt": 1, "at": at}
+    common: dict[str, Any] = {"job_id": job_id, "owner": owner, "attempt": 1, "at": at}
     item = p.StoredItem(file_id=new_id(), key="http", name="a.bin", size=100_000, sha256="0" * 64)
     submitted = p.JobSubmitted(
         job_id=job_id,
-        number=life.number,
+        number=number,
         owner=owner,
-        dialect="jobs",  # type: ignore[attr-defined]
+        dialect="jobs",
         url="https://files.test/a/file.bin",
         options=p.Options(),
         priority=5,
@@ -48,9 +49,6 @@ def life() -> tuple[p.JobSubmitted, tuple[object, ...]]:
         p.JobItemCompleted(**common, item=item),
         p.JobCompleted(**common, engine="http", items_done=1, items_skipped=0, items_failed=0, size=100_000),
     )
-
-
-life.number = 0  # type: ignore[attr-defined]
 
 
 async def rate(wanted: int) -> tuple[int, float]:
@@ -72,6 +70,7 @@ async def rate(wanted: int) -> tuple[int, float]:
                 relay = asyncio.create_task(
                     Relay(store, Stream(bus, "EV_JOB"), url=servers.database_urls["job"], wake=wake).run()
                 )
+                numbers = count(1)
                 for _ in range(wanted // 700):
                     async with store.transaction() as tx:
                         await tx.append(
@@ -83,7 +82,7 @@ async def rate(wanted: int) -> tuple[int, float]:
                                     events=events,
                                     meta=Meta(correlation=new_id()),
                                 )
-                                for opened, events in (life() for _ in range(100))
+                                for opened, events in (life(next(numbers)) for _ in range(100))
                             ]
                         )
                 gateway = await buses.open(servers.nats_url, user="gateway", seed=servers.nats_seeds["gateway"])

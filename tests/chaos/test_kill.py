@@ -7,6 +7,7 @@ import hashlib
 import os
 import shutil
 import signal
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
@@ -19,6 +20,7 @@ from libs.bus import follow
 from libs.bus.topology import STREAMS
 from libs.supervisor import DataFolder
 from tests.site import SiteProcess
+from tests.support.sure import sure
 from tests.support.system import System, running, stored
 
 JOBS = 50
@@ -38,7 +40,7 @@ def everything(system: System) -> list[psutil.Process]:
     return [me, *me.children(recursive=True)]
 
 
-VICTIMS = {
+VICTIMS: dict[str, Callable[[System], list[psutil.Process]]] = {
     "a worker": lambda system: system.children("services worker"),
     "nats": lambda system: system.children("nats-server"),
     "postgres": lambda system: [
@@ -153,7 +155,7 @@ async def test_a_worker_that_is_told_to_stop_gives_its_job_back(tmp_path: Path, 
 
 async def lose_streams(system: System) -> None:
     folder = DataFolder(system.data)
-    bus = await buses.open(folder.endpoint(), user="topology", seed=folder.seed("topology"))
+    bus = await buses.open(sure(folder.endpoint()), user="topology", seed=folder.seed("topology"))
     try:
         for stream in STREAMS:
             await bus.api(f"STREAM.DELETE.{stream.name}")
@@ -164,7 +166,7 @@ async def lose_streams(system: System) -> None:
 async def events(system: System, count: int) -> list[str]:
     """The first `count` of the job service's stream, by their ids."""
     folder = DataFolder(system.data)
-    bus = await buses.open(folder.endpoint(), user="cli", seed=folder.seed("cli"))
+    bus = await buses.open(sure(folder.endpoint()), user="cli", seed=folder.seed("cli"))
     found: list[str] = []
     try:
         async with asyncio.timeout(30), follow(bus, "EV_JOB") as batches:

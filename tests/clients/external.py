@@ -174,7 +174,7 @@ def begin(plugin: Plugin, task: dict[str, Any]) -> None:
     step = -(-size // CHUNKS)
     spans = [(start, min(start + step, size) - 1) for start in range(0, size, step)]
     with ThreadPoolExecutor(CHUNKS) as pool:
-        parts = list(pool.map(lambda span: plugin.fetch(link, *span, size), spans))
+        parts = list(pool.map(lambda span: plugin.fetch(link, span[0], span[1], size), spans))
     whole = requests.get(link, timeout=60).content
     assert b"".join(parts) == whole, "sixteen ranges at once are not the file"
     assert hashlib.sha256(whole).hexdigest() == task["sha256"]

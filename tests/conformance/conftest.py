@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -28,7 +28,7 @@ class Installation:
     def __init__(self, servers: Servers) -> None:
         self.servers = servers
         self.wake = asyncio.Event()
-        self._closers = []
+        self._closers: list[Callable[[], Awaitable[object]]] = []
 
     async def bus(self, user: str) -> buses.Bus:
         bus = await buses.open(self.servers.nats_url, user=user, seed=self.servers.nats_seeds[user])

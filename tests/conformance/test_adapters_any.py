@@ -198,7 +198,7 @@ def test_answers_that_are_nearly_right_never_raise_anything_else(hosts: Hosts, r
         nearly()
 
 
-ODD = [None, "", [], -1, 1.5, 10**13, 2**63, 10**30, "9" * 30]
+ODD: list[object] = [None, "", [], -1, 1.5, 10**13, 2**63, 10**30, "9" * 30]
 
 
 @pytest.mark.parametrize("platform", sorted(set(SPEECHES) - {"generic"}))

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from services.unrestrict_proxy import adapters
-from services.unrestrict_proxy.adapters.contract import Credentials, HostError, HostFile
+from services.unrestrict_proxy.adapters.contract import Credentials, HostError, HostFile, Pending
 from services.unrestrict_proxy.adapters.tokens import one_time_code
 from services.unrestrict_proxy.adapters.verdicts import (
     ACCOUNT_FLOOD,
@@ -32,6 +32,7 @@ from services.unrestrict_proxy.adapters.verdicts import (
 )  # fmt: skip
 from tests.site.hosts import Answer, Hosts
 from tests.support.adapters import SIZE, assert_nothing_secret, bench_of, fetched, refusal
+from tests.support.sure import being
 
 
 async def test_keep2share_says_21_of_dead_files_and_of_used_up_accounts(hosts: Hosts) -> None:
@@ -164,7 +165,7 @@ async def test_alldebrid_may_fail_to_make_a_link_that_it_promised(hosts: Hosts) 
         session = await bench.session()
         pending = await bench.adapter.resolve(bench.http, bench.credentials, session, bench.named(file), None)
         file.state = "offline"
-        error = await refusal(bench.adapter.poll(bench.http, bench.credentials, session, pending))
+        error = await refusal(bench.adapter.poll(bench.http, bench.credentials, session, being(Pending, pending)))
 
     assert (error.scope, error.status) == ("request", 105)
 
@@ -175,7 +176,7 @@ async def test_torbox_may_fail_to_fetch_what_it_promised(hosts: Hosts) -> None:
         session = await bench.session()
         pending = await bench.adapter.resolve(bench.http, bench.credentials, session, bench.named(file), None)
         file.state = "offline"
-        error = await refusal(bench.adapter.poll(bench.http, bench.credentials, session, pending))
+        error = await refusal(bench.adapter.poll(bench.http, bench.credentials, session, being(Pending, pending)))
 
     assert (error.scope, error.status) == ("request", 105)
 

@@ -28,7 +28,8 @@ async def served(installation) -> tuple[asyncpg.Pool, Caller]:
 
 async def asked(caller: Caller, owner: UUID, host: str, archive: Archive = "stored") -> tuple[list[str], int]:
     """The keys, and how many pages they came on."""
-    keys, pages, after = [], 0, None
+    keys: list[str] = []
+    pages, after = 0, None
     while True:
         query = ListArchived(owner=owner, host=host, archive=archive, after=after)
         page = await caller.query(query, result=ArchivePage)

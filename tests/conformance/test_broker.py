@@ -18,6 +18,7 @@ from libs.broker import JetStreamBroker
 from libs.bus import WorkItem, WorkQueue, enqueue
 from libs.bus.topology import CONSUMERS, SECOND
 from tests.conformance.conftest import Installation
+from tests.support.sure import sure
 
 QUEUE = "download"
 
@@ -255,7 +256,7 @@ async def test_a_worker_takes_no_more_than_it_has_hands_for_when_the_server_was_
         async with asyncio.timeout(30):
             while (await topology.api(f"CONSUMER.INFO.WORK.{QUEUE}"))["num_waiting"] != 1:
                 await asyncio.sleep(0.05)  # the server tells nobody that the free hand asks
-        os.kill(alone.servers.nats.child.pid, signal.SIGKILL)
+        os.kill(sure(alone.servers.nats.child).pid, signal.SIGKILL)
         async with asyncio.timeout(30):
             await alone.servers.restarted.wait()
         job = await alone.bus("job")

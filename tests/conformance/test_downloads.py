@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Never, cast
 from uuid import UUID, uuid4
 
 import aiohttp
@@ -17,6 +17,7 @@ import pytest
 from msgspec.structs import replace
 
 from libs.bus import Unreachable
+from libs.calls import Caller
 from libs.http import listening
 from libs.message import Refused, new_id
 from libs.sealing import LinkSigner
@@ -24,6 +25,7 @@ from libs.supervisor.nats import free_port
 from proto.storage import FileNotFound, LinkFile, ReadFile, StoredFile
 from proto.unrestrict_proxy import HostLink
 from services.unrestrict_proxy.app import Downloads, Files, Links, Serving
+from services.unrestrict_proxy.links.admission import Admission
 from tests.support.programs import program
 
 SECRET = "a secret of at least thirty-two characters"
@@ -90,7 +92,7 @@ class Place:
             stored_at=datetime.now(UTC),
         )
         self.storage = Storage(self.file)
-        self.links = {one: self.link(one, self.file.file_id) for one in (LINK_ID, OTHER_ID)}
+        self.links: dict[str, HostLink] = {one: self.link(one, self.file.file_id) for one in (LINK_ID, OTHER_ID)}
         self.now = NOW
 
     def link(self, link_id: str, file_id: UUID) -> HostLink:
@@ -118,10 +120,10 @@ class Place:
         async with aiohttp.ClientSession() as http:
             app = Downloads(
                 Links(find=find, awaited=awaited),
-                Files(self.storage),
+                Files(cast("Caller", self.storage)),
                 self.root,
                 LinkSigner(SECRET, "download", keys),
-                admission or Everybody(),
+                cast("Admission", admission or Everybody()),
                 http,
                 Serving(connections=4, accel=accel, remote=remote),
                 clock=lambda: self.now,
@@ -248,8 +250,8 @@ async def test_a_database_that_is_away_is_worth_another_try(tmp_path):
     assert (status, headers["Retry-After"]) == (503, "2")
 
 
-class Gone:
-    def get(self, link_id: str) -> None:
+class Gone(dict[str, HostLink]):
+    def get(self, link_id: str, _: object = None) -> Never:
         raise ConnectionRefusedError(link_id)
 
 

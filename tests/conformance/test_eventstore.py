@@ -8,6 +8,7 @@ from uuid import UUID
 import asyncpg
 import msgspec
 import pytest
+from asyncpg.transaction import Transaction
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -169,7 +170,7 @@ class Writers:
     def __init__(self, store, conns) -> None:
         self._store = store
         self._conns = conns
-        self._open: dict[int, tuple[object, list[UUID]]] = {}
+        self._open: dict[int, tuple[Transaction, list[UUID]]] = {}
         self.committed: set[UUID] = set()
 
     async def step(self, who: int, what: str) -> None:

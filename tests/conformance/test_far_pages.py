@@ -9,7 +9,7 @@ import pytest
 
 from libs.eventstore.projection import Applied
 from libs.feed import Delivered
-from libs.message import Event, Position, new_id
+from libs.message import Position, new_id, tag
 from proto.job import JobCancelled, JobSubmitted, Options
 from services.gateway import views
 from services.gateway.folding import BLOCK
@@ -20,13 +20,13 @@ CANCELLED = NUMBERS[1::2]
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
 
-def applied(event: Event) -> Applied:
+def applied(event: JobSubmitted | JobCancelled) -> Applied:
     return Applied(
         event,
         Delivered(
             sequence=1,
             position=Position(1, 1),
-            event_type=type(event).__struct_config__.tag,
+            event_type=tag(type(event)),
             schema_version=1,
             stream_id=event.job_id,
             version=1,

@@ -244,7 +244,7 @@ async def test_asked_for_by_name_an_unknown_link_is_unsupported(tmp_path) -> Non
 )
 async def test_a_file_that_can_not_be_had_is_told_from_one_that_can_later(tmp_path, knobs, kind, code) -> None:
     """Gone for good: an item fails. For now: the attempt does, and the others are stored."""
-    status = {
+    status: dict[str, object] = {
         "id": "5",
         "uri": "x",
         "reblog": None,

@@ -10,6 +10,7 @@ import pytest
 from libs.growth import Growth, note, told
 from libs.serving.ranges import Span
 from services.unrestrict_proxy.growing import GrowingFile
+from tests.support.sure import sure
 
 WHOLE = bytes(range(256)) * 4000
 
@@ -21,8 +22,8 @@ class Fetch:
         self.path = folder / "host.part"
         self.state = "downloading"
         self.asked = asyncio.Event()
-        self.awaited = []
-        self.growth = None
+        self.awaited: list[int] = []
+        self.growth: Growth | None = None
 
     def grow(self, to: int) -> None:
         self.has((0, to))
@@ -127,7 +128,7 @@ async def test_a_part_in_the_middle_is_read_before_what_is_in_front_and_a_hole_i
 async def test_a_fetch_that_begins_anew_takes_back_what_it_had(tmp_path):
     fetch = Fetch(tmp_path)
     fetch.grow(1000)
-    fetch.growth.tell(())
+    sure(fetch.growth).tell(())
     async with asyncio.timeout(20):
         reading = asyncio.create_task(collected(fetch.read(0, 500)))
         await fetch.asked.wait()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ AT = datetime(2026, 1, 1, tzinfo=UTC)
 @pytest.mark.parametrize("there", [None, "shows/film.mp4"])
 async def test_the_key_is_of_the_film_and_not_of_what_goes_with_it(installation, there: str | None) -> None:
     """Of several films what goes with one is stored before it; in a storage of the user's own the key is the whole."""
-    about = {"job_id": new_id(), "owner": new_id(), "at": AT}
+    about: dict[str, Any] = {"job_id": new_id(), "owner": new_id(), "at": AT}
     names = {"v 1 metadata": "film.json", "v 1 subtitle en": "film.en.srt", "v 1": "film.mp4", "v 2": "other.mp4"}
     events: list[Event] = [
         JobWebhookRequested(folder=None, url="https://example.org/hook", link="https://video.test/", **about)

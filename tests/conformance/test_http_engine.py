@@ -45,7 +45,7 @@ class Watcher:
         self.moved.set()
         self.marks.append((done, total))
 
-    async def resolved(self, *, title, total, items_total) -> None:
+    async def resolved(self, *, title, total, items_total, **_) -> None:
         assert items_total == 1
         self.titles.append((title, total))
 

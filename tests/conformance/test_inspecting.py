@@ -13,9 +13,11 @@ import pytest
 from libs.egress.policy import EgressPolicy
 from libs.message import Refused
 from proto.unrestrict_proxy import Cookie
+from proto.worker import Uninspected
 from services.job.engines.ytdlp import YtdlpEngine
 from services.job.worker.inspecting import Inspector
 from tests.support.engines import ground
+from tests.support.sure import being
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -65,7 +67,7 @@ async def test_what_can_not_be_described_is_refused_with_a_reason(path: str, tmp
         with pytest.raises(Refused) as refused:
             await inspector.look(site.url(path))
 
-    assert refused.value.refusal.code
+    assert being(Uninspected, refused.value.refusal).code
     assert refused.value.refusal.message
     assert opened == []
 

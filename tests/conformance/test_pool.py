@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
 
 from libs.calls import Call
 from libs.message import Meta, new_id
 from proto.unrestrict_proxy import NotYet, RemoveHostAccount
-from services.unrestrict_proxy.adapters.contract import AccountState, DirectLink, FileInfo, HostError, Pending
+from services.unrestrict_proxy.adapters.contract import AccountState, DirectLink, FileInfo, HostError, HostFile, Pending
 from services.unrestrict_proxy.pool import Lease, NoSlot, PoolShort
 from services.unrestrict_proxy.pool.handlers import remove_account
+from services.unrestrict_proxy.pool.pool import Pool
 from tests.support.hosts import GIB, Host, Pools, refusal
+from tests.support.sure import being, sure
 
 CALL = Call(meta=Meta(correlation=new_id()), command_id=None, actor="", deadline=0.0, body=b"")
+
+
+async def found(pool: Pool, url: str) -> HostFile:
+    return sure(await pool.match(url))
+
+
+async def opened(pool: Pool, holder: UUID, file: HostFile, password: str | None) -> Lease:
+    """Where the link is there at once."""
+    return being(Lease, await pool.open(holder, file, password))
 
 
 async def refused(work) -> HostError:
@@ -35,9 +47,9 @@ async def test_a_lease_is_of_the_account_with_most_traffic_left_and_its_slot_the
     rich = await pools.add("filehost", "rich")
     holder = new_id()
     async with pools.pool() as pool:
-        file = await pool.match("https://www.file.test/file/abc")
-        first = await pool.open(holder, file, None)
-        again = await pool.open(holder, file, None)
+        file = await found(pool, "https://www.file.test/file/abc")
+        first = await opened(pool, holder, file, None)
+        again = await opened(pool, holder, file, None)
 
     assert isinstance(first, Lease)
     assert first.account_id == rich
@@ -53,8 +65,8 @@ async def test_a_holder_that_comes_again_has_its_slot_under_a_new_lease_and_the_
     await pools.add("filehost", "a")
     holder = new_id()
     async with pools.pool() as pool:
-        first = await pool.open(holder, host.file("abc"), None)
-        again = await pool.open(holder, host.file("abc"), None)
+        first = await opened(pool, holder, host.file("abc"), None)
+        again = await opened(pool, holder, host.file("abc"), None)
         kept = [await pool.keep(one.lease_id, 1000) for one in (first, again)]
         await pool.close(first.lease_id, 1000, None, "")
 
@@ -88,7 +100,7 @@ async def test_one_holder_that_asks_twice_at_once_has_one_slot(installation):
     holder = new_id()
     async with pools.pool() as one, pools.pool() as two:
         first, second = await asyncio.gather(
-            one.open(holder, host.file("abc"), None), two.open(holder, host.file("abc"), None)
+            opened(one, holder, host.file("abc"), None), opened(two, holder, host.file("abc"), None)
         )
 
     rows = await pools.rows("select lease_id from unrestrict_proxy.slots where holder is not null")
@@ -100,14 +112,14 @@ async def test_a_lease_that_nobody_keeps_goes_to_the_next_and_is_lost_to_its_hol
     pools = Pools(installation, host)
     await pools.add("filehost", "a")
     async with pools.pool() as one, pools.pool() as two:
-        first = await one.open(new_id(), host.file("abc"), None)
+        first = await opened(one, new_id(), host.file("abc"), None)
         pools.clock.pass_(29)
         kept = await one.keep(first.lease_id, 1000)
         pools.clock.pass_(29)
         with pytest.raises(NoSlot) as full:
-            await two.open(new_id(), host.file("abc"), None)
+            await opened(two, new_id(), host.file("abc"), None)
         pools.clock.pass_(2)
-        second = await two.open(new_id(), host.file("abc"), None)
+        second = await opened(two, new_id(), host.file("abc"), None)
         lost = await one.keep(first.lease_id, 2000)
         await one.close(first.lease_id, 2000, None, "")
         still = await two.keep(second.lease_id, 0)
@@ -121,7 +133,7 @@ async def test_a_lease_that_ran_out_and_that_nobody_took_goes_on(installation):
     pools = Pools(installation, host)
     await pools.add("filehost", "a")
     async with pools.pool() as pool:
-        lease = await pool.open(new_id(), host.file("abc"), None)
+        lease = await opened(pool, new_id(), host.file("abc"), None)
         pools.clock.pass_(300)
 
         assert await pool.keep(lease.lease_id, 0)
@@ -133,13 +145,13 @@ async def test_the_slots_of_an_account_that_is_removed_are_nobodys(installation)
     account_id = await pools.add("filehost", "a")
     store = await installation.store("unrestrict_proxy", 1)
     async with pools.pool() as pool:
-        file = await pool.match("https://file.test/file/abc")
-        lease = await pool.open(new_id(), file, None)
+        file = await found(pool, "https://file.test/file/abc")
+        lease = await opened(pool, new_id(), file, None)
         await remove_account(RemoveHostAccount(account_id=account_id), CALL, store, pool)
         kept = await pool.keep(lease.lease_id, 0)
         await pool.close(lease.lease_id, 0, None, "")
         with pytest.raises(PoolShort):
-            await pool.open(new_id(), file, None)
+            await opened(pool, new_id(), file, None)
         gone = await pool.match("https://file.test/file/abc")
 
     assert (kept, gone) == (False, None)
@@ -171,9 +183,9 @@ async def test_a_session_that_is_over_is_renewed_once_and_the_call_made_again(in
     pools = Pools(installation, host)
     await pools.add("filehost", "a")
     async with pools.pool() as pool:
-        await pool.open(new_id(), host.file("abc"), None)
+        await opened(pool, new_id(), host.file("abc"), None)
         host.sessions.clear()
-        lease = await pool.open(new_id(), host.file("def"), None)
+        lease = await opened(pool, new_id(), host.file("def"), None)
 
     assert isinstance(lease, Lease)
     assert host.asked["login"] == 2
@@ -188,7 +200,7 @@ async def test_a_session_that_is_over_at_once_again_cools_the_account(installati
     async with pools.pool() as pool:
         host.script("resolve", over, over)
         with pytest.raises(PoolShort) as short:
-            await pool.open(new_id(), host.file("abc"), None)
+            await opened(pool, new_id(), host.file("abc"), None)
 
     assert short.value.retry_after == 120
     assert host.asked["login"] == 2
@@ -202,11 +214,11 @@ async def test_a_login_that_is_wrong_is_not_tried_again_until_its_operator_asks(
     async with pools.pool() as one, pools.pool() as two:
         for pool in (one, two, one):
             with pytest.raises(PoolShort):
-                await pool.open(new_id(), host.file("abc"), None)
+                await opened(pool, new_id(), host.file("abc"), None)
             pools.clock.pass_(90_000)
         asked = host.asked["login"]
-        account = await one.read(account_id)
-        lease = await two.open(new_id(), host.file("abc"), None)
+        account = sure(await one.read(account_id))
+        lease = await opened(two, new_id(), host.file("abc"), None)
 
     assert asked == 1
     assert account.standing.summary(pools.clock())[0] == "usable"
@@ -225,10 +237,10 @@ async def test_an_account_that_fails_is_left_alone_and_the_next_is_asked(install
     first, second = await pools.add("filehost", "a"), await pools.add("filehost", "b")
     async with pools.pool() as pool:
         host.script("resolve", refusal(code="flood", retry_after=600), user="a")
-        lease = await pool.open(new_id(), host.file("abc"), None)
-        again = await pool.open(new_id(), host.file("def"), None)
+        lease = await opened(pool, new_id(), host.file("abc"), None)
+        again = await opened(pool, new_id(), host.file("def"), None)
         pools.clock.pass_(601)
-        later = await pool.open(new_id(), host.file("ghi"), None)
+        later = await opened(pool, new_id(), host.file("ghi"), None)
 
     assert [one.account_id for one in (lease, again, later)] == [second, second, first]
     [cooled] = await pools.events("account_cooled")
@@ -245,7 +257,7 @@ async def test_only_an_empty_pool_is_short_and_says_when_the_first_account_is_ba
     host.script("resolve", refusal(code="flood", retry_after=60), user="b")
     async with pools.pool() as pool:
         with pytest.raises(PoolShort) as short:
-            await pool.open(new_id(), host.file("abc"), None)
+            await opened(pool, new_id(), host.file("abc"), None)
         with pytest.raises(PoolShort):
             await pool.check(host.file("abc"))
 
@@ -258,12 +270,12 @@ async def test_an_exhausted_account_waits_for_its_reset_which_its_state_says(ins
     pools = Pools(installation, host)
     await pools.add("filehost", "a")
     async with pools.pool() as pool:
-        await pool.open(new_id(), host.file("abc"), None)
+        await opened(pool, new_id(), host.file("abc"), None)
         reset = pools.clock() + timedelta(hours=7)
         host.states["a"] = AccountState(usable=True, traffic_left=0, reset_at=reset)
         host.script("resolve", refusal(code="traffic", exhausted=True))
         with pytest.raises(PoolShort):
-            await pool.open(new_id(), host.file("def"), None)
+            await opened(pool, new_id(), host.file("def"), None)
         async with asyncio.TaskGroup() as tasks:
             keeping = tasks.create_task(pool.run())
             async with asyncio.timeout(20):
@@ -273,7 +285,7 @@ async def test_an_exhausted_account_waits_for_its_reset_which_its_state_says(ins
                     await asyncio.sleep(0.01)
             keeping.cancel()
         with pytest.raises(PoolShort) as short:
-            await pool.open(new_id(), host.file("def"), None)
+            await opened(pool, new_id(), host.file("def"), None)
 
     assert short.value.retry_after == 7 * 3600
 
@@ -301,7 +313,7 @@ async def test_what_is_known_of_a_file_is_asked_with_any_account_and_takes_no_sl
     pools = Pools(installation, host)
     await pools.add("filehost", "a")
     async with pools.pool() as pool:
-        await pool.open(new_id(), host.file("abc"), None)
+        await opened(pool, new_id(), host.file("abc"), None)
         info = await pool.check(host.file("def"))
 
     assert (info.name, info.size) == ("a.bin", 1000)
@@ -315,13 +327,13 @@ async def test_a_platform_that_fails_in_a_row_is_left_alone_until_one_has_tried_
     pools = Pools(installation, host)
     await pools.add("filehost", "a")
     async with pools.pool() as one, pools.pool() as two:
-        await one.open(new_id(), host.file("0"), None)
+        await opened(one, new_id(), host.file("0"), None)
         host.script("resolve", *(TimeoutError() for _ in range(3)))
         failures = [await refused(pool.open(new_id(), host.file("abc"), None)) for pool in (one, two, one)]
         asked = host.asked["resolve"]
         open_ = await refused(two.open(new_id(), host.file("abc"), None))
         shown = [(await two.hosts())[0].working]
-        pools.clock.pass_(open_.retry_after)
+        pools.clock.pass_(sure(open_.retry_after))
         shown.append((await two.hosts())[0].working)
 
         gate = host.hold("resolve")
@@ -332,7 +344,7 @@ async def test_a_platform_that_fails_in_a_row_is_left_alone_until_one_has_tried_
         meanwhile = await refused(two.open(new_id(), host.file("def"), None))
         gate.set()
         lease = await probe
-        after = await two.open(new_id(), host.file("def"), None)
+        after = await opened(two, new_id(), host.file("def"), None)
 
     assert [error.code for error in failures] == ["unreachable"] * 3
     assert (open_.code, open_.status, meanwhile.code) == ("breaker_open", 105, "breaker_open")
@@ -363,10 +375,10 @@ async def test_an_adapter_that_is_at_a_loss_ends_one_call_and_nothing_else(insta
     account_id = await pools.add("filehost", "a")
     async with pools.pool() as pool:
         host.script("account", KeyError("a secret"))
-        account = await pool.read(account_id)
+        account = sure(await pool.read(account_id))
         host.script("resolve", KeyError("a secret"))
         error = await refused(pool.open(new_id(), host.file("abc"), None))
-        lease = await pool.open(new_id(), host.file("abc"), None)
+        lease = await opened(pool, new_id(), host.file("abc"), None)
 
     assert account.standing.state is None
     assert (error.scope, error.status, "secret" in str(error)) == ("request", 106, False)
@@ -379,13 +391,13 @@ async def test_links_that_lead_to_dead_servers_stop_the_platform_though_its_inte
     await pools.add("filehost", "a")
     async with pools.pool() as pool:
         for name in "abc":
-            lease = await pool.open(new_id(), host.file(name), None)
+            lease = await opened(pool, new_id(), host.file(name), None)
             await pool.close(lease.lease_id, 0, 502, "bad gateway")
         error = await refused(pool.open(new_id(), host.file("d"), None))
-        [opened] = await pools.events("breaker_opened")
+        [breaker] = await pools.events("breaker_opened")
 
     assert error.code == "breaker_open"
-    assert (opened.what, opened.reason) == ("bytes", "bad gateway")
+    assert (breaker.what, breaker.reason) == ("bytes", "bad gateway")
 
 
 # ---- links -----------------------------------------------------------------------------------------------------
@@ -396,12 +408,12 @@ async def test_a_link_is_used_again_until_it_is_over_and_never_for_another_passw
     pools = Pools(installation, host)
     await pools.add("filehost", "a")
     async with pools.pool() as one, pools.pool() as two:
-        first = await one.open(new_id(), host.file("abc"), "open sesame")
-        second = await two.open(new_id(), host.file("abc"), "open sesame")
+        first = await opened(one, new_id(), host.file("abc"), "open sesame")
+        second = await opened(two, new_id(), host.file("abc"), "open sesame")
         host.script("resolve", refusal("file", 103, "password"))
         stranger = await refused(two.open(new_id(), host.file("abc"), None))
         pools.clock.pass_(541)
-        third = await two.open(new_id(), host.file("abc"), "open sesame")
+        third = await opened(two, new_id(), host.file("abc"), "open sesame")
 
     assert first.link == second.link != third.link
     assert stranger.status == 103
@@ -419,9 +431,9 @@ async def test_a_link_that_the_platform_still_makes_is_asked_for_again_by_the_sa
         first = await one.open(holder, host.file("abc"), None)
         pools.clock.pass_(121)
         with pytest.raises(NoSlot):
-            await two.open(new_id(), host.file("def"), None)
+            await opened(two, new_id(), host.file("def"), None)
         second = await two.open(holder, host.file("abc"), None)
-        third = await one.open(holder, host.file("abc"), None)
+        third = await opened(one, holder, host.file("abc"), None)
 
     assert (first, second) == (NotYet(after=120.0, fraction=0.1), NotYet(after=5.0, fraction=0.9))
     assert third.link.url == "https://cdn.test/t1"
@@ -433,9 +445,9 @@ async def test_an_upstream_that_says_the_link_is_over_makes_a_new_one(installati
     pools = Pools(installation, host)
     await pools.add("filehost", "a")
     async with pools.pool() as pool:
-        first = await pool.open(new_id(), host.file("abc"), None)
+        first = await opened(pool, new_id(), host.file("abc"), None)
         await pool.close(first.lease_id, 0, 404, "")
-        second = await pool.open(new_id(), host.file("abc"), None)
+        second = await opened(pool, new_id(), host.file("abc"), None)
 
     assert first.link != second.link
     assert first.account_id == second.account_id
@@ -448,11 +460,11 @@ async def test_an_account_that_is_used_up_half_way_gives_way_to_the_next(install
     first, second = await pools.add("filehost", "a"), await pools.add("filehost", "b")
     holder = new_id()
     async with pools.pool() as pool:
-        before = await pool.open(holder, host.file("abc"), None)
+        before = await opened(pool, holder, host.file("abc"), None)
         reset = pools.clock() + timedelta(hours=2)
         host.states["a"] = AccountState(usable=True, traffic_left=0, reset_at=reset)
         await pool.close(before.lease_id, GIB // 2, 403, "")
-        after = await pool.open(holder, host.file("abc"), None)
+        after = await opened(pool, holder, host.file("abc"), None)
 
     assert (before.account_id, after.account_id) == (first, second)
     assert [one.until for one in await pools.events("account_cooled")] == [reset]
@@ -464,10 +476,10 @@ async def test_a_refusal_of_bytes_without_a_reason_is_first_the_links_and_then_t
     await pools.add("filehost", "a")
     async with pools.pool() as pool:
         for _ in range(2):
-            lease = await pool.open(new_id(), host.file("abc"), None)
+            lease = await opened(pool, new_id(), host.file("abc"), None)
             await pool.close(lease.lease_id, 0, 403, "")
         with pytest.raises(PoolShort) as short:
-            await pool.open(new_id(), host.file("abc"), None)
+            await opened(pool, new_id(), host.file("abc"), None)
 
     assert short.value.retry_after == 240
     assert host.asked["resolve"] == 2
@@ -478,10 +490,10 @@ async def test_an_account_that_is_asked_too_often_for_bytes_is_cooled_at_once(in
     pools = Pools(installation, host)
     await pools.add("filehost", "a")
     async with pools.pool() as pool:
-        lease = await pool.open(new_id(), host.file("abc"), None)
+        lease = await opened(pool, new_id(), host.file("abc"), None)
         await pool.close(lease.lease_id, 0, 429, "")
         with pytest.raises(PoolShort) as short:
-            await pool.open(new_id(), host.file("abc"), None)
+            await opened(pool, new_id(), host.file("abc"), None)
 
     assert short.value.retry_after == 120
 
@@ -496,11 +508,11 @@ async def test_accounts_of_the_platform_itself_go_before_a_multihost_one_that_se
     over = await pools.add("many", "m")
     own = await pools.add("filehost", "a")
     async with pools.pool() as pool:
-        file = await pool.match("https://file.test/file/abc")
+        file = await found(pool, "https://file.test/file/abc")
         await pool.read(over)
-        leases = [await pool.open(new_id(), file, None) for _ in range(2)]
+        leases = [await opened(pool, new_id(), file, None) for _ in range(2)]
         with pytest.raises(NoSlot):
-            await pool.open(new_id(), file, None)
+            await opened(pool, new_id(), file, None)
 
     assert [one.account_id for one in leases] == [own, over]
     assert [one.platform for one in leases] == ["filehost", "many"]
@@ -512,9 +524,9 @@ async def test_a_domain_that_only_a_multihost_account_serves_is_a_platform_of_it
     pools = Pools(installation, multi)
     await pools.add("many", "m")
     async with pools.pool() as pool:
-        file = await pool.match("https://www.other.test/x/1?y#z")
+        file = await found(pool, "https://www.other.test/x/1?y#z")
         elsewhere = await pool.match("https://another.test/x/1")
-        lease = await pool.open(new_id(), file, None)
+        lease = await opened(pool, new_id(), file, None)
 
     assert (file.ref.platform, file.url) == ("other.test", "https://www.other.test/x/1?y")
     assert elsewhere is None
@@ -529,9 +541,9 @@ async def test_an_account_that_is_limited_to_domains_serves_those_alone(installa
     await pools.add("generic", "g", domains=("files.example.org",))
     links = ("https://other.test/a", "https://another.test/a", "https://files.example.org/a", "https://example.org/a")
     async with pools.pool() as pool:
-        found = [await pool.match(link) for link in links]
+        served = [await pool.match(link) for link in links]
 
-    assert [one and one.ref.platform for one in found] == [None, "another.test", "files.example.org", None]
+    assert [one and one.ref.platform for one in served] == [None, "another.test", "files.example.org", None]
 
 
 async def test_a_link_is_nobodys_without_an_account_that_serves_it(installation):
@@ -554,15 +566,15 @@ async def test_a_host_that_a_multihost_account_can_not_reach_leaves_its_other_ho
     pools = Pools(installation, multi)
     await pools.add("many", "m")
     async with pools.pool() as pool:
-        one, two = await pool.match("https://one.test/a"), await pool.match("https://two.test/a")
+        one, two = await found(pool, "https://one.test/a"), await found(pool, "https://two.test/a")
         multi.script("resolve", *(refusal("host", 105, "down", narrow=True) for _ in range(3)))
         for _ in range(3):
             await refused(pool.open(new_id(), one, None))
         out = await refused(pool.open(new_id(), one, None))
-        lease = await pool.open(new_id(), two, None)
+        lease = await opened(pool, new_id(), two, None)
         multi.script("resolve", refusal(code="limit", retry_after=900, narrow=True))
         with pytest.raises(PoolShort) as short:
-            await pool.open(new_id(), await pool.match("https://two.test/b"), None)
+            await opened(pool, new_id(), await found(pool, "https://two.test/b"), None)
         shown = {host.platform: host.working for host in await pool.hosts()}
 
     assert out.code == "breaker_open"
@@ -579,12 +591,12 @@ async def test_a_link_that_one_service_does_not_do_is_tried_with_the_next(instal
     await pools.add("many", "m")
     await pools.add("more", "n")
     async with pools.pool() as pool:
-        file = await pool.match("https://one.test/a")
+        file = await found(pool, "https://one.test/a")
         first.script("resolve", refusal("file", 101, "unsupported"))
-        lease = await pool.open(new_id(), file, None)
+        lease = await opened(pool, new_id(), file, None)
         first.script("resolve", refusal("file", 101, "unsupported"))
         second.script("resolve", refusal("file", 101, "unsupported"))
-        neither = await refused(pool.open(new_id(), await pool.match("https://one.test/b"), None))
+        neither = await refused(pool.open(new_id(), await found(pool, "https://one.test/b"), None))
 
     assert lease.platform == "more"
     assert neither.status == 101
@@ -643,10 +655,10 @@ async def test_a_state_that_could_not_be_read_stops_nobody_and_is_not_asked_for_
     await pools.add("filehost", "a")
     host.script("account", TimeoutError())
     async with pools.pool() as pool:
-        leases = [await pool.open(new_id(), host.file(name), None) for name in "ab"]
+        leases = [await opened(pool, new_id(), host.file(name), None) for name in "ab"]
         asked = host.asked["account"]
         pools.clock.pass_(61)
-        await pool.open(new_id(), host.file("c"), None)
+        await opened(pool, new_id(), host.file("c"), None)
 
     assert all(isinstance(lease, Lease) for lease in leases)
     assert (asked, host.asked["account"]) == (1, 2)
@@ -658,7 +670,7 @@ async def test_no_secret_session_or_link_lies_open_anywhere(installation):
     await pools.add("filehost", "operator@example.test")
     host.script("resolve", DirectLink(url="https://cdn.test/very-secret-link", headers={"X": "secret-header"}))
     async with pools.pool() as pool:
-        lease = await pool.open(new_id(), host.file("abc"), "secret-password")
+        lease = await opened(pool, new_id(), host.file("abc"), "secret-password")
         await pool.close(lease.lease_id, 10, 500, "broken")
     dump = ""
     for [table] in await pools.rows(

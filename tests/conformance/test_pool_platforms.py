@@ -15,6 +15,7 @@ from services.unrestrict_proxy.adapters.contract import HostError
 from services.unrestrict_proxy.pool import Lease, PoolShort
 from tests.site.hosts import SPEECHES, Hosts
 from tests.support.hosts import GIB, Pools
+from tests.support.sure import being, sure
 
 INSIDE = "127.0.0.0/8"
 
@@ -60,7 +61,7 @@ async def test_every_platform_gives_its_files_through_the_pool(installation, hos
     )
     file, holder = host.add_file("film.bin", 50_000, polls=2), new_id()
     async with pools.pool(allow=INSIDE) as pool:
-        found = await pool.match(file.url)
+        found = sure(await pool.match(file.url))
         info = await pool.check(found)
         while isinstance(lease := await pool.open(holder, found, None), NotYet):
             pools.clock.pass_(lease.after)
@@ -162,8 +163,8 @@ async def test_a_multihost_account_serves_what_its_live_list_names(installation,
     await pools.add("realdebrid", "", secret=account.secret, base_url=host.base_url)
     file = host.add_file("film.bin", 50_000)
     async with pools.pool(allow=INSIDE) as pool:
-        found = await pool.match(file.url)
-        lease = await pool.open(new_id(), found, None)
+        found = sure(await pool.match(file.url))
+        lease = being(Lease, await pool.open(new_id(), found, None))
         shown = [one.platform for one in await pool.hosts()]
 
     assert lease.platform == "realdebrid"

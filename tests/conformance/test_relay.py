@@ -25,7 +25,7 @@ async def stored(store):
 
 async def published(bus, count):
     """Event ids by their sequence, as soon as there are `count`."""
-    found = {}
+    found: dict[int, str] = {}
     async with asyncio.timeout(20), follow(bus, STREAM) as batches:
         async for batch in batches:
             found |= {one.sequence: one.headers["ce-id"] for one in batch}

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 from msgspec.structs import replace
@@ -22,6 +23,7 @@ from proto.job import (
     Request,
     ReserveStorage,
     SubmitJobs,
+    Submitted,
 )
 from services.job import domain, views
 from services.job.allowances import Allowances
@@ -30,6 +32,7 @@ from services.job.domain import quota
 from services.job.engines.presets import Presets
 from services.job.handlers.submission import submit_jobs
 from services.job.submitting import named, submit_once, written
+from tests.support.sure import being
 
 META = Meta(correlation=UUID(int=1))
 
@@ -49,6 +52,10 @@ async def ledgers(installation, count: int) -> AsyncIterator[list[Ledger]]:
         await asyncio.wait(tasks)
 
 
+def claimed(claim: ClaimAttempt, now: datetime, job: domain.Job) -> domain.Decision:
+    return domain.claim(job, claim, now, held=False)
+
+
 async def running(ledger: Ledger, owner: UUID, count: int) -> list[UUID]:
     """Jobs whose first attempt is under way."""
     requests = tuple(Request(job_id=new_id(), url="https://files.test/a.bin") for _ in range(count))
@@ -62,11 +69,7 @@ async def running(ledger: Ledger, owner: UUID, count: int) -> list[UUID]:
     for request in requests:
         claim = ClaimAttempt(job_id=request.job_id, attempt=1, worker_id=new_id())
         await ledger.change(request.job_id, lambda job: domain.admit(job, ledger.clock()), META)
-        await ledger.change(
-            request.job_id,
-            lambda job, claim=claim: domain.claim(job, claim, ledger.clock(), held=False),
-            META,
-        )
+        await ledger.change(request.job_id, partial(claimed, claim, ledger.clock()), META)
     return [request.job_id for request in requests]
 
 
@@ -206,8 +209,9 @@ async def test_a_command_that_comes_ten_times_at_once_over_two_processes_is_answ
             )
         )
 
-    assert len({(answer.result.job_ids, answer.result.numbers) for answer in answers}) == 1
-    assert sorted(answer.result.replayed for answer in answers) == [False] + [True] * 9
+    submitted = [being(Submitted, answer.result) for answer in answers]
+    assert len({(one.job_ids, one.numbers) for one in submitted}) == 1
+    assert sorted(one.replayed for one in submitted) == [False] + [True] * 9
     assert await pool.fetchval("select count(*) from job.jobs") == 1
 
 

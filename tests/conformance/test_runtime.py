@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,7 +23,7 @@ async def test_what_another_service_must_be_asked_for_waits_for_it(installation,
     """It is not put aside as if the event were at fault: a job of a schedule is not lost to a restart."""
     servers, done, asked = installation.servers, asyncio.Event(), 0
 
-    async def act(_conn: object, _batch: list[Applied]) -> None:
+    async def act(_conn: object, _batch: Sequence[Applied]) -> None:
         nonlocal asked
         asked += 1
         if asked <= 7:

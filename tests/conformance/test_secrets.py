@@ -12,7 +12,7 @@ from libs.calls import Call
 from libs.egress.policy import EgressPolicy
 from libs.message import Meta, new_id
 from libs.sealing import CannotOpen, Sealer
-from proto.auth import CreateUser, IssueKey
+from proto.auth import CreateUser, IssuedKey, IssueKey
 from proto.unrestrict_proxy import AddHostAccount, Cookie, PutCookies, ReadCookies
 from services.auth import handlers as auth
 from services.notifier import handlers as notifier
@@ -20,6 +20,7 @@ from services.unrestrict_proxy import adapters
 from services.unrestrict_proxy import handlers as unrestrict
 from services.unrestrict_proxy.pool import Pool
 from services.unrestrict_proxy.pool import handlers as accounts
+from tests.support.sure import being, sure
 
 INSTALLATION = "an installation's key of more than thirty-two characters"
 CALL = Call(meta=Meta(correlation=new_id()), command_id=None, actor="", deadline=0.0, body=b"")
@@ -41,7 +42,7 @@ async def test_a_host_accounts_secret_is_kept_sealed_and_opens_in_its_own_row_al
     account = AddHostAccount(account_id=new_id(), platform="rapidgator", username="me", secret="a secret of theirs")
 
     policy = EgressPolicy.parse("")
-    async with Pool(pool, store, policy, INSTALLATION, (adapters.find("rapidgator"),)) as hosts:
+    async with Pool(pool, store, policy, INSTALLATION, (sure(adapters.find("rapidgator")),)) as hosts:
         await accounts.add_account(account, CALL, store, sealer, hosts, policy)
 
     sealed = await pool.fetchval("select sealed_secret from unrestrict_proxy.accounts")
@@ -79,7 +80,7 @@ async def test_a_password_and_a_key_are_kept_as_hashes(installation):
     user = CreateUser(username="me", password="a password of theirs")
 
     await auth.create_user(user, CALL, pool, store)
-    issued = (await auth.issue_key(IssueKey(dialect="jobs", username="me"), CALL, pool, store)).result
+    issued = being(IssuedKey, (await auth.issue_key(IssueKey(dialect="jobs", username="me"), CALL, pool, store)).result)
 
     kept = await everything(pool, "auth")
     assert "$argon2id$" in kept

@@ -22,6 +22,7 @@ from libs.serving.sending import PIECE, LocalFile, Source, answer
 from libs.supervisor.nats import free_port
 from tests.domain.test_serving import AT, DATE
 from tests.support.programs import program
+from tests.support.sure import being
 
 SIZE = 3 * PIECE + 1234
 
@@ -116,7 +117,7 @@ async def test_several_ranges_come_as_parts_of_one_body(tmp_path, content):
     async with on_disk(tmp_path, content) as url:
         status, headers, body = await asked(url, Range=f"bytes=-10, 0-{PIECE}, 5-7, {SIZE}-")
     message = message_from_bytes(f"Content-Type: {headers['Content-Type']}\r\n\r\n".encode() + body)
-    parts = [(part["Content-Range"], part.get_payload(decode=True)) for part in message.get_payload()]
+    parts = [(part["Content-Range"], part.get_payload(decode=True)) for part in being(list, message.get_payload())]
 
     assert status == 206
     assert len(body) == int(headers["Content-Length"])

@@ -25,8 +25,8 @@ async def test_who_has_spent_what_one_process_allows_has_spent_it_everywhere(ins
             throttles[0].count("a")
         while not refused(throttles[1]):
             await asyncio.sleep(0.02)  # what is heard tells nobody
-        for one in telling:
-            one.cancel()
+        for task in telling:
+            task.cancel()
 
     throttles[1].count("b")
     with pytest.raises(TooMany):

@@ -20,6 +20,7 @@ from libs.bus.topology import CONSUMERS, STREAMS
 from libs.supervisor import DataFolder, DataFolderInUse, Identity, Servers, StartFailed, UnusableFolder
 from libs.supervisor.leftovers import HARD, end_now
 from libs.supervisor.postgres import Postgres
+from tests.support.sure import sure
 
 SERVICES = ("job", "auth")
 NAMELESS = 54321
@@ -28,12 +29,13 @@ SUPERVISING = """
 import asyncio, sys
 from pathlib import Path
 from libs.supervisor import DataFolder, Servers
+from tests.support.sure import sure
 
 async def main():
     folder = DataFolder(Path(sys.argv[1]))
     with folder.lock():
         async with Servers.run(folder, ("job", "auth")) as servers:
-            print(servers.postgres.child.pid, servers.nats.child.pid, flush=True)
+            print(sure(servers.postgres.child).pid, sure(servers.nats.child).pid, flush=True)
             await asyncio.Event().wait()
 
 asyncio.run(main())
@@ -133,7 +135,7 @@ async def test_what_was_written_is_there_on_the_next_start(folder):
     """A clean stop ends both servers, withdraws the address, and keeps data and secrets."""
     with folder.lock():
         async with Servers.run(folder, SERVICES) as servers:
-            pids = [servers.postgres.child.pid, servers.nats.child.pid]
+            pids = [sure(servers.postgres.child).pid, sure(servers.nats.child).pid]
             await write(servers, "first")
             assert folder.endpoint() == servers.nats_url
             key, urls = servers.secret_key, {name: url.partition("?")[0] for name, url in servers.database_urls.items()}
@@ -159,12 +161,12 @@ async def test_a_killed_postgres_comes_back_with_its_data(folder):
                     "and state = 'active' and pid <> pg_backend_pid()"
                 ):
                     continue
-            killed = servers.postgres.child.pid
+            killed = sure(servers.postgres.child).pid
             os.kill(killed, signal.SIGKILL)
             async with asyncio.timeout(30):
                 await servers.restarted.wait()
 
-            assert servers.postgres.child.pid != killed
+            assert sure(servers.postgres.child).pid != killed
             assert await notes(servers) == ["before"]
             with pytest.raises((asyncpg.PostgresConnectionError, asyncpg.PostgresError, OSError)):
                 await work
@@ -176,12 +178,12 @@ async def test_a_killed_nats_comes_back_with_its_streams(folder):
     with folder.lock():
         async with Servers.run(folder, SERVICES) as servers:
             await fill_stream(servers)
-            url, killed = servers.nats_url, servers.nats.child.pid
+            url, killed = servers.nats_url, sure(servers.nats.child).pid
             os.kill(killed, signal.SIGKILL)
             async with asyncio.timeout(30):
                 await servers.restarted.wait()
 
-            assert servers.nats.child.pid != killed
+            assert sure(servers.nats.child).pid != killed
             assert servers.nats.url == url
             assert await tickets(servers) == 1
 
@@ -213,7 +215,7 @@ def test_a_start_does_not_wait_for_the_killed_ones_servers_to_be_gone(folder):
     async def again() -> None:
         with folder.lock():
             async with Servers.run(folder, SERVICES) as servers:
-                assert not {servers.postgres.child.pid, servers.nats.child.pid} & set(pids)
+                assert not {sure(servers.postgres.child).pid, sure(servers.nats.child).pid} & set(pids)
                 assert str(folder.path) in servers.database_urls["job"]
                 await write(servers, "after")
 
@@ -351,7 +353,7 @@ async def test_no_secret_is_on_a_command_line_or_in_an_environment(folder):
     """Neither in what the servers were started with nor in their logs, and their files are their owner's alone."""
     with folder.lock():
         async with Servers.run(folder, SERVICES) as servers:
-            started = [psutil.Process(child.pid) for child in (servers.postgres.child, servers.nats.child)]
+            started = [psutil.Process(sure(child).pid) for child in (servers.postgres.child, servers.nats.child)]
             told = [str((one.cmdline(), one.environ())).encode() for one in started]
             kept = json.loads((folder.path / "secrets.json").read_text())
             secrets = [

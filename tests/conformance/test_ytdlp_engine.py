@@ -21,6 +21,7 @@ from services.job.engines import EngineFailed
 from services.job.engines.ytdlp import YtdlpEngine
 from tests.site import pictures
 from tests.support.engines import Ground, Heard, ended, ground, pages, runner_of, told
+from tests.support.sure import sure
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -134,7 +135,7 @@ async def test_what_will_not_be_kept_is_not_asked_for(tmp_path, engine, allowed,
             await engine.fetch(replace(fetch, allowed=frozenset(allowed)), heard)
 
         assert bool(heard.files) == kept
-        assert kept or failed.value.failure.code == "extension"
+        assert failed is None or failed.value.failure.code == "extension"
         assert kept or not [hit for hit in there.site.log if hit.path.endswith(".mp4") and hit.sent > 1000]
 
 
@@ -405,7 +406,7 @@ async def test_children_are_told_no_secrets_and_have_limits(tmp_path, monkeypatc
     async with ground(tmp_path) as there, YtdlpEngine(tmp_path / "cache") as engine:
         url = there.site.url("/watch/embed", "video.test", media="gate=look")
         task, runner = await held(there, engine, url, "look")
-        for pid in (engine.zygote, runner.pid):
+        for pid in (sure(engine.zygote), runner.pid):
             assert set(told(pid)) <= ALLOWED
             assert not re.search(r"127\.0\.0\.1|only-for-us", Path(f"/proc/{pid}/cmdline").read_text())
         assert re.search(r"Max core file size +0 +0 ", Path(f"/proc/{runner.pid}/limits").read_text())
@@ -420,9 +421,7 @@ async def test_the_zygote_goes_when_nobody_needs_it(tmp_path) -> None:
     async with ground(tmp_path) as there, YtdlpEngine(tmp_path / "cache", idle=0.2) as engine:
         assert engine.zygote is None
         assert await engine.suitable("https://vimeo.com/123456")
-        first = engine.zygote
-        assert first is not None
-        await ended(first)
+        await ended(sure(engine.zygote))
         assert engine.zygote is None
 
         heard = Heard()

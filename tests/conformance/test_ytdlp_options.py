@@ -16,13 +16,14 @@ from aiohttp import web
 from msgspec.structs import replace
 
 from libs.egress.policy import EgressPolicy
-from services.job.engines import EngineFailed
+from services.job.engines import Engine, EngineFailed
 from services.job.engines.gallerydl import GalleryDlEngine
 from services.job.engines.http import HttpEngine
 from services.job.engines.routing import Router
 from services.job.engines.ytdlp import YtdlpEngine
 from tests.site import pictures
 from tests.support.engines import Ground, Heard, ended, ground, pages, runner_of
+from tests.support.sure import sure
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -47,9 +48,9 @@ async def probed(file: Path) -> Probed:
     )
     said = (await ffmpeg.communicate())[1].decode()
     video, audio = re.search(r"Video: (\w+).*?, (\d+)x(\d+)", said), re.search(r"Audio: (\w+)", said)
-    hours, minutes, seconds = re.search(r"Duration: (\d+):(\d+):([\d.]+)", said).groups()
+    hours, minutes, seconds = sure(re.search(r"Duration: (\d+):(\d+):([\d.]+)", said)).groups()
     return Probed(
-        re.search(r"Input #0, (\S+), from", said)[1],
+        sure(re.search(r"Input #0, (\S+), from", said))[1],
         video and video[1],
         audio and audio[1],
         min(int(video[2]), int(video[3])) if video else 0,
@@ -59,7 +60,7 @@ async def probed(file: Path) -> Probed:
 
 
 @asynccontextmanager
-async def start(folder: Path, *, also: str = "", **texts: tuple[str, str]):
+async def start(folder: Path, also: str = "", /, **texts: tuple[str, str]):
     async with pages(**texts) as allowed, ground(folder, also=",".join(filter(None, (also, allowed)))) as there:
         yield there
 
@@ -498,7 +499,7 @@ COOKIES = "# Netscape HTTP Cookie File\nmembers.test\tFALSE\t/\tFALSE\t0\tsessio
 
 async def test_cookies_open_what_is_closed_to_others(tmp_path, engine) -> None:
     """The file is read and never written."""
-    async with members() as allowed, start(tmp_path, also=allowed) as there:
+    async with members() as allowed, start(tmp_path, allowed) as there:
         file = tmp_path / "job" / "cookies.txt"
         fetch = replace(there.fetch("http://members.test/film"), cookies=file)
         file.write_text(COOKIES)
@@ -546,7 +547,7 @@ async def routed(folder: Path, ytdlp: YtdlpEngine):
         GalleryDlEngine(folder / "cache") as gallerydl,
         HttpEngine(EgressPolicy.parse(there.site.egress_allow)) as http,
     ):
-        engines = {"http": http, "ytdlp": ytdlp, "gallerydl": gallerydl}
+        engines: dict[str, Engine] = {"http": http, "ytdlp": ytdlp, "gallerydl": gallerydl}
         router = Router(ytdlp, gallerydl, folder / "cache")
 
         async def run(url: str, **options) -> tuple[str, Heard]:

@@ -9,8 +9,11 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from libs.runtime import ServiceSettings
 from proto import SERVICES
+from services.job.worker.settings import WorkerSettings
 from tests.contracts.deployments import DEPLOYED, ROOT, SEALED, STRUCTS, Container, accepted, missing, prepare
+from tests.support.sure import being
 
 CHART = ROOT / "helm" / "longshore"
 KUBERNETES = ("1.29", "1.35")
@@ -102,11 +105,13 @@ def test_every_process_accepts_what_the_chart_tells_it(containers: dict[str, Con
     for one in containers.values():
         values = accepted(one, MOUNTED, secrets)
         if one.process in STRUCTS:
-            assert str(values[one.process].data_dir) == "/data"
+            told = values[one.process]
+            assert isinstance(told, ServiceSettings | WorkerSettings)
+            assert str(told.data_dir) == "/data"
         else:
-            assert {name: value.database_url.split("@")[1] for name, value in values.items()} == dict.fromkeys(
-                SERVICES, "db.example.org:5432/longshore?sslmode=require"
-            )
+            assert {
+                name: being(ServiceSettings, value).database_url.split("@")[1] for name, value in values.items()
+            } == dict.fromkeys(SERVICES, "db.example.org:5432/longshore?sslmode=require")
 
 
 def test_every_setting_can_be_set_by_values(containers: dict[str, Container]) -> None:

@@ -11,12 +11,14 @@ import yaml
 from libs import bus as buses
 from libs.bus.topology import CONSUMERS, STREAMS, USERS
 from libs.database import Target, migrate, open_pool
+from libs.runtime import ServiceSettings
 from libs.supervisor import DataFolder
 from libs.supervisor.nats import Nats, free_port
 from libs.supervisor.postgres import DATABASE, Postgres, unprivileged
 from proto import SERVICES
 from services.serve import migrations
 from tests.contracts.deployments import DEPLOYED, ROOT, SEALED, STRUCTS, Container, accepted, missing, prepare
+from tests.support.sure import being
 
 MOUNTED = "/run/secrets"
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "deploy" / "compose.yaml").read_text())
@@ -161,7 +163,9 @@ async def test_the_database_of_compose_takes_the_migrations(secrets: Path, tmp_p
             await admin.execute((secrets / "servers" / "roles.sql").read_text())
             await admin.close()
             urls = {
-                name: value.database_url.replace("@postgres:5432/longshore", f"@/{DATABASE}?host={socket}")
+                name: being(ServiceSettings, value).database_url.replace(
+                    "@postgres:5432/longshore", f"@/{DATABASE}?host={socket}"
+                )
                 for name, value in accepted(CONTAINERS["migrate"], MOUNTED, secrets).items()
             }
             for name in SERVICES:

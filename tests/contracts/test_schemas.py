@@ -11,11 +11,11 @@ from referencing import Registry as Library
 from referencing import Resource
 
 from libs.calls import subject
-from libs.contracts.golden import OVERVIEW, drift, objections, read
+from libs.contracts.golden import OVERVIEW, documents, drift, objections, read
 from libs.contracts.schemas import file_name, messages, schema, split, version
 from libs.message import Event, Registry
 from proto import REGISTRY, SERVICES
-from proto.__main__ import SCHEMAS, SIGNALS, UPCASTERS, documents, everything, main, overview
+from proto.__main__ import SCHEMAS, SIGNALS, UPCASTERS, everything, main, overview
 from tests.contracts.record import CORPUS, recorded
 
 GOLDEN = read(SCHEMAS)

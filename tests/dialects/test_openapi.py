@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
 from hypothesis import strategies as st
 from schemathesis import Case, GenerationMode
 from schemathesis.checks import not_a_server_error
+from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     response_headers_conformance,
@@ -73,6 +74,7 @@ def askers(user) -> dict[str, Asker]:
 
 def operations(dialect: str) -> Iterator[Any]:
     for found in schemathesis.openapi.from_dict(document(dialect)).get_all_operations():
+        assert isinstance(found, Ok)
         yield found.ok()
 
 

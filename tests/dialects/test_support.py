@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from msgspec.structs import fields
@@ -22,16 +24,17 @@ from services.gateway.dialects.webgui import routes as webgui
 from services.gateway.dialects.webgui import translate as webgui_words
 from tests.dialects.contract import DOCUMENTS
 
+NOTHING: Any = None
 EDGE = Edge(
-    ask=None, blobs=None, guard=None, signer=None, policy=None, base_url="", version="",
-    download_signer=None, download_connections=16, download_seconds=1,
+    ask=NOTHING, blobs=NOTHING, guard=NOTHING, signer=NOTHING, policy=NOTHING, base_url="", version="",
+    download_signer=NOTHING, download_connections=16, download_seconds=1,
 )  # fmt: skip
 """Handlers are only listed here, never called."""
-ROUTES = {
+ROUTES: dict[str, Sequence[Any]] = {
     "gdluxx": gdluxx.routes(EDGE),
     "external": external.routes(EDGE),
     "jobs": jobs.routes(EDGE),
-    "webgui": webgui.routes(EDGE, None),
+    "webgui": webgui.routes(EDGE, NOTHING),
 }
 STATUS_OF_REFUSALS = {
     "gdluxx": gdluxx_words.STATUS,

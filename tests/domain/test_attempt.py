@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
+from libs.calls import Caller
 from libs.message import new_id
 from proto.job import (
     ClaimAttempt,
@@ -78,7 +79,8 @@ class Engine:
 async def run(owners: Owners, folder: Path, fetch: Callable[[Observer], Awaitable[None]]) -> Attempt:
     claimed = Claimed(job_id=new_id(), owner=OWNER, attempt=1, url="http://files.test/a", options=Options())
     pace = Pacing().of(OWNER)
-    attempt = Attempt(claimed, Reporter(owners, new_id()), owners, folder, folder, pace, None)
+    caller = cast("Caller", owners)
+    attempt = Attempt(claimed, Reporter(caller, new_id()), caller, folder, folder, pace, None)
 
     async def route(_url: str, _options: Any) -> list[EngineName]:
         return ["http"]
@@ -92,7 +94,7 @@ async def test_an_attempt_that_is_over_in_a_blink_tells_nothing_on_its_way(tmp_p
     owners = Owners()
 
     async def turns(_: Observer) -> None:
-        for _ in range(20):
+        for _turn in range(20):
             await asyncio.sleep(0)  # a turn for whoever would report
 
     attempt = await run(owners, tmp_path, turns)
@@ -123,7 +125,8 @@ async def test_a_bug_of_an_engine_fails_the_attempt_and_its_ticket_is_done(tmp_p
     async def route(_url: str, _options: Any) -> list[EngineName]:
         return ["http"]
 
-    worker = Worker(owner, {"http": Engine(bug)}, route, tmp_path, lambda *_: "", lambda _: None, new_id(), None)
+    caller = cast("Caller", owner)
+    worker = Worker(caller, {"http": Engine(bug)}, route, tmp_path, lambda *_: "", lambda _: None, new_id(), None)
     await worker.handle(Ticket(job_id=new_id(), attempt=1))
 
     assert [(one.kind, one.code) for one in owner.failures] == [("transient", "broke")]

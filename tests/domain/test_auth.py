@@ -7,15 +7,17 @@ import hashlib
 import hmac
 import json
 from datetime import UTC, datetime, timedelta
+from typing import cast
 from uuid import UUID, uuid4
 
 import jwt
 import pytest
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proto.auth import IssueKey, KeyIssued, ReadPublicKeys, SessionEnded, User
+from libs.bus import Bus
+from libs.calls import Caller
+from proto.auth import IssueKey, KeyDialect, KeyIssued, ReadPublicKeys, SessionEnded, User
 from services.auth import domain, tokens
 from services.auth.domain import Lockout, SessionState
 from services.gateway.guard import Guard
@@ -83,7 +85,7 @@ def test_a_session_that_is_over_is_not_refreshed(state: SessionState | None):
 
 
 @pytest.mark.parametrize(("dialect", "prefix"), [("gdluxx", "sk_"), ("jobs", "sk_"), ("external", "obb_")])
-def test_a_key_has_its_dialects_prefix_and_two_are_never_the_same(dialect: str, prefix: str):
+def test_a_key_has_its_dialects_prefix_and_two_are_never_the_same(dialect: KeyDialect, prefix: str):
     keys = {tokens.new_key(dialect) for _ in range(100)}
 
     assert len(keys) == 100
@@ -104,7 +106,7 @@ def test_an_access_token_lasts_a_quarter_hour_and_says_who_it_is():
     private, public = tokens.new_signing_key()
     now = datetime.now(UTC)
     token = tokens.AccessTokens("k1", private).make(ME, session_id := uuid4(), now)
-    claims = jwt.decode(token, load_pem_public_key(public.encode()), algorithms=["EdDSA"], issuer="longshore")
+    claims = jwt.decode(token, public, algorithms=["EdDSA"], issuer="longshore")
 
     assert jwt.get_unverified_header(token)["kid"] == "k1"
     assert claims["exp"] - claims["iat"] == 15 * 60
@@ -156,7 +158,7 @@ def test_a_key_is_kept_as_its_sha256():
 
 
 @pytest.mark.parametrize("dialect", ["gdluxx", "jobs", "external"])
-def test_a_kept_key_holds_nothing_of_the_key(dialect: str):
+def test_a_kept_key_holds_nothing_of_the_key(dialect: KeyDialect):
     key = tokens.new_key(dialect)
     kept = tokens.digest(key)
 
@@ -166,7 +168,7 @@ def test_a_kept_key_holds_nothing_of_the_key(dialect: str):
 
 
 @pytest.mark.parametrize("dialect", ["gdluxx", "jobs", "external"])
-def test_a_key_survives_headers_urls_and_a_double_click(dialect: str):
+def test_a_key_survives_headers_urls_and_a_double_click(dialect: KeyDialect):
     assert tokens.new_key(dialect).rpartition("_")[2].isalnum()
 
 
@@ -203,7 +205,7 @@ SESSION = UUID(int=11)
 
 
 def guard() -> Guard:
-    return Guard(Auth({"k1": PUBLIC}), bus=None)
+    return Guard(cast("Caller", Auth({"k1": PUBLIC})), bus=cast("Bus", None))
 
 
 def minutes_ago(minutes: int) -> datetime:

@@ -13,7 +13,9 @@ from proto import job as p
 from services.job import domain
 from services.job.domain import batches
 from services.job.domain.growing import Growing
+from tests.domain.test_job import events
 from tests.support.events import submitted
+from tests.support.sure import being
 
 AT = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 BATCH, OWNER, STRANGER = UUID(int=1), UUID(int=2), UUID(int=3)
@@ -49,7 +51,7 @@ def job(**changes) -> domain.Job:
 
 
 def test_a_held_job_of_the_batch_is_renamed_once():
-    (event,) = batches.rename(job(), BATCH, "better", AT)
+    (event,) = events(batches.rename(job(), BATCH, "better", AT))
     renamed = domain.evolve(job(), event)
 
     assert renamed.options.filename == "better"
@@ -69,9 +71,10 @@ def done(state: str, *file_ids: int) -> domain.Job:
 
 
 def test_deleting_what_a_job_stored_names_its_files_and_leaves_none():
-    (event,) = domain.delete_files(done("completed", 7, 8), p.DeleteJobFiles(owner=OWNER, job_id=UUID(int=9)), AT)
+    command = p.DeleteJobFiles(owner=OWNER, job_id=UUID(int=9))
+    (event,) = events(domain.delete_files(done("completed", 7, 8), command, AT))
 
-    assert event.file_ids == (UUID(int=7), UUID(int=8))
+    assert being(p.JobFilesDeleted, event).file_ids == (UUID(int=7), UUID(int=8))
     after = domain.evolve(done("completed", 7, 8), event)
     assert (dict(after.items), after.kept) == ({}, 0)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
 from uuid import UUID
 
 import pytest
@@ -14,6 +15,7 @@ from libs.message import Event, Refusal
 from proto import job as p
 from services.job import domain
 from services.job.domain import windows
+from tests.support.sure import being
 
 JOB, OWNER, WORKER, OTHER = (UUID(int=n) for n in range(1, 5))
 AT = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
@@ -78,6 +80,11 @@ def state_after(events: tuple[Event, ...]) -> domain.Job:
         job = domain.evolve(job, event)
     assert job is not None
     return job
+
+
+def events(decision: domain.Decision) -> list[Event]:
+    assert not isinstance(decision, Refusal), decision
+    return decision
 
 
 def tags(decision: domain.Decision) -> list[str]:
@@ -148,7 +155,7 @@ def test_a_second_worker_with_the_same_ticket_gets_a_higher_attempt_that_shuts_t
     decision = domain.claim(job, p.ClaimAttempt(job_id=JOB, attempt=1, worker_id=OTHER), AT, held=False)
 
     assert tags(decision) == ["JobInterrupted", "JobAdmitted", "JobStarted"]
-    after = state_after((*RUNNING, *decision))
+    after = state_after((*RUNNING, *events(decision)))
     assert (after.attempt, after.worker_id) == (2, OTHER)
     late = p.ReportCompleted(job_id=JOB, attempt=1, engine="http", items=(ITEM,))
     assert tags(domain.report_completed(after, late, AT)) == ["refused:StaleAttempt"]
@@ -195,7 +202,7 @@ def test_completion_counts_items_of_earlier_attempts_once():
 
 
 def test_an_interruption_charges_no_attempt_and_queues_again():
-    decision = domain.lose_worker(state_after(RUNNING), WORKER, AT)
+    decision = events(domain.lose_worker(state_after(RUNNING), WORKER, AT))
 
     after = state_after((*RUNNING, *decision))
     assert (after.state, after.failures) == ("queued", 0)
@@ -269,7 +276,7 @@ def test_a_worker_with_an_old_attempt_is_told_so():
     assert domain.wanted(state_after(RUNNING), 0) == "stale"
 
 
-def deferred(until: datetime, reason: str = "window") -> p.JobDeferred:
+def deferred(until: datetime, reason: Literal["asked", "window"] = "window") -> p.JobDeferred:
     return p.JobDeferred(job_id=JOB, owner=OWNER, until=until, at=AT, reason=reason)
 
 
@@ -302,16 +309,16 @@ def test_hours_that_are_moved_forward_let_in_who_waits_for_them_and_nobody_else(
 
 def test_items_that_were_passed_over_are_counted_once_over_all_attempts():
     """Each attempt counts from one."""
-    first = domain.report_item(state_after(RUNNING), p.ReportItem(job_id=JOB, attempt=1, skipped=40), AT)
+    first = events(domain.report_item(state_after(RUNNING), p.ReportItem(job_id=JOB, attempt=1, skipped=40), AT))
     history = (*RUNNING, *first, failed_attempt(), admitted(2), started(2))
     less = domain.report_item(state_after(history), p.ReportItem(job_id=JOB, attempt=2, skipped=3), AT)
     all_of_them = p.ReportCompleted(job_id=JOB, attempt=2, engine="gallerydl", skipped=41)
-    decision = domain.report_completed(state_after(history), all_of_them, AT)
+    decision = events(domain.report_completed(state_after(history), all_of_them, AT))
 
     assert less == []
     assert tags(decision) == ["JobItemsSkipped", "JobCompleted"]
-    assert [event.count for event in (*first, decision[0])] == [40, 41]
-    assert decision[1].items_skipped == 41
+    assert [being(p.JobItemsSkipped, event).count for event in (*first, decision[0])] == [40, 41]
+    assert being(p.JobCompleted, decision[1]).items_skipped == 41
 
 
 def test_what_only_goes_with_an_item_is_not_counted_as_one():
@@ -320,7 +327,7 @@ def test_what_only_goes_with_an_item_is_not_counted_as_one():
         state_after(RUNNING), p.ReportCompleted(job_id=JOB, attempt=1, engine="ytdlp", items=items), AT
     )
 
-    assert decision[-1].items_done == 1
+    assert being(p.JobCompleted, events(decision)[-1]).items_done == 1
 
 
 def test_the_archive_has_what_is_stored_and_its_site_names():
@@ -339,7 +346,7 @@ def test_a_file_that_is_given_up_leaves_the_archive_of_what_is_stored():
     job = state_after((*RUNNING, done, COMPLETED))
     decision = domain.delete_files(job, p.DeleteJobFiles(owner=OWNER, job_id=JOB), AT)
 
-    (gone,) = domain.archived(job, decision)
+    (gone,) = domain.archived(job, events(decision))
 
     assert (gone.key, gone.file_id, gone.stored) == ("booru7", ITEM.file_id, False)
 
@@ -352,15 +359,15 @@ def test_a_site_for_desks_and_one_for_telephones_are_one(url: str):
 @pytest.mark.parametrize("quick", [False, True])
 def test_what_a_site_said_of_a_film_is_said_with_its_stage_and_again_at_its_end(quick: bool):
     """Whether the stages were reported one by one or with the end."""
-    said = {"title": "a film", "description": "what it is about", "release_date": "2026-01-31"}
-    job, notes = state_after(RUNNING), (p.StageNote(stage="downloading", at=AT, engine="ytdlp", **said),)
+    said: dict[str, Any] = {"title": "a film", "description": "what it is about", "release_date": "2026-01-31"}
+    job = state_after(RUNNING)
+    notes: tuple[p.StageNote, ...] = (p.StageNote(stage="downloading", at=AT, engine="ytdlp", **said),)
     if not quick:
-        (entered,) = domain.report_stage(
-            job, p.ReportStage(job_id=JOB, attempt=1, stage="downloading", engine="ytdlp", **said), AT
-        )
+        stage = p.ReportStage(job_id=JOB, attempt=1, stage="downloading", engine="ytdlp", **said)
+        (entered,) = events(domain.report_stage(job, stage, AT))
         job, notes = domain.evolve(job, entered), ()
     report = p.ReportCompleted(job_id=JOB, attempt=1, engine="ytdlp", title="a film", items=(ITEM,), stages=notes)
-    first, *_, completed = domain.report_completed(job, report, AT)
+    first, *_, completed = events(domain.report_completed(job, report, AT))
 
     for told in (first if quick else entered, completed):
         assert {name: getattr(told, name) for name in said} == said

@@ -29,7 +29,7 @@ def setting(limits: Limits, by: UUID | None = None) -> SetLimits:
 
 @pytest.mark.parametrize("by", [None, ADMIN], ids=["operator", "admin"])
 def test_the_operator_and_admins_set_limits(by: User | None):
-    decided = domain.set_limits(setting(SOME, by and by.user_id), ME, Limits(), by, AT)
+    decided = domain.set_limits(setting(SOME, by.user_id if by else None), ME, Limits(), by, AT)
 
     assert decided == [LimitsSet(user_id=ME.user_id, limits=SOME, at=AT)]
 

@@ -113,7 +113,7 @@ def test_the_further_tries_come_after_5_s_30_s_3_min_15_min_and_an_hour():
 
 def test_a_completed_job_that_stored_nothing_names_no_file():
     event = JobCompleted(
-        job_id=JOB, owner=OWNER, attempt=1, engine="gallery-dl", items_done=0, items_skipped=3, items_failed=0, size=0,
+        job_id=JOB, owner=OWNER, attempt=1, engine="gallerydl", items_done=0, items_skipped=3, items_failed=0, size=0,
         at=AT,
     )  # fmt: skip
     told = json.loads(domain.body(event, Hook("https://example.com/a", None, None)))

@@ -7,6 +7,7 @@ from uuid import UUID
 import pytest
 from msgspec.structs import replace
 
+from libs.message import Event
 from proto import job as p
 from services.job.domain import quota
 from tests.domain.test_job import (
@@ -64,14 +65,14 @@ def test_what_is_stored_is_no_longer_reserved():
 
 
 @pytest.mark.parametrize("end", [COMPLETED, FAILED, CANCELLED], ids=["completed", "failed", "cancelled"])
-def test_the_end_of_a_job_gives_back_what_it_did_not_store(end: object):
+def test_the_end_of_a_job_gives_back_what_it_did_not_store(end: Event):
     job = state_after((*RUNNING, RESERVED, STORED, end))
 
     assert (job.kept, job.reserved) == (60, 0)
 
 
 @pytest.mark.parametrize("pause", [PAUSED, failed_attempt()], ids=["paused", "tried again"])
-def test_a_job_that_will_go_on_keeps_its_room(pause: object):
+def test_a_job_that_will_go_on_keeps_its_room(pause: Event):
     assert state_after((*RUNNING, RESERVED, pause)).reserved == 100
 
 

@@ -26,7 +26,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     otlp_endpoint: str | None = None
 
 
-BOTH = {"gateway": Gateway, "job": Job}
+BOTH: dict[str, type[msgspec.Struct]] = {"gateway": Gateway, "job": Job}
 
 
 def test_every_mistake_is_told_at_once_in_words_that_say_what_to_do(tmp_path: Path):
@@ -203,7 +203,9 @@ def test_a_setting_may_have_several_mistakes_and_all_are_told():
     assert load({"reader": Reader}, {"LONGSHORE_WORDS": "a b"})["reader"].words == ("a", "b")
 
 
-EVERYTHING = {name: load_settings(name) for name in SERVICES} | {"worker": WorkerSettings}
+EVERYTHING: dict[str, type[msgspec.Struct]] = {name: load_settings(name) for name in SERVICES} | {
+    "worker": WorkerSettings
+}
 NEEDED = {
     "LONGSHORE_DATA_DIR": "/d",
     "LONGSHORE_SECRET_KEY": "k" * 32,

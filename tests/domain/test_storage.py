@@ -179,7 +179,7 @@ def test_the_operators_list_adds_to_ours_or_takes_its_place():
     assert {"mp4", "srt", "pdf", "zip", "json"} <= ours
     assert not {"exe", "js", "html", "sh", "msi", "bat", "apk"} & ours
     assert extensions("exe,default") == ours | {"exe"}
-    assert extensions("mp4") == {"mp4"}
+    assert extensions("mp4") == frozenset({"mp4"})
     assert extensions("default,*") is None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 from proto import job as p
@@ -40,7 +41,7 @@ def test_what_a_site_says_of_a_film_is_shown_and_a_later_stage_takes_nothing_awa
             priority=5, held=False, at=AT,
         )
     )  # fmt: skip
-    stage = {"job_id": JOB, "owner": OWNER, "attempt": 1, "at": AT}
+    stage: dict[str, Any] = {"job_id": JOB, "owner": OWNER, "attempt": 1, "at": AT}
     view = domain.evolve(
         view, p.JobStageEntered(**stage, stage="downloading", description="about", release_date="2026-01-31")
     )

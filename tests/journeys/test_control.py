@@ -8,6 +8,7 @@ import sys
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPConnection
+from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
@@ -81,12 +82,13 @@ CANCELLED_WHEN = ("held", "deferred", "waiting for another try", "resolving", "d
 @pytest.mark.parametrize("when", CANCELLED_WHEN)
 async def test_a_job_can_be_cancelled_in_every_state_it_can_wait_in_and_is_fetched_no_more(when, user, system, site):
     name, gate = unique(), uuid4().hex
-    knobs = {
+    gated: dict[str, dict[str, Any]] = {
         "waiting for another try": {"fail": 503},
         "resolving": {"gate": gate, "gate_at": "head"},
         "downloading": {"gate": gate, "gate_at": 500_000},
         "paused": {"gate": gate, "gate_at": 500_000},
-    }.get(when, {})
+    }
+    knobs = gated.get(when, {})
     later = datetime.now(UTC) + timedelta(hours=1)
     request = p.Request(
         job_id=new_id(),

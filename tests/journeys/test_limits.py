@@ -15,6 +15,7 @@ from libs.message import Refused
 from libs.supervisor import DataFolder
 from proto.auth import Limits, ReadLimits, ReadUser, SetLimits, User
 from proto.job import Dealt, ReadUsage, Usage
+from tests.support.sure import sure
 from tests.support.system import longshore
 
 
@@ -177,7 +178,7 @@ async def test_workers_are_told_at_once_how_many_attempts_share_a_limit(system, 
                 pass
 
     folder = DataFolder(system.data)
-    worker = await buses.open(folder.endpoint(), user="worker", seed=folder.seed("worker"))
+    worker = await buses.open(sure(folder.endpoint()), user="worker", seed=folder.seed("worker"))
     try:
         await worker.listen("ctl.shares", dealt)
         async with user.http() as http:

@@ -61,9 +61,7 @@ async def test_a_subscription_leaves_alone_what_was_given_up_and_ends_at_what_is
     async with user.http() as http, system.operator() as (_, caller):
         first = await gallery(http, "http://don.test/@many-14")
         await http.jobs("DELETE", f"/jobs/{first['id']}/file")
-        ids = [
-            await _submitted(caller, http, Options(archive="fetched", **more)) for more in ({}, {"stop_at_known": 4})
-        ]
+        ids = [await _submitted(caller, http, Options(archive="fetched", stop_at_known=known)) for known in (None, 4)]
         _, page = await http.gdluxx("GET", f"/jobs?ids={','.join(ids)}")
 
     assert [counts(job) for job in page["data"]["jobs"]] == [("no_action", 0, 14), ("no_action", 0, 4)]

@@ -81,7 +81,7 @@ async def test_an_access_token_is_signed_with_eddsa_by_a_key_that_only_auth_has(
         public = await caller.query(ReadPublicKeys(), result=dict[str, str])
         header = jwt.get_unverified_header(token)
         claims = jwt.decode(token, public[header["kid"]], algorithms=["EdDSA"], issuer="longshore")
-        unsigned = jwt.encode(claims, None, algorithm="none", headers={"kid": header["kid"]})
+        unsigned = jwt.encode(claims, "", algorithm="none", headers={"kid": header["kid"]})
         confused = jwt.encode(claims, "x" * 32, algorithm="HS256", headers={"kid": header["kid"]})
         refused = [
             (await http.call("GET", "/api/v1/auth/me", authorization=f"Bearer {one}"))[0]

@@ -23,6 +23,7 @@ from proto import REGISTRY
 from proto import job as p
 from proto.auth import IssuedKey, IssueKey, ReadUser, RevokeKey, User
 from proto.unrestrict_proxy import Cookie, ReadCookies
+from tests.support.sure import sure
 from tests.support.system import System, running
 
 ORIGIN = "moz-extension://5c1f4d6e-0000-4000-8000-000000000000"
@@ -42,7 +43,7 @@ async def synced(http, domain: str, *cookies: dict[str, Any]) -> dict[str, Any]:
 async def worker(system: System) -> AsyncIterator[Caller]:
     """Somebody with a worker's rights on the bus."""
     folder = DataFolder(system.data)
-    bus = await buses.open(folder.endpoint(), user="worker", seed=folder.seed("worker"), patience=3)
+    bus = await buses.open(sure(folder.endpoint()), user="worker", seed=folder.seed("worker"), patience=3)
     try:
         yield Caller(bus, REGISTRY, "worker")
     finally:

@@ -15,7 +15,7 @@ async def test_pages_of_any_size_from_either_end_join_up_to_the_whole_list(user,
         for job_id in made["job_ids"][1::2]:
             await http.jobs("DELETE", f"/jobs/{job_id}")
         _, whole = await http.jobs("GET", f"/jobs?limit=100{query}")
-        pages = {}
+        pages: dict[int, list[str]] = {}
         for limit in (1, 2, 4):
             pages[limit] = []
             for offset in range(0, 12, limit):

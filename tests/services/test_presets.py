@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,10 @@ PRESETS = {"few": {"max_items": 2}, "song": {"audio_only": True, "container": "m
 
 @pytest.fixture(scope="module")
 def defined(tmp_path_factory, site, installed: Installed) -> Iterator[System]:
-    settings = {"LONGSHORE_PRESETS": json.dumps(PRESETS), "LONGSHORE_GALLERY_INSTANCES": "mastodon=http://don.test"}
+    settings: dict[str, Any] = {
+        "LONGSHORE_PRESETS": json.dumps(PRESETS),
+        "LONGSHORE_GALLERY_INSTANCES": "mastodon=http://don.test",
+    }
     with running(
         installed.at(tmp_path_factory.mktemp("presets") / "data"), site.egress_allow + ",127.0.0.0/8", **settings
     ) as one:

@@ -11,11 +11,13 @@ import pytest
 from msgspec.structs import replace
 
 from libs.egress.policy import EgressPolicy
+from proto.notifier import NotifyLevel
 from services.notifier.channels import slack
 from services.notifier.channels.posting import Poster
 from tests.domain.test_notifier import COMPLETED, GONE
 from tests.support.certificates import certificate
 from tests.support.receiver import receiving
+from tests.support.sure import sure
 from tests.support.system import running
 
 ADDRESS = "https://hooks.slack.com/services/T000/B000/very-secret"
@@ -26,12 +28,12 @@ BROKEN = replace(GONE, failure=replace(GONE.failure, kind="permanent"))
     ("level", "told"),
     [("all", (True, True, True)), ("errors_only", (False, False, True)), ("warnings_only", (False, True, False))],
 )
-def test_each_level_hears_its_ends(level: str, told: tuple[bool, ...]):
+def test_each_level_hears_its_ends(level: NotifyLevel, told: tuple[bool, ...]):
     assert tuple(slack.body(event, level) is not None for event in (COMPLETED, GONE, BROKEN)) == told
 
 
 def test_a_title_can_not_call_everybody_in_the_channel():
-    said = json.loads(slack.body(replace(COMPLETED, title="<!channel> & more"), "all"))
+    said = json.loads(sure(slack.body(replace(COMPLETED, title="<!channel> & more"), "all")))
 
     assert said == {"text": "Completed: &lt;!channel&gt; &amp; more"}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -14,7 +15,7 @@ from tests.support.system import System, running, stored
 @pytest.fixture(scope="module")
 def picky(tmp_path_factory, site, installed) -> Iterator[System]:
     """An installation that keeps nothing but PNG, in folders of its own."""
-    settings = {
+    settings: dict[str, Any] = {
         "LONGSHORE_EXTENSIONS": "png",
         "LONGSHORE_FOLDERS": "{site}/{uploader}/{date}",
         "LONGSHORE_GALLERY_INSTANCES": "mastodon=http://don.test",

@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-import imageio_ffmpeg  # type: ignore[import-untyped]
+import imageio_ffmpeg
 import msgspec
 
 EXACT = "-threads 1 -fflags +bitexact -flags:v +bitexact -flags:a +bitexact -map_metadata -1"

@@ -7,11 +7,12 @@ from collections import Counter, defaultdict, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from libs.calls import Call
 from libs.egress.policy import EgressPolicy
 from libs.eventstore import EventStore
-from libs.message import Meta, new_id
+from libs.message import Meta, new_id, tag
 from libs.sealing import Sealer
 from proto import REGISTRY
 from proto.unrestrict_proxy import AddHostAccount, LinkClass
@@ -46,14 +47,14 @@ class Host:
         self.name = platform.title()
         self.domains = domains
         self.caps = Caps(**caps)
-        self.asked = Counter()
-        self.users = defaultdict(list)
-        self.answers = defaultdict(deque)
-        self.left = {}
-        self.states = {}
-        self.live = ()
-        self.sessions = set()
-        self.held = {}
+        self.asked: Counter[str] = Counter()
+        self.users: defaultdict[str, list[str]] = defaultdict(list)
+        self.answers: defaultdict[tuple[str, str | None], deque[Any]] = defaultdict(deque)
+        self.left: dict[str, int | None] = {}
+        self.states: dict[str, AccountState] = {}
+        self.live: tuple[str, ...] = ()
+        self.sessions: set[str] = set()
+        self.held: dict[str, asyncio.Event] = {}
 
     def match(self, url):
         head, _, name = url.rpartition("/file/")
@@ -157,7 +158,7 @@ class Pools:
     async def events(self, *kinds: str):
         store = EventStore(await self._read_with(), "unrestrict_proxy", REGISTRY, lambda: None)
         found = [one.event for one in await store.read()]
-        return [one for one in found if not kinds or one.__struct_config__.tag.partition(".")[2] in kinds]
+        return [one for one in found if not kinds or tag(type(one)).partition(".")[2] in kinds]
 
     async def rows(self, query: str, *values):
         return await (await self._read_with()).fetch(query, *values)

@@ -27,6 +27,7 @@ from libs.supervisor.nats import free_port
 from proto.auth import CreateUser, IssuedKey, IssueKey
 from proto.job import HistoryEntry, ReadHistory
 from services.operate import connect
+from tests.support.sure import sure
 
 R = TypeVar("R")
 
@@ -50,7 +51,7 @@ class System:
     """`data` survives a restart; everything else is of one run. `process` None when there are many."""
 
     def __init__(self, process: subprocess.Popen[str] | None, data: Path, port: int) -> None:
-        self.process = process
+        self._process = process
         self.data = data
         self.url = f"http://127.0.0.1:{port}"
 
@@ -68,6 +69,10 @@ class System:
 
         with ThreadPoolExecutor(1) as thread:
             return thread.submit(asyncio.run, asked()).result(PATIENCE)
+
+    @property
+    def process(self) -> subprocess.Popen[str]:
+        return sure(self._process)
 
     def children(self, name: str) -> list[psutil.Process]:
         """By a part of the command line."""
@@ -118,8 +123,7 @@ def running(data: Path, allow: str, *, port: int | None = None, **settings: str)
     family: list[psutil.Process] = []
     system = System(process, data, port)
     try:
-        assert process.stdout is not None
-        if "runs at" not in process.stdout.readline():
+        if "runs at" not in sure(process.stdout).readline():
             raise AssertionError(f"did not start: {system.log()}")
         yield system
         family = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
@@ -133,7 +137,7 @@ def running(data: Path, allow: str, *, port: int | None = None, **settings: str)
         for one in family:
             if one.is_running() and one.status() != psutil.STATUS_ZOMBIE:
                 one.kill()
-        process.stdout.close()
+        sure(process.stdout).close()
         log.close()
 
 

@@ -18,6 +18,7 @@ from yarl import URL
 from services.storage.targets.credentials import S3, Blob, Credentials, Gcs, Oss
 from services.storage.targets.objects import ObjectTarget, Patience
 from tests.support.objects.gcs import service_account
+from tests.support.sure import sure
 
 MIB = 1 << 20
 IN_PARTS = 20 * MIB
@@ -29,12 +30,12 @@ SOON = Patience(stop=0.3)
 
 
 def origin(credentials: Credentials) -> str:
-    parts = urlsplit(credentials.endpoint)
+    parts = urlsplit(sure(credentials.endpoint))
     return f"{parts.scheme}://{parts.netloc}"
 
 
 def elsewhere(credentials: Credentials, server: str) -> Credentials:
-    return replace(credentials, endpoint=server + urlsplit(credentials.endpoint).path)
+    return replace(credentials, endpoint=server + urlsplit(sure(credentials.endpoint)).path)
 
 
 def mistrusted(credentials: Credentials) -> Credentials:

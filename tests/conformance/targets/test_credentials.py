@@ -19,9 +19,10 @@ from hypothesis import strategies as st
 
 from proto.storage import About
 from services.storage.domain import words
-from services.storage.targets.credentials import Credentials
+from services.storage.targets.credentials import Credentials, Gcs
 from services.storage.targets.signing import Link, sign
 from tests.support.objects.gcs import service_account
+from tests.support.sure import being
 from tests.support.targets import SECRETS, an_s3, with_secrets
 
 
@@ -125,7 +126,7 @@ def test_a_google_key_file_is_taken_as_it_is_or_in_base64(encode):
     text = json.dumps({**service_account("https://oauth2.googleapis.com/token"), "client_id": "1"})
     raw = json.dumps({"provider": "gcs", "project_id": "p", "bucket": "videos", "service_account_json": encode(text)})
 
-    assert decoded(raw).account().client_email == "longshore@example.test"
+    assert being(Gcs, decoded(raw)).account().client_email == "longshore@example.test"
 
 
 @pytest.mark.parametrize(

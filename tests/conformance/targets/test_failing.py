@@ -9,12 +9,14 @@ import signal
 import pytest
 from aiohttp import web
 
+from services.storage.targets.failures import TargetAway
 from services.storage.targets.mover import Mover
-from services.storage.targets.objects import ObjectTarget, TargetAway
+from services.storage.targets.objects import ObjectTarget
 from tests.support.objects.between import Between, a_part, between
 from tests.support.objects.oss import oss
 from tests.support.objects.s3 import Moto
 from tests.support.objects.storage import Storage
+from tests.support.sure import sure
 from tests.support.targets import HASTY, SOON, File, elsewhere
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -51,7 +53,8 @@ async def test_after_a_failure_in_the_middle_the_next_try_succeeds(
 async def test_one_bad_moment_is_survived_without_starting_over(
     through: ObjectTarget, middle: Between, storage: Storage, large: File
 ):
-    later, failed = a_part(2), []
+    later = a_part(2)
+    failed: list[web.Request] = []
 
     def once(request: web.Request) -> bool:
         hit = not failed and later(request)
@@ -104,7 +107,7 @@ async def test_an_upload_whose_process_is_killed_is_away_and_leaves_nothing(
     await middle.held.wait()
     middle.heal()
 
-    os.kill(mover.pid, signal.SIGKILL)
+    os.kill(sure(mover.pid), signal.SIGKILL)
     with pytest.raises(TargetAway) as caught:
         await putting
 

@@ -10,8 +10,9 @@ import pytest
 
 from libs.egress.policy import EgressPolicy
 from services.storage.targets.credentials import Credentials
+from services.storage.targets.failures import TargetAway
 from services.storage.targets.mover import Mover
-from services.storage.targets.objects import ObjectTarget, TargetAway
+from services.storage.targets.objects import ObjectTarget
 from tests.support.objects.s3 import Moto
 from tests.support.objects.storage import OPEN
 from tests.support.targets import MIB, SECRETS, File, with_secrets
@@ -61,7 +62,8 @@ async def test_secrets_are_not_in_errors(credentials: Credentials, mover: Mover)
     with pytest.raises(TargetAway) as caught:
         await ObjectTarget(credentials, mover).verify()
 
-    error, said = caught.value, ""
+    error: BaseException | None = caught.value
+    said = ""
     while error is not None:
         said += repr(error) + str(error)
         error = error.__cause__ or error.__context__

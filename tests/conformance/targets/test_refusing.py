@@ -12,13 +12,14 @@ from msgspec.structs import replace
 
 from libs.egress.policy import EgressPolicy
 from services.storage.targets.credentials import Blob, Credentials
+from services.storage.targets.failures import TargetAway, TargetRefused
 from services.storage.targets.mover import Mover
-from services.storage.targets.objects import ObjectTarget, TargetAway, TargetRefused
+from services.storage.targets.objects import ObjectTarget
 from tests.support.certificates import certificate
 from tests.support.objects.azure import Azurite
 from tests.support.objects.gcs import google
 from tests.support.objects.oss import oss
-from tests.support.objects.s3 import moto
+from tests.support.objects.s3 import strict_moto
 from tests.support.objects.served import listening
 from tests.support.objects.storage import Storage
 from tests.support.targets import File, an_s3, mistrusted
@@ -42,8 +43,8 @@ async def test_wrong_credentials_are_refused(request, mover: Mover, small: File,
     async with AsyncExitStack() as stack:
         match provider:
             case "s3":
-                server = stack.enter_context(moto(strict=True))
-                credentials = server.bucket().credentials
+                server = stack.enter_context(strict_moto())
+                credentials: Credentials = server.bucket().credentials
                 await server.check_signatures()
                 await ObjectTarget(credentials, mover).verify()
             case "blob":

@@ -10,6 +10,7 @@ import pytest
 from services.storage.targets.objects import ObjectTarget
 from tests.support.objects.between import Between
 from tests.support.objects.storage import Storage
+from tests.support.sure import sure
 from tests.support.targets import MIB, File, fetched
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -20,7 +21,7 @@ async def test_a_file_that_was_put_is_there_with_its_size_and_hash(target: Objec
 
     await small.put(target, key)
 
-    found = await target.stat(key)
+    found = sure(await target.stat(key))
     assert (found.size, found.sha256) == (small.size, small.sha256)
 
 

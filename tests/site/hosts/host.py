@@ -190,7 +190,8 @@ class Host:
         """Bytes as of `/file/<size>/<name>` of the site; one of another platform when this is a multihoster."""
         identity, url = self.speech.identify(name)
         url = url.replace("{base}", self.base_url)
-        one = HostedFile(**({"id": identity, "name": name, "size": size, "url": url} | fields))
+        known: dict[str, Any] = {"id": identity, "name": name, "size": size, "url": url}
+        one = HostedFile(**(known | fields))
         self.files.append(one)
         return one
 

@@ -77,7 +77,7 @@ def check_link(host: Host, ask: Ask) -> web.Response:
     urls = ask.field("url").split(",")
     if len(urls) > 25:
         return refuse("unsupported")
-    rows = []
+    rows: list[dict[str, Any]] = []
     for url in urls:
         file = host.find(url)
         if file is None or file.state != "online":

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
-from typing import get_args
+from typing import cast, get_args
 
 import msgspec
 from aiohttp import web
@@ -17,6 +17,7 @@ from tests.site.files import generated
 from tests.site.knobs import read_knobs
 from tests.site.sending import HIT, error_page, send
 from tests.site.server import MediaSite
+from tests.support.sure import being
 
 from . import (
     alldebrid,
@@ -108,25 +109,25 @@ async def _serve(kind: type[Hosts], ready: Future[tuple[Hosts, asyncio.Event]]) 
 
 
 async def _call(host: Host, request: web.Request, path: str) -> web.StreamResponse:
-    kind, handler = host.speech.calls.get(path) or host.speech.calls.get(
-        path.split("/", maxsplit=1)[0] + "/", ("", None)
-    )
+    calls = host.speech.calls
+    known = calls.get(path) or calls.get(path.split("/", maxsplit=1)[0] + "/")
+    kind, handler = known or ("", None)
     ask = await _read(request, path)
     await host.arrived(kind, ask)
     what = host.scripted(kind)
     if isinstance(what, Answer):
         return web.Response(status=what.status, body=what.body, headers={"Content-Type": what.type, **what.headers})
-    if what in get_args(Broken):
-        return _broken(request, what)
     if isinstance(what, str):
-        return host.speech.refuse(what)
+        if what in get_args(Broken):
+            return _broken(request, cast("Broken", what))
+        return host.speech.refuse(cast("Fault", what))
     if handler is None:
         return error_page(404)
     try:
         answer = handler(host, ask)
     except Refusal as refusal:
-        known = refusal.fault in host.speech.faults
-        return host.speech.refuse(refusal.fault if known else SAID_INSTEAD.get(refusal.fault, "unknown"))
+        worded = refusal.fault in host.speech.faults
+        return host.speech.refuse(refusal.fault if worded else SAID_INSTEAD.get(refusal.fault, "unknown"))
     if isinstance(answer, Direct):
         return await _bytes(request, answer)
     if what is not None and isinstance(answer.body, bytes):
@@ -140,7 +141,9 @@ async def _read(request: web.Request, path: str) -> Ask:
     json = msgspec.json.decode(await request.read()) if request.content_type == "application/json" else None
     for source in (request.query, form):
         for name, value in source.items():
-            fields.setdefault(name, []).append(value if isinstance(value, str) else value.file.read().decode())
+            fields.setdefault(name, []).append(
+                value if isinstance(value, str) else being(web.FileField, value).file.read().decode()
+            )
     return Ask(
         method=request.method,
         path=path,

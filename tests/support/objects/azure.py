@@ -83,6 +83,8 @@ class Azurite:
 
 
 class BlobStorage(Storage):
+    credentials: Blob
+
     def __init__(self, credentials: Blob, server: Azurite) -> None:
         super().__init__(credentials)
         self.server = server
@@ -110,7 +112,7 @@ def azurite_program() -> Path:
     with (cache / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (cache / "whole").exists():
-            argv = [npm, "install", "--ignore-scripts", "--no-fund", "--no-audit", "--prefix", cache]
+            argv = [npm, "install", "--ignore-scripts", "--no-fund", "--no-audit", "--prefix", str(cache)]
             argv += ["--fetch-retries", "0"]
             done = subprocess.run(
                 [*argv, f"azurite@{AZURITE}"], capture_output=True, text=True, timeout=100, check=False

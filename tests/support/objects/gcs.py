@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from services.storage.targets.credentials import Gcs
 from tests.support.certificates import rsa_key
 from tests.support.objects.served import Held, Served, attachment, error_answer, listening
+from tests.support.sure import being, sure
 
 
 def service_account(token_uri: str, key: RSAPrivateKey | None = None) -> dict[str, str]:
@@ -41,8 +42,10 @@ class GcsServer(Served):
 
     url = ""
 
-    def __init__(self, credentials: Gcs, name: str) -> None:
-        super().__init__(credentials, name)
+    credentials: Gcs
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
         self._token = secrets.token_hex(16)
 
     async def handle(self, request: web.Request) -> web.Response:
@@ -78,7 +81,7 @@ class GcsServer(Served):
     async def _insert(self, request: web.Request) -> web.Response:
         key, body, sha256 = request.query["name"], await request.read(), None
         if request.query["uploadType"] == "multipart":
-            boundary = re.search(r"boundary=\"?([^\";]+)", request.headers["Content-Type"])[1].encode()
+            boundary = sure(re.search(r"boundary=\"?([^\";]+)", request.headers["Content-Type"]))[1].encode()
             _, described, data, _ = body.split(b"--" + boundary)
             sha256 = json.loads(described.partition(b"\r\n\r\n")[2])["metadata"]["sha256"]
             body = data.partition(b"\r\n\r\n")[2].removesuffix(b"\r\n")
@@ -97,7 +100,9 @@ class GcsServer(Served):
     async def _grant(self, request: web.Request) -> web.Response:
         form = await request.post()
         try:
-            claims = jwt.decode(form["assertion"], rsa_key().public_key(), ["RS256"], audience=f"{self.url}/token")
+            claims = jwt.decode(
+                being(str, form["assertion"]), rsa_key().public_key(), ["RS256"], audience=f"{self.url}/token"
+            )
             assert claims["iss"] == "longshore@example.test"
         except jwt.InvalidTokenError:
             return web.json_response({"error": "invalid_grant"}, status=400)
@@ -130,7 +135,7 @@ class GcsServer(Served):
 @asynccontextmanager
 async def google(**fields: Any) -> AsyncIterator[GcsServer]:
     name = f"b-{secrets.token_hex(8)}"
-    server = GcsServer(None, name)
+    server = GcsServer(name)
     async with listening(server.handle) as url:
         server.url = url
         account = json.dumps(service_account(f"{url}/token"))

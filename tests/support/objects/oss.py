@@ -25,6 +25,8 @@ _OSS_SIGNED = {"uploads", "uploadId", "partNumber", "response-content-dispositio
 class OssServer(Served):
     """Alibaba's first signature, in the header and in links."""
 
+    credentials: Oss
+
     async def handle(self, request: web.Request) -> web.Response:
         path = (
             f"/{request.host.partition('.')[0]}{request.path}" if request.host.endswith(".oss.test") else request.path
@@ -87,7 +89,7 @@ class OssServer(Served):
 @asynccontextmanager
 async def oss(tls: ssl.SSLContext | None = None, **fields: Any) -> AsyncIterator[OssServer]:
     name = f"b-{secrets.token_hex(8)}"
-    server = OssServer(None, name)
+    server = OssServer(name)
     async with listening(server.handle, tls=tls) as url:
         known = {
             "endpoint": url,

@@ -7,7 +7,7 @@ import json
 import secrets
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import aiohttp
@@ -39,13 +39,23 @@ class Moto:
         return S3Storage(S3(**{**known, **fields}), self)
 
 
-@contextmanager
-def moto(*, strict: bool = False) -> Iterator[Moto]:
-    """`strict` checks every signature from the first bucket on; the key of `admin` is then the only one. It can not
-    check signed links, though."""
+def _serving() -> AbstractContextManager[str]:
     run = f"{GUARDED}from moto.server import main; main(['-H','127.0.0.1','-p','0'])"
-    with program([sys.executable, "-c", run], r"Running on (http://127\.0\.0\.1:\d+)") as url:
-        yield StrictMoto(url) if strict else Moto(url)
+    return program([sys.executable, "-c", run], r"Running on (http://127\.0\.0\.1:\d+)")
+
+
+@contextmanager
+def moto() -> Iterator[Moto]:
+    with _serving() as url:
+        yield Moto(url)
+
+
+@contextmanager
+def strict_moto() -> Iterator[StrictMoto]:
+    """Checks every signature from the first bucket on; the key of `admin` is then the only one. It can not check signed
+    links, though."""
+    with _serving() as url:
+        yield StrictMoto(url)
 
 
 class StrictMoto(Moto):
@@ -71,6 +81,8 @@ class StrictMoto(Moto):
 
 
 class S3Storage(Storage):
+    credentials: S3
+
     def __init__(self, credentials: S3, server: Moto) -> None:
         super().__init__(credentials)
         self._client = server.client("s3")

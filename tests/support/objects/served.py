@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 
 from aiohttp import web
 
-from services.storage.targets.credentials import Credentials
 from tests.support.objects.storage import Storage
+from tests.support.sure import sure
 
 
 class Upload:
@@ -35,8 +35,7 @@ class Held:
 class Served(Storage):
     """What both servers hold: one bucket, by key."""
 
-    def __init__(self, credentials: Credentials, name: str) -> None:
-        super().__init__(credentials)
+    def __init__(self, name: str) -> None:
         self.name = name
         self.held: dict[str, Held] = {}
         self.uploads: dict[str, Upload] = {}
@@ -97,7 +96,7 @@ def error_answer(status: int, code: str) -> web.Response:
 def attachment(request: web.Request, one: Held, headers: dict[str, str]) -> web.Response:
     if (disposition := request.query.get("response-content-disposition")) is not None:
         headers["Content-Disposition"] = disposition
-    first, last = re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("Range", "bytes=0-")).groups()
+    first, last = sure(re.fullmatch(r"bytes=(\d+)-(\d*)", request.headers.get("Range", "bytes=0-"))).groups()
     data = one.data[int(first) : int(last) + 1 if last else None]
     if request.method == "HEAD":
         headers["Content-Length"] = str(len(data))
