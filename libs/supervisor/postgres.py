@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ctypes
 import importlib.util
 import os
@@ -14,7 +13,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import IO
@@ -126,43 +126,41 @@ class Postgres:
 
     async def ensure_roles(self, services: Sequence[str]) -> None:
         """A database, and per service a role that owns the schema of the same name and can not look into another."""
-        conn = await self._superuser("postgres")
-        try:
+        async with self.superuser("postgres") as conn:
             if not await conn.fetchval("select 1 from pg_database where datname = $1", DATABASE):
                 await conn.execute(f"create database {DATABASE}")
             known = {row["rolname"] for row in await conn.fetch("select rolname from pg_roles")}
-        finally:
-            await conn.close()
         missing = [service for service in services if f"longshore_{service}" not in known]
         if not missing:
             return
-        conn = await self._superuser(DATABASE)
-        try:
-            async with conn.transaction():
+        async with self.superuser(DATABASE) as conn, conn.transaction():
+            await conn.execute(
+                f"revoke all on database {DATABASE}, postgres, template1 from public;"
+                " revoke all on schema public from public"
+            )
+            for service in missing:
+                role = f"longshore_{service}"
+                # A password has letters, digits, `-` and `_` alone, and utility statements take no parameters.
                 await conn.execute(
-                    f"revoke all on database {DATABASE}, postgres, template1 from public;"
-                    " revoke all on schema public from public"
+                    f"create role {role} login password '{self._secrets.service_passwords[service]}';"
+                    f" grant connect on database {DATABASE} to {role};"
+                    f" alter role {role} set transaction_timeout = '10s';"
+                    f" create schema {service} authorization {role}"
                 )
-                for service in missing:
-                    role = f"longshore_{service}"
-                    # A password has letters, digits, `-` and `_` alone, and utility statements take no parameters.
-                    await conn.execute(
-                        f"create role {role} login password '{self._secrets.service_passwords[service]}';"
-                        f" grant connect on database {DATABASE} to {role};"
-                        f" alter role {role} set transaction_timeout = '10s';"
-                        f" create schema {service} authorization {role}"
-                    )
-        finally:
-            await conn.close()
 
-    async def _superuser(self, database: str) -> asyncpg.Connection:
-        return await asyncpg.connect(
+    @asynccontextmanager
+    async def superuser(self, database: str) -> AsyncIterator[asyncpg.Connection]:
+        conn = await asyncpg.connect(
             host=str(self._socket),
             user=SUPERUSER,
             database=database,
             password=self._secrets.postgres_password,
             timeout=10,
         )
+        try:
+            yield conn
+        finally:
+            await conn.close()
 
     def _initialise(self) -> None:
         """Under another name until it is complete: initdb may be killed at any point."""
@@ -270,7 +268,8 @@ class Postgres:
                 tail = self._folder.log("postgres").read_text(errors="replace").strip()[-500:]
                 raise StartFailed(f"Postgres ended with status {child.returncode}: {tail}")
             try:
-                conn = await self._superuser("postgres")
+                async with self.superuser("postgres"):
+                    return
             except asyncpg.InvalidPasswordError as error:
                 raise UnusableFolder(
                     f"{self._folder.path}/secrets.json does not belong to the database beside it. "
@@ -278,9 +277,6 @@ class Postgres:
                 ) from error
             except (OSError, asyncpg.CannotConnectNowError, asyncpg.PostgresConnectionError, TimeoutError):
                 await asyncio.sleep(0.01)  # it has no signal for "ready" but an answered connection
-            else:
-                await conn.close()
-                return
         raise StartFailed(f"Postgres was not ready within {READY_SECONDS:g} s")
 
 
@@ -300,7 +296,7 @@ def _be_somebody(account: Identity) -> None:
     named = next((one.pw_uid for one in pwd.getpwall() if one.pw_uid != 0), None)
     if named is None or _libc.unshare(CLONE_NEWUSER) != 0:
         return
-    with contextlib.suppress(OSError):  # without a map we are `nobody`, who has a name as well
+    with suppress(OSError):  # without a map we are `nobody`, who has a name as well
         Path("/proc/self/setgroups").write_text("deny")
         Path("/proc/self/uid_map").write_text(f"{named} {account.uid} 1")
         Path("/proc/self/gid_map").write_text(f"{account.gid} {account.gid} 1")

@@ -39,10 +39,7 @@ META = Meta(correlation=UUID(int=1))
 
 @asynccontextmanager
 async def ledgers(installation, count: int) -> AsyncIterator[list[Ledger]]:
-    made = []
-    for _ in range(count):
-        store = await installation.store("job")
-        made.append(Ledger(store._pool, store))
+    made = [Ledger(await installation.pool("job"), await installation.store("job")) for _ in range(count)]
     tasks = [asyncio.create_task(one.run()) for one in made]
     try:
         yield made

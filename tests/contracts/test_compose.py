@@ -13,7 +13,7 @@ from libs.bus.topology import CONSUMERS, STREAMS, USERS
 from libs.database import Target, migrate, open_pool
 from libs.runtime import ServiceSettings
 from libs.supervisor import DataFolder
-from libs.supervisor.nats import Nats, free_port
+from libs.supervisor.nats import binary, free_port
 from libs.supervisor.postgres import DATABASE, Postgres, unprivileged
 from proto import SERVICES
 from services.serve import migrations
@@ -134,9 +134,8 @@ async def test_the_bus_of_compose_knows_every_user(secrets: Path, tmp_path: Path
     here = text.replace("0.0.0.0:4222", f"127.0.0.1:{port}").replace("0.0.0.0:8222", "127.0.0.1:-1")
     (tmp_path / "nats.conf").write_text(here.replace("store_dir: /data", f'store_dir: "{tmp_path / "store"}"'))
     (tmp_path / "accounts.conf").write_bytes((secrets / "servers" / "accounts.conf").read_bytes())
-    server = Nats(DataFolder(tmp_path))
     process = subprocess.Popen(  # noqa: ASYNC220 - returns at once
-        [server._binary, "-c", tmp_path / "nats.conf"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [binary(), "-c", tmp_path / "nats.conf"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
         for user in USERS:
@@ -159,9 +158,8 @@ async def test_the_database_of_compose_takes_the_migrations(secrets: Path, tmp_p
         await server.start()
         try:
             await server.ensure_roles(())
-            admin = await server._superuser(DATABASE)
-            await admin.execute((secrets / "servers" / "roles.sql").read_text())
-            await admin.close()
+            async with server.superuser(DATABASE) as admin:
+                await admin.execute((secrets / "servers" / "roles.sql").read_text())
             urls = {
                 name: being(ServiceSettings, value).database_url.replace(
                     "@postgres:5432/longshore", f"@/{DATABASE}?host={socket}"

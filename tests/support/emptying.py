@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
-import asyncpg
-
 from libs import bus as buses
 from libs.bus import Bus
 from libs.supervisor import Servers
@@ -51,13 +46,13 @@ class Emptying:
 
     async def begin(self) -> None:
         """After the migrations: what there is now is what every test finds."""
-        async with self._postgres(DATABASE) as conn:
+        async with self.servers.postgres.superuser(DATABASE) as conn:
             self._shape = await conn.fetchval(_SHAPE, self._services)
-        async with self._postgres("postgres") as conn:
+        async with self.servers.postgres.superuser("postgres") as conn:
             await conn.execute(f"create database {_PREPARED} template {DATABASE}")
 
     async def empty(self) -> None:
-        async with self._postgres(DATABASE) as conn:
+        async with self.servers.postgres.superuser(DATABASE) as conn:
             await conn.execute(
                 "select pg_terminate_backend(pid) from pg_stat_activity where datname = $1 and pid <> pg_backend_pid()",
                 DATABASE,
@@ -74,20 +69,12 @@ class Emptying:
 
     async def _anew(self) -> None:
         """A test left another schema. Always, this would take ten times as long."""
-        async with self._postgres("postgres") as conn:
+        async with self.servers.postgres.superuser("postgres") as conn:
             await conn.execute(f"drop database {DATABASE} with (force)")
             await conn.execute(f"create database {DATABASE} template {_PREPARED}")
             await conn.execute(f"revoke all on database {DATABASE} from public")
             for service in self._services:
                 await conn.execute(f"grant connect on database {DATABASE} to longshore_{service}")
-
-    @asynccontextmanager
-    async def _postgres(self, database: str) -> AsyncIterator[asyncpg.Connection]:
-        conn = await self.servers.postgres._superuser(database)
-        try:
-            yield conn
-        finally:
-            await conn.close()
 
     async def _streams(self, bus: Bus) -> None:
         for stream in (await bus.api("STREAM.LIST"))["streams"] or ():
