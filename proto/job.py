@@ -162,6 +162,9 @@ class SubmitJobs(Command, tag="job.submit", kw_only=True, frozen=True):
     reuse: bool = False
     """A link that the owner submitted a moment ago with the same options, and whose job has not ended, is answered with
     that job; so is one that comes twice in `requests`."""
+    asked: str = ""
+    """A hash of what the client said. A repeat with the same `command_id` is then known by it, whatever ids
+    it brings, and whatever a site has said meanwhile of what is behind a link."""
 
 
 class Submitted(Struct, frozen=True, kw_only=True):
@@ -169,6 +172,7 @@ class Submitted(Struct, frozen=True, kw_only=True):
 
     job_ids: tuple[UUID, ...]
     numbers: tuple[int, ...]
+    batch_id: UUID | None = None
     replayed: bool = False
 
 
@@ -375,6 +379,14 @@ class ReadHistory(Query, tag="job.history", kw_only=True, frozen=True):
 
     owner: UUID | None
     job_id: UUID
+
+
+class ReadSubmission(Query, tag="job.submission", kw_only=True, frozen=True):
+    """What `job.submit` with this `command_id` was answered before; the reply is `Submitted` or null. Refused when it
+    was another request."""
+
+    command_id: UUID
+    asked: str
 
 
 class ReadUsage(Query, tag="job.usage", kw_only=True, frozen=True):

@@ -48,8 +48,10 @@ class Ask:
 
     async def submit(self, command: SubmitJobs, *, actor: str, command_id: UUID | None = None) -> Submitted:
         submitted, position = await self._caller.command(command, result=Submitted, actor=actor, command_id=command_id)
-        if not await self._wait(position) or (command.reuse and position is None):
-            for request, job_id, number in zip(command.requests, submitted.job_ids, submitted.numbers, strict=True):
+        if position is None or not await self._wait(position):
+            # Who asks again at once may be answered before the view has what the first made; that of another day may
+            # have had more or fewer jobs, and is in the view.
+            for request, job_id, number in zip(command.requests, submitted.job_ids, submitted.numbers, strict=False):
                 self._remember(command, replace(request, job_id=job_id), number)
         return submitted
 

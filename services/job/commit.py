@@ -247,7 +247,7 @@ class Ledger:
             for pending in group:
                 pending.done.cancel()
             raise
-        except (WrongVersion, asyncpg.UniqueViolationError) as error:
+        except (WrongVersion, asyncpg.UniqueViolationError, asyncpg.CardinalityViolationError) as error:
             if len(group) == 1 and getattr(error, "constraint_name", None) != views.ALIKE:
                 _fail(group[0], error)
                 return

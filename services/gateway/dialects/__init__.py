@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
+from uuid import UUID, uuid5
 
 import msgspec
 from litestar import Request, Response
@@ -34,6 +36,19 @@ class Edge(Struct, frozen=True, kw_only=True):
     """To one file, as the server of `/download` allows."""
     download_seconds: int
     """How long a link to a file is good at least."""
+
+
+class Repeat(NamedTuple):
+    """By what a request is known when it comes again."""
+
+    command_id: UUID
+    asked: str
+
+
+def repeat(key_id: UUID, idempotency_key: str, *asked: object) -> Repeat:
+    """`asked` is all that the client said, as far as it was understood."""
+    command_id = uuid5(key_id, hashlib.sha256(idempotency_key.encode()).hexdigest())
+    return Repeat(command_id, hashlib.sha256(_encode(asked)).hexdigest())
 
 
 def reply(body: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response[bytes]:

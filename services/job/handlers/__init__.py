@@ -15,12 +15,13 @@ from services.job.handlers.batches import rename_jobs, start_batch
 from services.job.handlers.control import cancel_job, delete_files, pause_job, prioritise_job, resume_job, retry_job
 from services.job.handlers.limits import LIMITS, keep_limits, read_usage
 from services.job.handlers.reading import list_archived, read_history
-from services.job.handlers.submission import submit_jobs
+from services.job.handlers.submission import read_submission, submit_jobs
 
 __all__ = ["HANDLERS", "LIMITS", "keep_limits"]
 
 HANDLERS = (
     submit_jobs,
+    read_submission,
     cancel_job,
     pause_job,
     resume_job,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import timedelta
+from uuid import UUID
 
 import asyncpg
 import msgspec
@@ -12,11 +13,12 @@ from msgspec.structs import replace
 from libs.calls import Answer, Call
 from libs.egress.links import BadLink, check_link
 from libs.egress.policy import EgressPolicy
-from libs.eventstore import EventStore
+from libs.eventstore import EventStore, WrongVersion
 from libs.message import Refused
 from proto.job import (
     BadRequest,
     IdempotencyMismatch,
+    ReadSubmission,
     Request,
     SubmitJobs,
     Submitted,
@@ -44,9 +46,9 @@ async def submit_jobs(
     command = _with_presets(command, presets)
     for index, request in enumerate(command.requests):
         _check(index, request, policy)
-    request_hash = hashlib.sha256(call.body).digest()
-    if (earlier := await _earlier(store, call, request_hash)) is not None:
-        return earlier
+    request_hash = bytes.fromhex(command.asked) or hashlib.sha256(call.body).digest()
+    if (earlier := await _earlier(store, call.command_id, request_hash)) is not None:
+        return Answer(earlier)
     if (exceeded := await allowances.full(command.owner)) is not None:
         raise Refused(exceeded)
     if command.reuse and call.command_id is None:
@@ -57,19 +59,24 @@ async def submit_jobs(
 
     def build(numbers: tuple[int, ...]) -> Built:
         built = written(command, prints, numbers, call.meta, at)
-        outcome[:] = [Submitted(job_ids=tuple(request.job_id for request in command.requests), numbers=numbers)]
+        job_ids = tuple(request.job_id for request in command.requests)
+        outcome[:] = [Submitted(job_ids=job_ids, numbers=numbers, batch_id=command.batch_id)]
         if call.command_id is None:
             return built
         return msgspec.structs.replace(built, remember=Remembered(call.command_id, request_hash, _encode(outcome[0])))
 
     try:
         position = await ledger.submit(len(command.requests), build)
-    except asyncpg.UniqueViolationError:
+    except (asyncpg.UniqueViolationError, WrongVersion):
         # The same was under way twice, and the other was faster.
-        if (earlier := await _earlier(store, call, request_hash)) is None:
+        if (earlier := await _earlier(store, call.command_id, request_hash)) is None:
             raise
-        return earlier
+        return Answer(earlier)
     return Answer(outcome[0], position)
+
+
+async def read_submission(query: ReadSubmission, store: EventStore) -> Answer:
+    return Answer(await _earlier(store, query.command_id, bytes.fromhex(query.asked)))
 
 
 def _with_presets(command: SubmitJobs, presets: Presets) -> SubmitJobs:
@@ -99,11 +106,11 @@ def _check(index: int, request: Request, policy: EgressPolicy) -> None:
         raise Refused(BadRequest(message=str(bad), index=index, code=bad.code)) from bad
 
 
-async def _earlier(store: EventStore, call: Call, request_hash: bytes) -> Answer | None:
+async def _earlier(store: EventStore, command_id: UUID | None, request_hash: bytes) -> Submitted | None:
     """What this command was answered before. Raises Refused when its key was for another."""
-    earlier = await store.recall(call.command_id) if call.command_id is not None else None
+    earlier = await store.recall(command_id) if command_id is not None else None
     if earlier is None:
         return None
     if earlier.request_hash != request_hash:
         raise Refused(IdempotencyMismatch(message="this key was used before for a different request"))
-    return Answer(replace(msgspec.json.decode(earlier.outcome, type=Submitted), replayed=True))
+    return replace(msgspec.json.decode(earlier.outcome, type=Submitted), replayed=True)

@@ -16,7 +16,7 @@ from proto.auth import KeyHolder
 from proto.job import QuotaExceeded
 from proto.unrestrict_proxy import CookieDomain, ListCookieDomains, RemoveCookies
 from services.gateway.blobs import Blob
-from services.gateway.dialects import BODY_LIMIT, Edge, address, bearer, reply
+from services.gateway.dialects import BODY_LIMIT, Edge, address, bearer, repeat, reply
 from services.gateway.dialects.gdluxx import bundles, translate, wire
 from services.gateway.dialects.gdluxx.translate import Invalid
 
@@ -81,14 +81,16 @@ async def external(edge: Edge, request: AnyRequest, key: KeyHolder) -> Response[
     body = translate.decode(await request.body())
     links = translate.urls(body)
     chosen = translate.options(body, links, lambda link: _unusable(link, edge) is None)
-    make_id, command_id = translate.ids(key.key_id, request.headers.get("idempotency-key"), new_id)
+    name = translate.idempotency(request.headers.get("idempotency-key"))
+    again = None if name is None else repeat(key.key_id, name, links, chosen)
     errors = {index: text for index, link in enumerate(links) if (text := _unusable(link, edge))}
     good = [index for index in range(len(links)) if index not in errors]
     ids = {}
     if good:
         command = translate.command(
-            key.owner, [links[index] for index in good], chosen, make_id, reuse=command_id is None
+            key.owner, [links[index] for index in good], chosen, new_id, asked=again.asked if again else ""
         )
+        command_id = again.command_id if again else None
         try:
             submitted = await edge.ask.submit(command, actor=f"key:{key.key_id}", command_id=command_id)
         except Refused as refused:

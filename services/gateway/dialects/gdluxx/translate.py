@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Literal
-from uuid import UUID, uuid5
+from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, Raw, structs
@@ -111,27 +110,22 @@ def _fallbacks(given: object, primary: list[str], usable: Callable[[str], bool])
     return tuple(dict.fromkeys(one for one in good if one not in primary and usable(one)))[:MAX_FALLBACKS]
 
 
-def ids(
-    key_id: UUID, idempotency_key: str | None, new_id: Callable[[], UUID]
-) -> tuple[Callable[[], UUID], UUID | None]:
-    """(where ids come from, command id). With a client's key all follow from it: a repeat is the very same command."""
-    if idempotency_key is None:
-        return new_id, None
-    if not 1 <= len(idempotency_key) <= 255:
+def idempotency(name: str | None) -> str | None:
+    if name is not None and not 1 <= len(name) <= 255:
         raise Invalid(BAD_IDEMPOTENCY)
-    command_id = uuid5(key_id, hashlib.sha256(idempotency_key.encode()).hexdigest())
-    numbers = iter(range(MAX_URLS + 1))
-    return lambda: uuid5(command_id, str(next(numbers))), command_id
+    return name
 
 
-def command(owner: UUID, links: list[str], chosen: Options, new_id: Callable[[], UUID], *, reuse: bool) -> SubmitJobs:
-    """`reuse`: a link that was sent a moment ago gets the job that it has."""
+def command(owner: UUID, links: list[str], chosen: Options, make_id: Callable[[], UUID], *, asked: str) -> SubmitJobs:
+    """Without a key that says when it is the same request, a link that was sent a moment ago gets the job that it
+    has."""
     return SubmitJobs(
         owner=owner,
         dialect="gdluxx",
-        batch_id=new_id() if len(links) > 1 else None,
-        requests=tuple(Request(job_id=new_id(), url=link, options=chosen) for link in links),
-        reuse=reuse,
+        batch_id=make_id() if len(links) > 1 else None,
+        requests=tuple(Request(job_id=make_id(), url=link, options=chosen) for link in links),
+        reuse=not asked,
+        asked=asked,
     )
 
 

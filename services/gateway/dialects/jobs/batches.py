@@ -25,13 +25,16 @@ async def mine(desk: Desk, request: AnyRequest, key: KeyHolder) -> BatchView:
 async def bulk(desk: Desk, request: AnyRequest, key: KeyHolder) -> Response[bytes]:
     body = translate.decode(await request.body(), wire.Bulk)
     desk.check(*(one.url for one in body.jobs), body.webhook_url)
-    batch_id, command_id = translate.identities(key.key_id, request.headers.get("x-idempotency-key"), new_id)
-    target_id = await desk.target(body.storage, key, command_id)
-    command = translate.bulk(key.owner, body, batch_id, target_id)
-    submitted = await desk.submit(command, key, command_id)
+    again = desk.repeat(request, key, body)
+    submitted = await desk.earlier(again) if body.storage is not None else None
+    if submitted is None:
+        target_id = await desk.target(body.storage, key, again)
+        submitted = await desk.submit(translate.bulk(key.owner, body, new_id, target_id), key, again)
     ids = [str(job_id) for job_id in submitted.job_ids]
-    cached = submitted.replayed or UNSET
-    return reply(shown.BulkCreated(batch_id=str(batch_id), total_jobs=len(ids), job_ids=ids, cached=cached), 201)
+    answer = shown.BulkCreated(
+        batch_id=str(submitted.batch_id), total_jobs=len(ids), job_ids=ids, cached=submitted.replayed or UNSET
+    )
+    return reply(answer, 201)
 
 
 async def show(desk: Desk, request: AnyRequest, key: KeyHolder) -> Response[bytes]:

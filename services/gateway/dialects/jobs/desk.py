@@ -16,10 +16,10 @@ from libs.bus import TimedOut
 from libs.egress.links import BadLink, check_link
 from libs.message import Refused, new_id
 from proto.auth import KeyHolder
-from proto.job import QuotaExceeded, StoredItem, SubmitJobs, Submitted
+from proto.job import QuotaExceeded, ReadSubmission, StoredItem, SubmitJobs, Submitted
 from proto.storage import ConfigureTarget, LinkFile, TargetInfo
 from proto.worker import Entry, LinkInfo, Uninspected
-from services.gateway.dialects import Edge, address, bearer, reply
+from services.gateway.dialects import Edge, Repeat, address, bearer, repeat, reply
 from services.gateway.dialects.jobs import answers, credentials, shown, translate
 from services.gateway.dialects.jobs.answers import Links
 from services.gateway.dialects.jobs.page import asked_for, page
@@ -95,10 +95,26 @@ class Desk:
                 good.append(one)
         return good
 
-    async def submit(self, command: SubmitJobs, key: KeyHolder, command_id: UUID | None = None) -> Submitted:
+    def repeat(self, request: AnyRequest, key: KeyHolder, asked: object) -> Repeat | None:
+        """None for who does not say that a request may come again."""
+        name = request.headers.get("x-idempotency-key")
+        if name is None:
+            return None
+        if not 1 <= len(name) <= 255:
+            raise Invalid("Invalid x-idempotency-key")
+        return repeat(key.key_id, name, asked)
+
+    async def earlier(self, again: Repeat | None) -> Submitted | None:
+        """For what costs more than to submit it once more. Raises Refused when the key was for something else."""
+        if again is None:
+            return None
+        query = ReadSubmission(command_id=again.command_id, asked=again.asked)
+        return await self.ask.other(query, Submitted | None)  # type: ignore[arg-type]  # a union is what is decoded
+
+    async def submit(self, command: SubmitJobs, key: KeyHolder, again: Repeat | None) -> Submitted:
         """What is told of it is told in the words of the key. Raises Refused."""
-        command = replace(command, webhook_style=key.webhook_style)
-        return await self.ask.submit(command, actor=actor(key), command_id=command_id)
+        command = replace(command, webhook_style=key.webhook_style, asked=again.asked if again else "")
+        return await self.ask.submit(command, actor=actor(key), command_id=again.command_id if again else None)
 
     async def job(self, request: AnyRequest, key: KeyHolder) -> JobView:
         view = await self.ask.one(path_id(request, "job_id", "Invalid job ID"), key.owner)
@@ -122,11 +138,11 @@ class Desk:
         except Refused:
             return None  # its credentials were removed, or make no links
 
-    async def target(self, storage: credentials.Inline | None, key: KeyHolder, command_id: UUID | None) -> UUID | None:
+    async def target(self, storage: credentials.Inline | None, key: KeyHolder, again: Repeat | None) -> UUID | None:
         """For a storage that was told with a job and is used for that alone. Raises Refused when it does not work."""
         if storage is None:
             return None
-        target_id = uuid5(command_id, "target") if command_id is not None else new_id()
+        target_id = uuid5(again.command_id, again.asked) if again is not None else new_id()
         command = ConfigureTarget(
             owner=key.owner, target_id=target_id, credentials=credentials.told(storage), standing=False
         )

@@ -55,8 +55,9 @@ def calls() -> dict[str, Call]:
         "DELETE /jobs/{job_id}": _job("Cancel a job that has not ended", shown.Cancelled),
         "POST /jobs/{job_id}/retry": _call(
             "Try a failed job again, as a new one",
-            {201: (shown.Retried,), 403: _FULL, **_ONE},
+            {201: (shown.Retried,), 403: _FULL, 409: _PROBLEM, **_ONE},
             path=wire.OneJob,
+            **repeatable,
         ),
         "DELETE /jobs/{job_id}/file": _job("Delete what a job has stored", shown.FileDeleted),
         "POST /jobs/bulk": _call(

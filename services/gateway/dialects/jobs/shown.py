@@ -46,6 +46,8 @@ class Collected(Struct, frozen=True, kw_only=True):
     paused: bool
     episodes: list[Episode]
     episode_jobs: list[Id]
+    cached: bool | UnsetType = UNSET
+    """True for a repeated request."""
 
 
 class BulkCreated(Struct, frozen=True, kw_only=True):

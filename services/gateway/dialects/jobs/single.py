@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from litestar import Response
-from msgspec import UNSET
 
 from libs.bus import Unreachable
 from libs.message import Refused, new_id
 from proto.auth import KeyHolder
-from proto.job import CancelJob, DeleteJobFiles, WrongState
+from proto.job import CancelJob, DeleteJobFiles, Submitted, WrongState
 from proto.notifier import ReadDeliveries
 from proto.worker import Entry
 from services.gateway.dialects import reply
@@ -46,15 +45,35 @@ async def is_short(desk: Desk, request: AnyRequest, key: KeyHolder) -> Response[
 async def create(desk: Desk, request: AnyRequest, key: KeyHolder) -> Response[bytes]:
     body = translate.decode(await request.body(), wire.Create)
     desk.check(body.url, body.webhook_url)
-    job_id, command_id = translate.identities(key.key_id, request.headers.get("x-idempotency-key"), new_id)
-    target_id = await desk.target(body.storage, key, command_id)
-    if entries := await several(desk, body.url, key):
-        many = translate.collection(key.owner, body, entries, job_id, target_id)
-        await desk.submit(many, key, command_id)
-        return reply(translate.collected(many, entries), 201)
-    command = translate.command(key.owner, body, job_id, target_id)
-    submitted = await desk.submit(command, key, command_id)
-    return reply(shown.Created(job_id=str(submitted.job_ids[0]), cached=submitted.replayed or UNSET), 201)
+    again = desk.repeat(request, key, body)
+    if body.storage is not None or translate.may_be_many(body.url):
+        earlier = await desk.earlier(again)
+        if earlier is not None:
+            return await repeated(desk, body, earlier, key)
+    target_id = await desk.target(body.storage, key, again)
+    entries = await several(desk, body.url, key)
+    command = (
+        translate.collection(key.owner, body, entries, new_id, target_id)
+        if entries
+        else translate.command(key.owner, body, new_id(), target_id)
+    )
+    submitted = await desk.submit(command, key, again)
+    if submitted.replayed:
+        return await repeated(desk, body, submitted, key)
+    if submitted.batch_id is not None:
+        named = zip(submitted.job_ids, entries, strict=True)
+        episodes = [shown.Episode(job_id=str(job_id), url=one.url, title=one.title) for job_id, one in named]
+        return reply(translate.collected(submitted.batch_id, episodes, paused=body.paused), 201)
+    return reply(shown.Created(job_id=str(submitted.job_ids[0])), 201)
+
+
+async def repeated(desk: Desk, body: wire.Create, earlier: Submitted, key: KeyHolder) -> Response[bytes]:
+    """As the first time, whatever the site says now."""
+    if earlier.batch_id is None:
+        return reply(shown.Created(job_id=str(earlier.job_ids[0]), cached=True), 201)
+    views = await desk.ask.some([*earlier.job_ids], key.owner)
+    episodes = [shown.Episode(job_id=str(view.job_id), url=view.url, title=view.title) for view in views]
+    return reply(translate.collected(earlier.batch_id, episodes, paused=body.paused, cached=True), 201)
 
 
 async def listing(desk: Desk, request: AnyRequest, key: KeyHolder) -> Response[bytes]:
@@ -90,8 +109,8 @@ async def retry(desk: Desk, request: AnyRequest, key: KeyHolder) -> Response[byt
     view = await desk.job(request, key)
     if view.state not in ("failed", "cancelled"):
         raise Invalid(translate.NO_RETRY)
-    job_id = new_id()
-    await desk.submit(translate.again(view, key.owner, job_id), key)
+    command = translate.again(view, key.owner, new_id())
+    (job_id,) = (await desk.submit(command, key, desk.repeat(request, key, view.job_id))).job_ids
     answer = shown.Retried(job_id=str(job_id), original_job_id=str(view.job_id), message="Job re-queued successfully")
     return reply(answer, 201)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Collection, Sequence
 from typing import TypeVar
-from uuid import UUID, uuid5
+from uuid import UUID
 
 import msgspec
+from msgspec import UNSET
 
 from libs.message import Refusal, tag
 from proto.auth import Style
@@ -21,6 +21,8 @@ DAY_SECONDS = 24 * 3600
 CLIP_SECONDS = 10 * DAY_SECONDS
 LINK_SECONDS = DAY_SECONDS
 LIST_DEFAULT, LIST_MOST = 20, 100
+_FAR = 10**18 - 1
+"""Where no list has anything any more; Postgres still counts as far."""
 MISSING_KEY = "Missing x-api-key header"
 BAD_KEY = "Invalid API Key"
 NOT_FOUND = "Job not found"
@@ -193,23 +195,17 @@ def command(owner: UUID, body: wire.Create, job_id: UUID, target_id: UUID | None
     return SubmitJobs(owner=owner, dialect="jobs", requests=(request,))
 
 
-def bulk(owner: UUID, body: wire.Bulk, batch_id: UUID, target_id: UUID | None) -> SubmitJobs:
-    """The ids of the jobs follow from that of the batch, so a repeat is the very same command."""
+def bulk(owner: UUID, body: wire.Bulk, make_id: Callable[[], UUID], target_id: UUID | None) -> SubmitJobs:
     if not 1 <= len(body.jobs) <= BULK_MOST:
         raise Invalid(f"jobs must have between 1 and {BULK_MOST} entries")
     return SubmitJobs(
         owner=owner,
         dialect="jobs",
-        batch_id=batch_id,
+        batch_id=make_id(),
         batch_folder=body.folder,
         requests=tuple(
-            Request(
-                job_id=uuid5(batch_id, str(index)),
-                url=one.url,
-                options=options(body, one.filename, target_id),
-                held=body.paused,
-            )
-            for index, one in enumerate(body.jobs)
+            Request(job_id=make_id(), url=one.url, options=options(body, one.filename, target_id), held=body.paused)
+            for one in body.jobs
         ),
     )
 
@@ -221,39 +217,35 @@ def may_be_many(url: str) -> bool:
 
 
 def collection(
-    owner: UUID, body: wire.Create, entries: Sequence[Entry], batch_id: UUID, target_id: UUID | None
+    owner: UUID, body: wire.Create, entries: Sequence[Entry], make_id: Callable[[], UUID], target_id: UUID | None
 ) -> SubmitJobs:
     """A job for each film behind one link, in the order of the site."""
     return SubmitJobs(
         owner=owner,
         dialect="jobs",
-        batch_id=batch_id,
+        batch_id=make_id(),
         batch_url=body.url,
         batch_folder=body.folder,
         requests=tuple(
-            Request(
-                job_id=uuid5(batch_id, str(index)),
-                url=one.url,
-                options=options(body, None, target_id),
-                held=body.paused,
-            )
-            for index, one in enumerate(entries)
+            Request(job_id=make_id(), url=one.url, options=options(body, None, target_id), held=body.paused)
+            for one in entries
         ),
     )
 
 
-def collected(command: SubmitJobs, entries: Sequence[Entry]) -> shown.Collected:
-    ids = [str(request.job_id) for request in command.requests]
+def collected(
+    batch_id: UUID, episodes: Sequence[shown.Episode], *, paused: bool, cached: bool = False
+) -> shown.Collected:
+    ids = [one.job_id for one in episodes]
     return shown.Collected(
-        batch_id=str(command.batch_id),
+        batch_id=str(batch_id),
         total_videos=len(ids),
         video_jobs=ids,
         total_episodes=len(ids),
-        paused=all(request.held for request in command.requests),
-        episodes=[
-            shown.Episode(job_id=job_id, url=one.url, title=one.title) for job_id, one in zip(ids, entries, strict=True)
-        ],
+        paused=paused,
+        episodes=[*episodes],
         episode_jobs=ids,
+        cached=cached or UNSET,
     )
 
 
@@ -270,16 +262,6 @@ def renames(owner: UUID, batch_id: UUID, body: wire.Renames) -> tuple[RenameJobs
         except ValueError:
             errors.append(f"{one.job_id}: Invalid job ID")
     return RenameJobs(owner=owner, batch_id=batch_id, renames=tuple(good)), errors
-
-
-def identities(key_id: UUID, idempotency_key: str | None, new_id: Callable[[], UUID]) -> tuple[UUID, UUID | None]:
-    """(job id, command id). With a client's key both follow from it, so a repeat is the very same command."""
-    if idempotency_key is None:
-        return new_id(), None
-    if not 1 <= len(idempotency_key) <= 255:
-        raise Invalid("Invalid x-idempotency-key")
-    command_id = uuid5(key_id, hashlib.sha256(idempotency_key.encode()).hexdigest())
-    return uuid5(command_id, "job"), command_id
 
 
 def again(view: JobView, owner: UUID, job_id: UUID) -> SubmitJobs:
@@ -302,7 +284,9 @@ def listing(
 
 
 def _number(text: str | None, default: int) -> int:
-    return int(text) if text is not None and text.isdecimal() and len(text) < 10 else default
+    if text is None or not text.isdecimal():
+        return default
+    return int(text) if len(text) < 19 else _FAR
 
 
 STATUS_OF_REFUSAL: dict[str, int] = {

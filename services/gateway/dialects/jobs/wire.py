@@ -21,7 +21,7 @@ def _among(*values: str) -> Meta:
 _PRESET = Meta(description="highest, high, medium, low, lowest, or a preset of the operator")
 
 
-class Shared(Struct, frozen=True, kw_only=True):
+class Shared(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What one link and many have in common."""
 
     format: Annotated[str, _among("mp4", "mkv", "webm", "mov", "m4a", "mp3", "ogg", "opus")] | None = None
@@ -62,7 +62,7 @@ class Look(Struct, frozen=True, kw_only=True):
     url: Link
 
 
-class BulkItem(Struct, frozen=True, kw_only=True):
+class BulkItem(Struct, frozen=True, kw_only=True, omit_defaults=True):
     url: Link
     filename: str | None = None
 
