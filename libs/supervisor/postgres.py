@@ -258,8 +258,8 @@ class Postgres:
 
     def _forget_pid(self) -> None:
         """Nobody of ours is alive here: the number in these files may be a stranger's, whom Postgres would respect."""
-        for name in ("postmaster.pid", ".s.PGSQL.5432.lock"):
-            (self._folder.postgres / name).unlink(missing_ok=True)
+        for stale in (self._folder.postgres / "postmaster.pid", self._socket / ".s.PGSQL.5432.lock"):
+            stale.unlink(missing_ok=True)
 
     async def _ready(self, child: Child) -> None:
         deadline = time.monotonic() + READY_SECONDS

@@ -19,7 +19,7 @@ from libs.bus import Stream, enqueue
 from libs.bus.topology import CONSUMERS, STREAMS
 from libs.supervisor import DataFolder, DataFolderInUse, Identity, Servers, StartFailed, UnusableFolder
 from libs.supervisor.leftovers import HARD, end_now
-from libs.supervisor.postgres import Postgres
+from libs.supervisor.postgres import Postgres, unprivileged
 from tests.support.sure import sure
 
 SERVICES = ("job", "auth")
@@ -252,6 +252,28 @@ async def test_a_pid_file_that_names_a_stranger_is_no_obstacle(folder):
         finally:
             sleeper.kill()
             await sleeper.wait()
+
+
+async def test_a_lock_beside_the_socket_that_names_a_stranger_is_no_obstacle(folder):
+    """An ordinary user's socket has a folder of its own, which lasts from one start to the next."""
+    folder.create()
+    account = unprivileged()
+    sleeper = await asyncio.create_subprocess_exec("sleep", "60", user=account.uid if account else None)
+    try:
+        with folder.socket_folder((account.uid, account.gid) if account else None) as socket:
+            stale = socket / ".s.PGSQL.5432.lock"
+            stale.write_text(f"{sleeper.pid}\n{folder.postgres}\n1\n5432\n{socket}\n")
+            if account:
+                os.chown(stale, account.uid, account.gid)
+            postgres = Postgres(folder, folder.secrets(SERVICES), socket, account)
+            try:
+                await postgres.start()
+            finally:
+                await postgres.stop()
+        assert sleeper.returncode is None
+    finally:
+        sleeper.kill()
+        await sleeper.wait()
 
 
 async def test_only_servers_are_ended_in_a_folder_of_servers(tmp_path):
