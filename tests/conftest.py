@@ -10,10 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.site import SiteProcess
 from tests.site.hosts import Hosts
 from tests.support.system import Installed, System, User, running
+
+settings.register_profile("untimed", deadline=None)  # how long an example takes is the machine's affair
+settings.load_profile("untimed")
 
 GALLERIES = {"mastodon": "don.test", "moebooru": "booru.test", "vichan": "chan.test"}
 

@@ -9,7 +9,7 @@ SPECS_MOST = 64
 """A header with more is not regarded, as 14.2 allows: each part costs a header, and nobody needs that many."""
 
 _UNIT = re.compile(r"bytes\s*=\s*(?P<set>.*)", re.IGNORECASE | re.DOTALL)
-_SPEC = re.compile(r"(?P<first>[0-9]{0,19})-(?P<last>[0-9]{0,19})")
+_SPEC = re.compile(r"(?P<first>[0-9]{0,40})-(?P<last>[0-9]{0,40})")
 
 
 class Span(NamedTuple):

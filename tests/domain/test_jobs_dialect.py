@@ -7,6 +7,7 @@ from uuid import UUID
 import pytest
 from msgspec.structs import asdict
 
+from libs.message import new_id
 from proto.job import Options
 from services.gateway.dialects.jobs import translate, wire
 from services.gateway.dialects.jobs.translate import Invalid
@@ -68,13 +69,12 @@ def test_what_is_not_in_their_table_is_refused_by_name(given: dict, text: str):
         translate.options(wire.Create(url=URL, **given), None)
 
 
-def test_a_batch_that_is_repeated_is_the_very_same_command():
+def test_every_link_of_a_batch_is_a_job_of_its_own_with_what_all_have_in_common():
     body = wire.Bulk(jobs=[wire.BulkItem(url=URL), wire.BulkItem(url=URL, filename="two")], paused=True)
-    first, second = (translate.bulk(UUID(int=1), body, UUID(int=2), None) for _ in range(2))
+    command = translate.bulk(UUID(int=1), body, new_id, None)
 
-    assert first == second
-    assert len({request.job_id for request in first.requests}) == 2
-    assert [(request.held, request.options.filename) for request in first.requests] == [(True, None), (True, "two")]
+    assert len({command.batch_id, *(request.job_id for request in command.requests)}) == 3
+    assert [(request.held, request.options.filename) for request in command.requests] == [(True, None), (True, "two")]
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,12 @@ def test_spans_come_in_the_order_in_which_they_were_asked_for(wanted, size):
     assert first_asked == sorted(first_asked)
 
 
+def test_the_largest_number_that_a_client_may_have_is_one_beyond_the_end():
+    assert parse(f"bytes=2-{2**64 - 1}", 10) == (Span(2, 9),)
+    assert parse(f"bytes=-{2**64 - 1}", 10) == (Span(0, 9),)
+    assert parse(f"bytes={2**64 - 1}-", 10) == ()
+
+
 @given(st.text(max_size=30), st.integers(0, 1000))
 def test_no_header_breaks_it(text, size):
     for header in (text, f"bytes={text}"):
