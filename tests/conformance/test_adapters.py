@@ -77,7 +77,7 @@ async def test_an_account_tells_what_it_has(hosts: Hosts, platform: str) -> None
     """Premium until when, and which domains; without premium it is not usable and says why."""
     async with bench_of(hosts, platform) as bench:
         state = await bench.state()
-        domains = await bench.adapter.hosts(bench.http, bench.credentials, await bench.session())
+        domains = await bench.adapter.hosts(await bench.line())
         bench.account.premium = False
         poor = await bench.state()
 
@@ -190,19 +190,21 @@ async def test_an_expired_session_is_renewed_by_a_login(hosts: Hosts, platform: 
     """Logins may be repeated: each gives a session of its own, and earlier ones stay good."""
     async with bench_of(hosts, platform) as bench:
         file = bench.named(bench.host.add_file("a.bin", SIZE))
-        first, second = await bench.session(), await bench.session()
-        await bench.adapter.resolve(bench.http, bench.credentials, first, file, None)
+        first, second = await bench.line(), await bench.line()
+        await bench.adapter.resolve(first, file, None)
         bench.host.expire_sessions()
         errors = [
-            await refusal(bench.adapter.resolve(bench.http, bench.credentials, second, file, None)),
-            await refusal(bench.adapter.account(bench.http, bench.credentials, second)),
+            await refusal(bench.adapter.resolve(second, file, None)),
+            await refusal(bench.adapter.account(second)),
         ]
-        third = await bench.session()
-        await bench.adapter.resolve(bench.http, bench.credentials, third, file, None)
+        third = await bench.line()
+        await bench.adapter.resolve(third, file, None)
 
     assert [(one.scope, one.status, one.renew) for one in errors] == [("account", 107, True)] * 2
     assert bench.host.count("login") == 3
-    assert not [token for token in (first.token, *first.cookies.values()) if token and token in repr(first)]
+    assert not [
+        token for token in (first.session.token, *first.session.cookies.values()) if token and token in repr(first)
+    ]
 
 
 @pytest.mark.parametrize("platform", saying("captcha"))
@@ -244,12 +246,12 @@ async def test_a_file_with_a_password_is_had_with_it_and_not_without(hosts: Host
 async def test_a_link_that_is_made_later_is_polled_until_it_is_there(hosts: Hosts, platform: str) -> None:
     async with bench_of(hosts, platform) as bench:
         file = bench.host.add_file("a.bin", SIZE, polls=3)
-        session = await bench.session()
-        got = await bench.adapter.resolve(bench.http, bench.credentials, session, bench.named(file), None)
+        line = await bench.line()
+        got = await bench.adapter.resolve(line, bench.named(file), None)
         seen = []
         while isinstance(got, Pending):
             seen.append(got)
-            got = await bench.adapter.poll(bench.http, bench.credentials, session, got)
+            got = await bench.adapter.poll(line, got)
         body = await fetched(bench, got)
 
     assert len(seen) == 4
@@ -261,7 +263,7 @@ async def test_a_link_that_is_made_later_is_polled_until_it_is_there(hosts: Host
 @pytest.mark.parametrize("platform", sorted(set(SPEECHES) - {"alldebrid", "torbox", "linksnappy"}))
 async def test_who_gives_links_at_once_has_nothing_to_poll(hosts: Hosts, platform: str) -> None:
     async with bench_of(hosts, platform) as bench:
-        polled = bench.adapter.poll(bench.http, bench.credentials, await bench.session(), Pending(ticket="1"))
+        polled = bench.adapter.poll(await bench.line(), Pending(ticket="1"))
         error = await refusal(polled)
 
     assert (error.scope, error.status) == ("request", 106)
@@ -271,14 +273,14 @@ async def test_who_gives_links_at_once_has_nothing_to_poll(hosts: Hosts, platfor
 async def test_an_unknown_refusal_is_kept_whole_but_for_the_secrets(hosts: Hosts, platform: str) -> None:
     """Also when the platform repeats them: the log has the answer, and nobody has the account from the log."""
     async with bench_of(hosts, platform) as bench:
-        session = await bench.session()
+        line = await bench.line()
         file = bench.named(bench.host.add_file("a.bin", SIZE))
         tokens = " ".join([bench.account.secret, *bench.host.sessions])
         body = f'{{"strange": "words", "you sent": "{tokens}", "link": "https://x.test/file?sig=abc", "token": "t0k"}}'
         answer = Answer(status=418, body=body.encode())
         bench.host.script(answer, on="resolve", times=None)
         with structlog.testing.capture_logs() as logs:
-            error = await refusal(bench.adapter.resolve(bench.http, bench.credentials, session, file, None))
+            error = await refusal(bench.adapter.resolve(line, file, None))
 
         assert (error.scope, error.status) == ("request", 106)
         assert "strange" in error.detail

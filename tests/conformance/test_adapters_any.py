@@ -114,20 +114,20 @@ def runs() -> Iterator[Runs[Any]]:
 
 async def answered(bench: Bench, answer: Answer | Spoil) -> None:
     """Each call of the adapter, with a session that was rightly had, all of its questions answered so."""
-    adapter, http, credentials = bench.adapter, bench.http, bench.credentials
+    adapter = bench.adapter
     file = bench.host.files[0]
     bench.host.unscript()
-    session = await bench.session()
-    begun = await adapter.resolve(http, credentials, session, bench.named(file), None)
+    line = await bench.line()
+    begun = await adapter.resolve(line, bench.named(file), None)
     bench.host.script(answer, times=None)
     calls = [
-        bench.session(),
-        adapter.account(http, credentials, session),
-        adapter.hosts(http, credentials, session),
-        adapter.check(http, credentials, session, [bench.named(file)]),
-        adapter.resolve(http, credentials, session, bench.named(file), "pass word"),
+        bench.line(),
+        adapter.account(line),
+        adapter.hosts(line),
+        adapter.check(line, [bench.named(file)]),
+        adapter.resolve(line, bench.named(file), "pass word"),
     ]
-    calls += [adapter.poll(http, credentials, session, begun)] if isinstance(begun, Pending) else []
+    calls += [adapter.poll(line, begun)] if isinstance(begun, Pending) else []
     for call in calls:
         try:
             await call

@@ -162,10 +162,10 @@ async def test_alldebrid_tells_that_a_file_has_a_password(hosts: Hosts) -> None:
 async def test_alldebrid_may_fail_to_make_a_link_that_it_promised(hosts: Hosts) -> None:
     async with bench_of(hosts, "alldebrid") as bench:
         file = bench.host.add_file("a.bin", SIZE, polls=2)
-        session = await bench.session()
-        pending = await bench.adapter.resolve(bench.http, bench.credentials, session, bench.named(file), None)
+        line = await bench.line()
+        pending = await bench.adapter.resolve(line, bench.named(file), None)
         file.state = "offline"
-        error = await refusal(bench.adapter.poll(bench.http, bench.credentials, session, being(Pending, pending)))
+        error = await refusal(bench.adapter.poll(line, being(Pending, pending)))
 
     assert (error.scope, error.status) == ("request", 105)
 
@@ -173,10 +173,10 @@ async def test_alldebrid_may_fail_to_make_a_link_that_it_promised(hosts: Hosts) 
 async def test_torbox_may_fail_to_fetch_what_it_promised(hosts: Hosts) -> None:
     async with bench_of(hosts, "torbox") as bench:
         file = bench.host.add_file("a.bin", SIZE, polls=2)
-        session = await bench.session()
-        pending = await bench.adapter.resolve(bench.http, bench.credentials, session, bench.named(file), None)
+        line = await bench.line()
+        pending = await bench.adapter.resolve(line, bench.named(file), None)
         file.state = "offline"
-        error = await refusal(bench.adapter.poll(bench.http, bench.credentials, session, being(Pending, pending)))
+        error = await refusal(bench.adapter.poll(line, being(Pending, pending)))
 
     assert (error.scope, error.status) == ("request", 105)
 
@@ -235,7 +235,7 @@ async def test_a_refused_login_is_never_mended_by_another_login(hosts: Hosts, pl
     """Whatever words it was refused with: who sends wrong passwords again and again is locked out."""
     async with bench_of(hosts, platform) as bench:
         bench.host.script("session_expired", on="login")
-        error = await refusal(bench.session())
+        error = await refusal(bench.line())
 
     assert (error.scope, error.status, error.renew) == ("account", 107, False)
 
@@ -321,9 +321,7 @@ async def test_a_generic_host_gives_its_credentials_to_its_own_domains_alone(hos
     async with bench_of(hosts, "generic") as bench:
         foreign = bench.adapter.match("http://files.elsewhere.test/a.bin")
         assert isinstance(foreign, HostFile)
-        error = await refusal(
-            bench.adapter.resolve(bench.http, bench.credentials, await bench.session(), foreign, None)
-        )
+        error = await refusal(bench.adapter.resolve(await bench.line(), foreign, None))
 
     assert (error.scope, error.status) == ("file", 101)
 
@@ -332,7 +330,7 @@ async def test_a_generic_host_gives_its_credentials_to_its_own_domains_alone(hos
 async def test_a_generic_secret_that_is_neither_a_password_nor_headers_is_refused(hosts: Hosts, secret: str) -> None:
     async with bench_of(hosts, "generic") as bench:
         bench.credentials = Credentials(secret=secret, domains=("127.0.0.1",))
-        error = await refusal(bench.session())
+        error = await refusal(bench.line())
 
     assert (error.scope, error.status) == ("account", 107)
     assert secret not in str(vars(error))
@@ -499,15 +497,15 @@ async def test_rapidgator_is_given_the_code_of_a_second_factor(hosts: Hosts) -> 
 async def test_a_refresh_token_is_changed_into_a_session_that_ends(hosts: Hosts, platform: str, device) -> None:
     async with bench_of(hosts, platform, refresh_token="refresh me") as bench:
         bench.credentials = replace(bench.credentials, secret="\n".join((*device, "refresh me")))
-        session = await bench.session()
-        state = await bench.adapter.account(bench.http, bench.credentials, session)
+        line = await bench.line()
+        state = await bench.adapter.account(line)
         bench.host.expire_sessions()
-        over = await refusal(bench.adapter.account(bench.http, bench.credentials, session))
+        over = await refusal(bench.adapter.account(line))
         again = await bench.state()
         bench.account.refresh_token = "another"
-        refused = await refusal(bench.session())
+        refused = await refusal(bench.line())
 
-    assert session.expires_at is not None
+    assert line.session.expires_at is not None
     assert (state.usable, again.usable) == (True, True)
     assert (over.message, over.renew) == (SESSION_OVER.message, True)
     assert (refused.message, refused.renew) == (WRONG_LOGIN.message, False)

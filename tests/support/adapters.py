@@ -10,6 +10,7 @@ from urllib.parse import quote, quote_plus
 import aiohttp
 import pytest
 from msgspec import Struct
+from msgspec.structs import replace
 
 from libs.egress.policy import EgressPolicy
 from services.unrestrict_proxy import adapters
@@ -21,8 +22,8 @@ from services.unrestrict_proxy.adapters.contract import (
     FileInfo,
     HostError,
     HostFile,
+    Line,
     Pending,
-    Session,
 )
 from tests.site.hosts import Account, Host, HostedFile, Hosts
 
@@ -36,21 +37,23 @@ class Bench(Struct):
     credentials: Credentials
     http: aiohttp.ClientSession
 
-    async def session(self) -> Session:
-        return await self.adapter.login(self.http, self.credentials)
+    async def line(self) -> Line:
+        """After a login."""
+        line = Line(http=self.http, credentials=self.credentials)
+        return replace(line, session=await self.adapter.login(line))
 
     async def state(self) -> AccountState:
-        return await self.adapter.account(self.http, self.credentials, await self.session())
+        return await self.adapter.account(await self.line())
 
     async def check(self, *files: HostedFile) -> list[FileInfo]:
         wanted = [self.named(one) for one in files]
-        return await self.adapter.check(self.http, self.credentials, await self.session(), wanted)
+        return await self.adapter.check(await self.line(), wanted)
 
     async def link(self, file: HostedFile, password: str | None = None) -> DirectLink:
-        session = await self.session()
-        got = await self.adapter.resolve(self.http, self.credentials, session, self.named(file), password)
+        line = await self.line()
+        got = await self.adapter.resolve(line, self.named(file), password)
         while isinstance(got, Pending):
-            got = await self.adapter.poll(self.http, self.credentials, session, got)
+            got = await self.adapter.poll(line, got)
         return got
 
     def named(self, file: HostedFile) -> HostFile:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, defaultdict, deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -23,6 +23,7 @@ from services.unrestrict_proxy.adapters.contract import (
     FileInfo,
     HostError,
     HostFile,
+    Line,
     Pending,
     Session,
 )
@@ -69,12 +70,12 @@ class Host:
     def script(self, call: str, *answers, user: str | None = None) -> None:
         self.answers[call, user].extend(answers)
 
-    async def _answer(self, call: str, credentials, default):
+    async def _answer(self, call: str, line: Line, default):
         self.asked[call] += 1
-        self.users[call].append(credentials.username)
+        self.users[call].append(line.credentials.username)
         if call in self.held:
             await self.held[call].wait()
-        for key in ((call, credentials.username), (call, None)):
+        for key in ((call, line.credentials.username), (call, None)):
             if self.answers[key]:
                 found = self.answers[key].popleft()
                 if isinstance(found, Exception):
@@ -86,35 +87,35 @@ class Host:
         self.held[call] = asyncio.Event()
         return self.held[call]
 
-    async def login(self, _http, credentials):
-        token = f"{credentials.username} {self.asked['login']}"
-        session = await self._answer("login", credentials, Session(token=token))
+    async def login(self, line: Line) -> Session:
+        token = f"{line.credentials.username} {self.asked['login']}"
+        session = await self._answer("login", line, Session(token=token))
         self.sessions.add(session.token)
         return session
 
-    async def account(self, _http, credentials, session):
-        self._known(session)
-        left = self.left.get(credentials.username)
-        state = self.states.get(credentials.username, AccountState(usable=True, traffic_left=left, traffic_total=left))
-        return await self._answer("account", credentials, state)
+    async def account(self, line: Line) -> AccountState:
+        self._known(line)
+        name = line.credentials.username
+        state = AccountState(usable=True, traffic_left=self.left.get(name), traffic_total=self.left.get(name))
+        return await self._answer("account", line, self.states.get(name, state))
 
-    async def hosts(self, _http, credentials, _session):
-        return await self._answer("hosts", credentials, self.live or self.domains)
+    async def hosts(self, line: Line) -> tuple[str, ...]:
+        return await self._answer("hosts", line, self.live or self.domains)
 
-    async def check(self, _http, credentials, session, _files):
-        self._known(session)
-        return [await self._answer("check", credentials, FileInfo(online="online", name="a.bin", size=1000))]
+    async def check(self, line: Line, _files: Sequence[HostFile]) -> list[FileInfo]:
+        self._known(line)
+        return [await self._answer("check", line, FileInfo(online="online", name="a.bin", size=1000))]
 
-    async def resolve(self, _http, credentials, session, file, _password):
-        self._known(session)
-        link = DirectLink(url=f"https://cdn.test/{credentials.username}/{file.ref.file_ref}/{self.asked['resolve']}")
-        return await self._answer("resolve", credentials, link)
+    async def resolve(self, line: Line, file: HostFile, _password: str | None) -> DirectLink | Pending:
+        self._known(line)
+        url = f"https://cdn.test/{line.credentials.username}/{file.ref.file_ref}/{self.asked['resolve']}"
+        return await self._answer("resolve", line, DirectLink(url=url))
 
-    async def poll(self, _http, credentials, _session, pending: Pending):
-        return await self._answer("poll", credentials, DirectLink(url=f"https://cdn.test/{pending.ticket}"))
+    async def poll(self, line: Line, pending: Pending) -> DirectLink | Pending:
+        return await self._answer("poll", line, DirectLink(url=f"https://cdn.test/{pending.ticket}"))
 
-    def _known(self, session) -> None:
-        if session.token not in self.sessions:
+    def _known(self, line: Line) -> None:
+        if line.session.token not in self.sessions:
             raise refusal(code="session_over", renew=True)
 
 

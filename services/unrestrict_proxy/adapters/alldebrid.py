@@ -5,25 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, TypeVar
 
-import aiohttp
 from msgspec import Meta, Raw, Struct, field
 
-from services.unrestrict_proxy.adapters.answers import Bytes, Moment, Reply, ask, moment, secrets_of
+from services.unrestrict_proxy.adapters.answers import Bytes, Moment, Reply, ask, by_status, chunks, moment
 from services.unrestrict_proxy.adapters.contract import (
     AccountState,
     Caps,
-    Credentials,
     DirectLink,
     FileInfo,
     HostError,
     HostFile,
+    Line,
     Pending,
     Session,
 )
 from services.unrestrict_proxy.adapters.verdicts import (
     ACCOUNT_FLOOD,
     ADDRESS,
-    DOWN,
     FAILED,
     HOST_DOWN,
     HOST_LIMIT,
@@ -34,7 +32,6 @@ from services.unrestrict_proxy.adapters.verdicts import (
     NOT_PREMIUM,
     OFFLINE,
     PASSWORD,
-    UNKNOWN,
     UNSUPPORTED,
     WRONG_LOGIN,
     Verdict,
@@ -71,6 +68,8 @@ _CODES: dict[str, Verdict] = {
     "MAINTENANCE": MAINTENANCE,
     "GENERIC": FAILED,
 }
+
+_STATUSES = {429: ACCOUNT_FLOOD}
 
 
 class _Fault(Struct, frozen=True):
@@ -144,12 +143,12 @@ class AllDebrid:
     def match(self, url: str) -> HostFile | None:
         return None  # it has no files of its own
 
-    async def login(self, http: aiohttp.ClientSession, credentials: Credentials) -> Session:
+    async def login(self, line: Line) -> Session:
         return Session()  # the key goes with every call
 
-    async def account(self, http: aiohttp.ClientSession, credentials: Credentials, session: Session) -> AccountState:
-        user = (await _call(http, credentials, "v4/user", [], _Owner))[1].user
-        _, got = await _call(http, credentials, _HOSTS, [], _Hosts)
+    async def account(self, line: Line) -> AccountState:
+        user = (await _call(line, "v4/user", [], _Owner))[1].user
+        _, got = await _call(line, _HOSTS, [], _Hosts)
         limited = [one for one in got.hosts.values() if one.quota is not None and one.kind == "traffic"]
         return AccountState(
             usable=user.premium,
@@ -158,43 +157,32 @@ class AllDebrid:
             reason="" if user.premium else NOT_PREMIUM.message,
         )
 
-    async def hosts(self, http: aiohttp.ClientSession, credentials: Credentials, session: Session) -> tuple[str, ...]:
-        _, got = await _call(http, credentials, _HOSTS, [], _Hosts)
+    async def hosts(self, line: Line) -> tuple[str, ...]:
+        _, got = await _call(line, _HOSTS, [], _Hosts)
         return tuple(domain for host in got.hosts.values() if host.status for domain in host.domains)
 
-    async def check(
-        self, http: aiohttp.ClientSession, credentials: Credentials, session: Session, files: Sequence[HostFile]
-    ) -> list[FileInfo]:
+    async def check(self, line: Line, files: Sequence[HostFile]) -> list[FileInfo]:
         if not files:
             return []
         form = [("link[]", one.url) for one in files]
-        _, got = await _call(http, credentials, "v4/link/infos", form, _Infos)
+        _, got = await _call(line, "v4/link/infos", form, _Infos)
         found = {one.link: one for one in got.infos}
         return [_info(found.get(one.url)) for one in files]
 
-    async def resolve(
-        self,
-        http: aiohttp.ClientSession,
-        credentials: Credentials,
-        session: Session,
-        file: HostFile,
-        password: str | None,
-    ) -> DirectLink | Pending:
+    async def resolve(self, line: Line, file: HostFile, password: str | None) -> DirectLink | Pending:
         form = [("link", file.url), *([("password", password)] if password else [])]
-        reply, got = await _call(http, credentials, "v4/link/unlock", form, _Unlocked)
+        reply, got = await _call(line, "v4/link/unlock", form, _Unlocked)
         if got.delayed:
             return Pending(ticket=str(got.delayed), name=got.filename, size=got.filesize or None)
         return DirectLink(
             url=reply.link(got.link),
             name=got.filename,
             size=got.filesize or None,
-            max_chunks=min(got.max_chunks, 16) if got.max_chunks and got.max_chunks > 0 else None,
+            max_chunks=chunks(got.max_chunks),
         )
 
-    async def poll(
-        self, http: aiohttp.ClientSession, credentials: Credentials, session: Session, pending: Pending
-    ) -> DirectLink | Pending:
-        reply, got = await _call(http, credentials, "v4/link/delayed", [("id", pending.ticket)], _Delayed)
+    async def poll(self, line: Line, pending: Pending) -> DirectLink | Pending:
+        reply, got = await _call(line, "v4/link/delayed", [("id", pending.ticket)], _Delayed)
         if got.status == 1:
             after = min(max(got.time_left, 5.0), 60.0)
             return Pending(ticket=pending.ticket, after=after, name=pending.name, size=pending.size)
@@ -203,16 +191,13 @@ class AllDebrid:
         return DirectLink(url=reply.link(got.link), name=pending.name, size=pending.size)
 
 
-async def _call(
-    http: aiohttp.ClientSession, credentials: Credentials, path: str, form: Sequence[tuple[str, str]], kind: type[T]
-) -> tuple[Reply, T]:
+async def _call(line: Line, path: str, form: Sequence[tuple[str, str]], kind: type[T]) -> tuple[Reply, T]:
     reply = await ask(
-        http,
+        line,
         "POST" if form else "GET",
-        f"{(credentials.base_url or API).rstrip('/')}/{path}",
-        secrets=secrets_of(credentials),
+        line.url(API, path),
         form=form or None,
-        headers={"Authorization": f"Bearer {credentials.secret}"},
+        headers={"Authorization": f"Bearer {line.credentials.secret}"},
     )
     envelope = reply.read(_Envelope)
     if envelope.status == "success" and reply.status < 400:
@@ -223,7 +208,7 @@ async def _call(
 def _refused(reply: Reply, error: _Fault | None) -> HostError:
     if error is not None and error.code in _CODES:
         return reply.refused(_CODES[error.code], error.code)
-    verdict = DOWN if reply.status >= 500 else ACCOUNT_FLOOD if reply.status == 429 else UNKNOWN
+    verdict = by_status(reply.status, _STATUSES)
     return reply.refused(verdict, reply.status if error is None else error.code)
 
 

@@ -14,14 +14,15 @@ import msgspec
 from msgspec import Meta, Struct
 
 from libs.egress.bodies import bounded
-from services.unrestrict_proxy.adapters.contract import Credentials, HostError, Session
-from services.unrestrict_proxy.adapters.verdicts import BAD_ANSWER, DOWN, FLOOD, Verdict
+from services.unrestrict_proxy.adapters.contract import HostError, Line
+from services.unrestrict_proxy.adapters.verdicts import BAD_ANSWER, DOWN, FLOOD, UNKNOWN, Verdict
 
 T = TypeVar("T")
 
 LONGEST_ANSWER = 1 << 20
 LONGEST_DETAIL = 2000
 LONGEST_PAUSE = 86400.0
+CHUNKS_MOST = 16
 
 Bytes = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
 Moment = Annotated[int, Meta(ge=0, le=253_402_300_799)]
@@ -106,17 +107,12 @@ def shown(text: str, secrets: Collection[str]) -> str:
     return _SECRET_KEY.sub(r"\1***", _LINK.sub(r"\1/***", text))
 
 
-def secrets_of(credentials: Credentials, session: Session | None = None) -> tuple[str, ...]:
-    held = () if session is None else (session.token, *session.cookies.values())
-    return tuple(one for one in (credentials.secret, *credentials.secret.splitlines(), *held) if one)
-
-
 async def ask(
-    http: aiohttp.ClientSession,
+    line: Line,
     method: str,
     url: str,
     *,
-    secrets: Sequence[str],
+    hidden: Sequence[str] = (),
     params: Sequence[tuple[str, str]] = (),
     form: Sequence[tuple[str, str]] | None = None,
     json: Mapping[str, Any] | None = None,
@@ -124,13 +120,13 @@ async def ask(
     cookies: Mapping[str, str] | None = None,
     most: int = LONGEST_ANSWER,
 ) -> Reply:
-    """Lets through that the platform was not reached, in words without the address, which may hold a secret. What goes
-    out as a password is a secret, whosever it is. Redirects are not followed, and a body longer than `most` bytes is
-    not read to its end."""
+    """Lets through that the platform was not reached, in words without the address, which may hold a secret. Secret
+    are the line's, `hidden` and what goes out as a password, whosever it is. Redirects are not followed, and a body
+    longer than `most` bytes is not read to its end."""
     sent = [*params, *(form or ()), *(json or {}).items()]
     passwords = [value for name, value in sent if "pass" in name and isinstance(value, str)]
     try:
-        async with http.request(
+        async with line.http.request(
             method,
             url,
             params=list(params) or None,
@@ -147,7 +143,7 @@ async def ask(
                 retry_after=_pause(answer.headers.get("Retry-After")),
                 headers=answer.headers.copy(),
                 cookies={name: morsel.value for name, morsel in answer.cookies.items()},
-                secrets=(*secrets, *passwords),
+                secrets=(*line.secrets, *hidden, *passwords),
                 whole=len(body) <= most,
             )
     except aiohttp.ClientResponseError as error:
@@ -168,6 +164,15 @@ def _pause(header: str | None) -> float | None:
         return None
     seconds = (until.replace(tzinfo=until.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
     return min(max(seconds, 0.0), LONGEST_PAUSE)
+
+
+def by_status(status: int, known: Mapping[int, Verdict]) -> Verdict:
+    """Where the answer has no word that is known."""
+    return known.get(status, DOWN if status >= 500 else UNKNOWN)
+
+
+def chunks(said: int | None) -> int | None:
+    return min(said, CHUNKS_MOST) if said is not None and said > 0 else None
 
 
 def moment(seconds: int | None) -> datetime | None:

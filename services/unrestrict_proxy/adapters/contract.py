@@ -92,6 +92,26 @@ class Session(Struct, frozen=True, kw_only=True):
         return f"Session(expires_at={self.expires_at!r})"
 
 
+class Line(Struct, frozen=True, kw_only=True):
+    """To a platform, as one of its accounts. `http` has a connector under the egress policy, a deadline for every call
+    and no cookies of its own; `session` is empty until there was a login."""
+
+    http: aiohttp.ClientSession
+    credentials: Credentials
+    session: Session = Session()
+
+    def url(self, api: str, path: str) -> str:
+        """Of a call, where the platform's interface is `api` unless the account says otherwise."""
+        return f"{(self.credentials.base_url or api).rstrip('/')}/{path}"
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        secret = self.credentials.secret
+        return tuple(
+            one for one in (secret, *secret.splitlines(), self.session.token, *self.session.cookies.values()) if one
+        )
+
+
 class AccountState(Struct, frozen=True, kw_only=True):
     """Bytes and instants; None is unknown and is never shown as zero. `per_host` is what is left by domain."""
 
@@ -155,8 +175,7 @@ class HostFile(Struct, frozen=True, kw_only=True):
 
 class Adapter(Protocol):
     """Every call raises HostError for what the platform refuses, and lets through aiohttp.ClientError, TimeoutError and
-    EgressRefused: that the platform was not reached says nothing of the file or the account. `http` is a session whose
-    connector is under the egress policy, with a deadline for every call and without cookies of its own."""
+    EgressRefused: that the platform was not reached says nothing of the file or the account."""
 
     platform: str
     """Stable for logs and programs: lower case, as in the table of platforms."""
@@ -170,30 +189,17 @@ class Adapter(Protocol):
     def match(self, url: str) -> HostFile | None:
         """None when the link is not one to a file of this platform. Domains that are aliases collapse to one."""
 
-    async def login(self, http: aiohttp.ClientSession, credentials: Credentials) -> Session:
+    async def login(self, line: Line) -> Session:
         """Platforms that take a key with every call answer at once; wrong credentials are an `account` error."""
 
-    async def account(
-        self, http: aiohttp.ClientSession, credentials: Credentials, session: Session
-    ) -> AccountState: ...
+    async def account(self, line: Line) -> AccountState: ...
 
-    async def hosts(self, http: aiohttp.ClientSession, credentials: Credentials, session: Session) -> tuple[str, ...]:
+    async def hosts(self, line: Line) -> tuple[str, ...]:
         """Domains whose links this account turns into links of its own now; its own domains for a plain platform."""
 
-    async def check(
-        self, http: aiohttp.ClientSession, credentials: Credentials, session: Session, files: Sequence[HostFile]
-    ) -> list[FileInfo]:
+    async def check(self, line: Line, files: Sequence[HostFile]) -> list[FileInfo]:
         """In order, at most `caps.batch` at once. What can not be known is `unknown`, not an error."""
 
-    async def resolve(
-        self,
-        http: aiohttp.ClientSession,
-        credentials: Credentials,
-        session: Session,
-        file: HostFile,
-        password: str | None,
-    ) -> DirectLink | Pending: ...
+    async def resolve(self, line: Line, file: HostFile, password: str | None) -> DirectLink | Pending: ...
 
-    async def poll(
-        self, http: aiohttp.ClientSession, credentials: Credentials, session: Session, pending: Pending
-    ) -> DirectLink | Pending: ...
+    async def poll(self, line: Line, pending: Pending) -> DirectLink | Pending: ...

@@ -6,18 +6,17 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, TypeVar
 
-import aiohttp
 from msgspec import Meta, Raw, Struct, field
 
-from services.unrestrict_proxy.adapters.answers import Bytes, Reply, ask, secrets_of
+from services.unrestrict_proxy.adapters.answers import Bytes, Reply, ask, by_status, chunks
 from services.unrestrict_proxy.adapters.contract import (
     AccountState,
     Caps,
-    Credentials,
     DirectLink,
     FileInfo,
     HostError,
     HostFile,
+    Line,
     Pending,
     Session,
 )
@@ -26,7 +25,6 @@ from services.unrestrict_proxy.adapters.verdicts import (
     ACCOUNT_FLOOD,
     ADDRESS,
     BANNED,
-    DOWN,
     EXHAUSTED,
     FAILED,
     HOST_DOWN,
@@ -37,7 +35,6 @@ from services.unrestrict_proxy.adapters.verdicts import (
     OFFLINE,
     PASSWORD,
     SESSION_OVER,
-    UNKNOWN,
     UNSUPPORTED,
     WRONG_LOGIN,
     Verdict,
@@ -80,6 +77,8 @@ _CODES: dict[str, Verdict] = {
     "server_error": FAILED,
     "unknowR": FAILED,
 }
+
+_STATUSES = {429: ACCOUNT_FLOOD}
 
 
 class _Envelope(Struct, frozen=True):
@@ -147,22 +146,22 @@ class DebridLink:
     def match(self, url: str) -> HostFile | None:
         return None  # it has no files of its own
 
-    async def login(self, http: aiohttp.ClientSession, credentials: Credentials) -> Session:
+    async def login(self, line: Line) -> Session:
         """A secret of two lines is the identity of an application and its refresh token."""
-        identity, *refresh = lines(credentials)
+        identity, *refresh = lines(line.credentials)
         if not refresh:
             return Session()  # the key goes with every call
         form = [("client_id", identity), ("refresh_token", refresh[0]), ("grant_type", "refresh_token")]
-        return await refreshed(http, credentials, f"{(credentials.base_url or TOKENS).rstrip('/')}/token", form)
+        return await refreshed(line, line.url(TOKENS, "token"), form)
 
-    async def account(self, http: aiohttp.ClientSession, credentials: Credentials, session: Session) -> AccountState:
-        _, got = await _call(http, credentials, session, "account/infos", None, _Account)
-        _, limits = await _call(http, credentials, session, "downloader/limits/all", None, _Limits)
+    async def account(self, line: Line) -> AccountState:
+        _, got = await _call(line, "account/infos", None, _Account)
+        _, limits = await _call(line, "downloader/limits/all", None, _Limits)
         now = datetime.now(UTC)
         left = {
             one.name: max(0, one.day.value - one.day.current) for one in limits.hosters if one.day and one.day.value
         }
-        hosts = await _hosts(http, credentials, session) if left else ()
+        hosts = await _hosts(line) if left else ()
         resets = None if limits.reset is None or limits.reset.value is None else timedelta(seconds=limits.reset.value)
         return AccountState(
             usable=got.left > 0,
@@ -173,27 +172,16 @@ class DebridLink:
             reason="" if got.left else NOT_PREMIUM.message,
         )
 
-    async def hosts(self, http: aiohttp.ClientSession, credentials: Credentials, session: Session) -> tuple[str, ...]:
-        return tuple(
-            domain for one in await _hosts(http, credentials, session) if one.status >= 1 for domain in one.domains
-        )
+    async def hosts(self, line: Line) -> tuple[str, ...]:
+        return tuple(domain for one in await _hosts(line) if one.status >= 1 for domain in one.domains)
 
-    async def check(
-        self, http: aiohttp.ClientSession, credentials: Credentials, session: Session, files: Sequence[HostFile]
-    ) -> list[FileInfo]:
+    async def check(self, line: Line, files: Sequence[HostFile]) -> list[FileInfo]:
         """It has no call for it: a link is only known by being made."""
         return [FileInfo(online="unknown") for _ in files]
 
-    async def resolve(
-        self,
-        http: aiohttp.ClientSession,
-        credentials: Credentials,
-        session: Session,
-        file: HostFile,
-        password: str | None,
-    ) -> DirectLink | Pending:
+    async def resolve(self, line: Line, file: HostFile, password: str | None) -> DirectLink | Pending:
         form = {"url": file.url} | ({"password": password} if password else {})
-        reply, raw = await _call(http, credentials, session, "downloader/add", form, Raw)
+        reply, raw = await _call(line, "downloader/add", form, Raw)
         made = reply.part(raw, tuple[_Link, ...]) if bytes(raw).startswith(b"[") else (reply.part(raw, _Link),)
         if not made:
             raise reply.broken()
@@ -202,50 +190,37 @@ class DebridLink:
             url=reply.link(got.url),
             name=got.name,
             size=got.size or None,
-            max_chunks=min(got.chunk, 16) if got.chunk and got.chunk > 0 else None,
+            max_chunks=chunks(got.chunk),
             resumable=got.resume,
         )
 
-    async def poll(
-        self, http: aiohttp.ClientSession, credentials: Credentials, session: Session, pending: Pending
-    ) -> DirectLink | Pending:
+    async def poll(self, line: Line, pending: Pending) -> DirectLink | Pending:
         raise FAILED.error("nothing_pending")
 
 
-async def _hosts(http: aiohttp.ClientSession, credentials: Credentials, session: Session) -> tuple[_Host, ...]:
-    _, hosts = await _call(
-        http, credentials, session, "downloader/hosts?keys=name,domains,status", None, tuple[_Host, ...]
-    )
+async def _hosts(line: Line) -> tuple[_Host, ...]:
+    _, hosts = await _call(line, "downloader/hosts?keys=name,domains,status", None, tuple[_Host, ...])
     return hosts
 
 
-async def _call(
-    http: aiohttp.ClientSession,
-    credentials: Credentials,
-    session: Session,
-    path: str,
-    form: Mapping[str, str] | None,
-    kind: type[T],
-) -> tuple[Reply, T]:
+async def _call(line: Line, path: str, form: Mapping[str, str] | None, kind: type[T]) -> tuple[Reply, T]:
     reply = await ask(
-        http,
+        line,
         "POST" if form else "GET",
-        f"{(credentials.base_url or API).rstrip('/')}/{path}",
-        secrets=secrets_of(credentials, session),
+        line.url(API, path),
         form=None if form is None else list(form.items()),
-        headers={"Authorization": f"Bearer {session.token or credentials.secret}"},
+        headers={"Authorization": f"Bearer {line.session.token or line.credentials.secret}"},
     )
     envelope = reply.read(_Envelope)
     if envelope.success and reply.status < 400:
         return reply, reply.part(envelope.value, kind)
-    raise _refused(reply, session, envelope.error)
+    raise _refused(reply, envelope.error, renewable=bool(line.session.token))
 
 
-def _refused(reply: Reply, session: Session, error: str | None) -> HostError:
+def _refused(reply: Reply, error: str | None, *, renewable: bool) -> HostError:
     verdict = _CODES.get(error or "")
-    if session.token and verdict is WRONG_LOGIN:
+    if renewable and verdict is WRONG_LOGIN:
         verdict = SESSION_OVER
     if verdict is not None:
         return reply.refused(verdict, error or "", retry_after=_FLOOD_PAUSE if verdict is ACCOUNT_FLOOD else None)
-    unknown = DOWN if reply.status >= 500 else ACCOUNT_FLOOD if reply.status == 429 else UNKNOWN
-    return reply.refused(unknown, error or reply.status)
+    return reply.refused(by_status(reply.status, _STATUSES), error or reply.status)

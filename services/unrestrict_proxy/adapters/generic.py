@@ -12,11 +12,10 @@ from collections.abc import Mapping, Sequence
 from email.message import Message
 from urllib.parse import quote, unquote, urljoin, urlunsplit
 
-import aiohttp
 from msgspec import Struct
 
 from proto.unrestrict_proxy import LinkClass
-from services.unrestrict_proxy.adapters.answers import Reply, ask, secrets_of
+from services.unrestrict_proxy.adapters.answers import Reply, ask, by_status
 from services.unrestrict_proxy.adapters.contract import (
     AccountState,
     Caps,
@@ -25,6 +24,7 @@ from services.unrestrict_proxy.adapters.contract import (
     FileInfo,
     HostError,
     HostFile,
+    Line,
     Pending,
     Session,
 )
@@ -32,14 +32,12 @@ from services.unrestrict_proxy.adapters.links import domain_of, split
 from services.unrestrict_proxy.adapters.verdicts import (
     BAD_ANSWER,
     BANNED,
-    DOWN,
     EXHAUSTED,
     FAILED,
     FLOOD,
     MAINTENANCE,
     OFFLINE,
     PRIVATE,
-    UNKNOWN,
     UNSUPPORTED,
     WRONG_LOGIN,
     Verdict,
@@ -94,44 +92,35 @@ class Generic:
         canonical = _spelled(urlunsplit((parts.scheme, host + port, parts.path, parts.query, "")))
         return HostFile(ref=LinkClass(platform=self.platform, file_ref=canonical), url=canonical)
 
-    async def login(self, http: aiohttp.ClientSession, credentials: Credentials) -> Session:
+    async def login(self, line: Line) -> Session:
         """Raises HostError when the secret can not be read."""
-        _headers(credentials)
+        _headers(line.credentials)
         return Session()
 
-    async def account(self, http: aiohttp.ClientSession, credentials: Credentials, session: Session) -> AccountState:
+    async def account(self, line: Line) -> AccountState:
         """With `base_url` that address is asked whether the credentials are good; nothing else can be known."""
-        if credentials.base_url is not None:
-            reply = (await _first_byte(http, credentials, credentials.base_url)).reply
+        if line.credentials.base_url is not None:
+            reply = (await _first_byte(line, line.credentials.base_url)).reply
             if reply.status >= 400:
-                raise reply.refused(_STATUSES.get(reply.status, DOWN if reply.status >= 500 else UNKNOWN), reply.status)
+                raise reply.refused(by_status(reply.status, _STATUSES), reply.status)
         return AccountState(usable=True)
 
-    async def hosts(self, http: aiohttp.ClientSession, credentials: Credentials, session: Session) -> tuple[str, ...]:
-        return credentials.domains
+    async def hosts(self, line: Line) -> tuple[str, ...]:
+        return line.credentials.domains
 
-    async def check(
-        self, http: aiohttp.ClientSession, credentials: Credentials, session: Session, files: Sequence[HostFile]
-    ) -> list[FileInfo]:
+    async def check(self, line: Line, files: Sequence[HostFile]) -> list[FileInfo]:
         infos = []
         for file in files:
             try:
-                infos.append(_info((await _fetchable(http, credentials, file.url)).reply, file.url))
+                infos.append(_info((await _fetchable(line, file.url)).reply, file.url))
             except HostError as error:
                 if error.scope != "file":
                     raise
                 infos.append(FileInfo(online="offline" if error.status in {102, 104} else "unknown"))
         return infos
 
-    async def resolve(
-        self,
-        http: aiohttp.ClientSession,
-        credentials: Credentials,
-        session: Session,
-        file: HostFile,
-        password: str | None,
-    ) -> DirectLink | Pending:
-        found = await _fetchable(http, credentials, file.url)
+    async def resolve(self, line: Line, file: HostFile, password: str | None) -> DirectLink | Pending:
+        found = await _fetchable(line, file.url)
         info = _info(found.reply, file.url)
         return DirectLink(
             url=found.reply.link(found.url),
@@ -141,9 +130,7 @@ class Generic:
             resumable=found.reply.status == 206,
         )
 
-    async def poll(
-        self, http: aiohttp.ClientSession, credentials: Credentials, session: Session, pending: Pending
-    ) -> DirectLink | Pending:
+    async def poll(self, line: Line, pending: Pending) -> DirectLink | Pending:
         raise FAILED.error("nothing_pending")
 
 
@@ -162,47 +149,46 @@ def _headers(credentials: Credentials) -> dict[str, str]:
     return headers
 
 
-async def _fetchable(http: aiohttp.ClientSession, credentials: Credentials, url: str) -> _Found:
+async def _fetchable(line: Line, url: str) -> _Found:
     """Raises HostError for what is no file that can be had, such as a page that asks to sign in."""
     parts = split(url)
-    if parts is None or domain_of(parts, credentials.domains) is None:
+    if parts is None or domain_of(parts, line.credentials.domains) is None:
         raise UNSUPPORTED.error("not_its_domain")
-    found = await _first_byte(http, credentials, url)
+    found = await _first_byte(line, url)
     reply = found.reply
     if reply.status == 403:
-        raise await _forbidden(http, credentials, reply)
+        raise await _forbidden(line, reply)
     if reply.status not in {200, 206}:
-        raise reply.refused(_STATUSES.get(reply.status, DOWN if reply.status >= 500 else UNKNOWN), reply.status)
+        raise reply.refused(by_status(reply.status, _STATUSES), reply.status)
     named = parts.path.lower().endswith((".html", ".htm", ".xhtml"))
     if reply.headers.get("Content-Type", "").lower().startswith("text/html") and not named:
         raise reply.refused(BAD_ANSWER, "html")
     return found
 
 
-async def _forbidden(http: aiohttp.ClientSession, credentials: Credentials, reply: Reply) -> HostError:
+async def _forbidden(line: Line, reply: Reply) -> HostError:
     """Where the account can be asked about, a file that is refused to a good one is the file's matter."""
-    if credentials.base_url is None:
+    if line.credentials.base_url is None:
         return reply.refused(FORBIDDEN, reply.status)
-    home = (await _first_byte(http, credentials, credentials.base_url)).reply
+    home = (await _first_byte(line, line.credentials.base_url)).reply
     return reply.refused(WRONG_LOGIN if home.status in {401, 403} else PRIVATE, reply.status)
 
 
-async def _first_byte(http: aiohttp.ClientSession, credentials: Credentials, url: str) -> _Found:
+async def _first_byte(line: Line, url: str) -> _Found:
     """One byte is asked for, since not every server knows HEAD and not every one that does tells the truth by it."""
-    own = _headers(credentials)
-    secrets = [*secrets_of(credentials), *own.values()]
+    own = _headers(line.credentials)
     began = url.partition(":")[0]
     for _ in range(_MOST_HOPS):
         parts = split(url)
         if parts is None:
             raise BAD_ANSWER.error("bad_link")
-        trusted = domain_of(parts, credentials.domains) is not None or url == credentials.base_url
+        trusted = domain_of(parts, line.credentials.domains) is not None or url == line.credentials.base_url
         headers = own if trusted and parts.scheme in {began, "https"} else {}
         reply = await ask(
-            http,
+            line,
             "GET",
             url,
-            secrets=secrets,
+            hidden=list(own.values()),
             headers={**headers, "Range": "bytes=0-0", "Accept-Encoding": "identity"},
             most=1024,
         )

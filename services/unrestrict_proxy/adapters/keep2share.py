@@ -11,19 +11,18 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, TypeVar
 
-import aiohttp
 from msgspec import Struct, field
 
 from proto.unrestrict_proxy import LinkClass
-from services.unrestrict_proxy.adapters.answers import Bytes, Moment, Reply, ask, moment, secrets_of
+from services.unrestrict_proxy.adapters.answers import Bytes, Moment, Reply, ask, by_status, moment
 from services.unrestrict_proxy.adapters.contract import (
     AccountState,
     Caps,
-    Credentials,
     DirectLink,
     FileInfo,
     HostError,
     HostFile,
+    Line,
     Pending,
     Session,
 )
@@ -32,7 +31,6 @@ from services.unrestrict_proxy.adapters.verdicts import (
     ADDRESS,
     BANNED,
     CAPTCHA,
-    DOWN,
     EXHAUSTED,
     FAILED,
     FLOOD,
@@ -153,16 +151,16 @@ class Keep2Share:
         ref = identity if site == _HOME else f"{site}/{identity}"
         return HostFile(ref=LinkClass(platform=self.platform, file_ref=ref), url=f"https://{site}/file/{identity}")
 
-    async def login(self, http: aiohttp.ClientSession, credentials: Credentials) -> Session:
+    async def login(self, line: Line) -> Session:
         """Without a user name the secret is a permanent access token of the site."""
-        if not credentials.username:
+        if not line.credentials.username:
             return Session()
-        body = {"username": credentials.username, "password": credentials.secret}
-        reply = await _call(http, credentials, None, _HOME, "login", body)
+        body = {"username": line.credentials.username, "password": line.credentials.secret}
+        reply = await _call(line, _HOME, "login", body, at_login=True)
         return Session(token=reply.read(_Token).auth_token)
 
-    async def account(self, http: aiohttp.ClientSession, credentials: Credentials, session: Session) -> AccountState:
-        got = (await _call(http, credentials, session, _HOME, "accountInfo", {})).read(_Account)
+    async def account(self, line: Line) -> AccountState:
+        got = (await _call(line, _HOME, "accountInfo", {})).read(_Account)
         premium = bool(got.account_expires)
         return AccountState(
             usable=premium,
@@ -172,74 +170,50 @@ class Keep2Share:
             reason="" if premium else NOT_PREMIUM.message,
         )
 
-    async def hosts(self, http: aiohttp.ClientSession, credentials: Credentials, session: Session) -> tuple[str, ...]:
+    async def hosts(self, line: Line) -> tuple[str, ...]:
         return self.domains
 
-    async def check(
-        self, http: aiohttp.ClientSession, credentials: Credentials, session: Session, files: Sequence[HostFile]
-    ) -> list[FileInfo]:
+    async def check(self, line: Line, files: Sequence[HostFile]) -> list[FileInfo]:
         found: dict[str, _File] = {}
         for site in sorted({_site(one) for one in files}):
             identities = [_identity(one) for one in files if _site(one) == site]
             body = {"ids": identities, "extended_info": True}
-            got = (await _call(http, credentials, session, site, "getFilesInfo", body)).read(_Files)
+            got = (await _call(line, site, "getFilesInfo", body)).read(_Files)
             found |= {f"{site}/{one.id}": one for one in got.files}
         return [_info(found.get(f"{_site(one)}/{_identity(one)}")) for one in files]
 
-    async def resolve(
-        self,
-        http: aiohttp.ClientSession,
-        credentials: Credentials,
-        session: Session,
-        file: HostFile,
-        password: str | None,
-    ) -> DirectLink | Pending:
+    async def resolve(self, line: Line, file: HostFile, password: str | None) -> DirectLink | Pending:
         try:
-            reply = await _call(http, credentials, session, _site(file), "getUrl", {"file_id": _identity(file)})
+            reply = await _call(line, _site(file), "getUrl", {"file_id": _identity(file)})
         except HostError as error:
             if error.code == str(_NOT_AVAILABLE):
-                raise await self._not_available(http, credentials, session, file, error) from None
+                raise await self._not_available(line, file, error) from None
             raise
         return DirectLink(url=reply.link(reply.read(_Link).url))
 
-    async def _not_available(
-        self,
-        http: aiohttp.ClientSession,
-        credentials: Credentials,
-        session: Session,
-        file: HostFile,
-        error: HostError,
-    ) -> HostError:
+    async def _not_available(self, line: Line, file: HostFile, error: HostError) -> HostError:
         """Code 21 is said of files that are gone and of accounts whose traffic is used up."""
-        left = (await self.account(http, credentials, session)).traffic_left
-        (info,) = await self.check(http, credentials, session, [file])
+        left = (await self.account(line)).traffic_left
+        (info,) = await self.check(line, [file])
         if left == 0 or (info.online == "online" and left is not None and left < (info.size or 0)):
             pause = (_midnight(datetime.now(UTC)) - datetime.now(UTC)).total_seconds()
             return EXHAUSTED.error(error.code, retry_after=pause, detail=error.detail)
         return (LATER if info.online == "online" else OFFLINE).error(error.code, detail=error.detail)
 
-    async def poll(
-        self, http: aiohttp.ClientSession, credentials: Credentials, session: Session, pending: Pending
-    ) -> DirectLink | Pending:
+    async def poll(self, line: Line, pending: Pending) -> DirectLink | Pending:
         raise FAILED.error("nothing_pending")
 
 
-async def _call(
-    http: aiohttp.ClientSession,
-    credentials: Credentials,
-    session: Session | None,
-    site: str,
-    path: str,
-    body: dict[str, Any],
-) -> Reply:
-    if session is not None:
-        body = body | ({"auth_token": session.token} if session.token else {"access_token": credentials.secret})
-    url = f"{(credentials.base_url or f'https://{site}/api/v2').rstrip('/')}/{path}"
-    reply = await ask(http, "POST", url, secrets=secrets_of(credentials, session), json=body)
+async def _call(line: Line, site: str, path: str, body: dict[str, Any], *, at_login: bool = False) -> Reply:
+    if not at_login:
+        token = line.session.token
+        body = body | ({"auth_token": token} if token else {"access_token": line.credentials.secret})
+    url = line.url(f"https://{site}/api/v2", path)
+    reply = await ask(line, "POST", url, json=body)
     said = reply.read(_Status)
     if said.status == "success" and reply.status < 400:
         return reply
-    raise _refused(reply, said, renewable=session is not None and bool(session.token))
+    raise _refused(reply, said, renewable=bool(line.session.token))
 
 
 def _refused(reply: Reply, said: _Status, *, renewable: bool) -> HostError:
@@ -253,10 +227,7 @@ def _refused(reply: Reply, said: _Status, *, renewable: bool) -> HostError:
             return reply.refused(_NO_DOWNLOAD_CODES[reason.code], f"{_NOT_AVAILABLE}/{reason.code}", retry_after=pause)
         return reply.refused(OFFLINE, _NOT_AVAILABLE)
     status = reply.status if reply.status >= 400 else said.code
-    if said.error_code is None:
-        verdict = _STATUSES.get(status, DOWN if status >= 500 else UNKNOWN)
-    else:
-        verdict = _CODES.get(said.error_code, UNKNOWN)
+    verdict = by_status(status, _STATUSES) if said.error_code is None else _CODES.get(said.error_code, UNKNOWN)
     if verdict is SESSION_OVER and not renewable:
         verdict = WRONG_LOGIN
     return reply.refused(verdict, status if said.error_code is None else said.error_code, retry_after=pause)

@@ -6,19 +6,18 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-import aiohttp
 import msgspec
 from msgspec import Meta, Struct, field
 
-from services.unrestrict_proxy.adapters.answers import Moment, Reply, ask, moment, secrets_of
+from services.unrestrict_proxy.adapters.answers import Moment, Reply, ask, by_status, moment
 from services.unrestrict_proxy.adapters.contract import (
     AccountState,
     Caps,
-    Credentials,
     DirectLink,
     FileInfo,
     HostError,
     HostFile,
+    Line,
     Pending,
     Session,
 )
@@ -28,7 +27,6 @@ from services.unrestrict_proxy.adapters.verdicts import (
     BAD_ANSWER,
     BANNED,
     CAPTCHA,
-    DOWN,
     EXHAUSTED,
     HOST_DOWN,
     HOST_LIMIT,
@@ -42,7 +40,6 @@ from services.unrestrict_proxy.adapters.verdicts import (
     PRIVATE,
     SESSION_OVER,
     SLOTS,
-    UNKNOWN,
     UNSUPPORTED,
     WRONG_LOGIN,
     Verdict,
@@ -89,6 +86,8 @@ _WORDS: tuple[tuple[str, Verdict], ...] = (
 )
 """Parts of `error`, in the order in which they are tried."""
 _CODE = re.compile(r"[^a-z0-9]+")
+
+_STATUSES = {429: ACCOUNT_FLOOD}
 
 
 class _Status(Struct, frozen=True):
@@ -158,16 +157,16 @@ class LinkSnappy:
     def match(self, url: str) -> HostFile | None:
         return None  # it has no files of its own
 
-    async def login(self, http: aiohttp.ClientSession, credentials: Credentials) -> Session:
-        params = [("username", credentials.username), ("password", credentials.secret)]
-        reply = await _call(http, credentials, None, "AUTHENTICATE", params)
+    async def login(self, line: Line) -> Session:
+        params = [("username", line.credentials.username), ("password", line.credentials.secret)]
+        reply = await _call(line, "AUTHENTICATE", params)
         _well(reply, at_login=True)
         if not reply.cookies:
             raise reply.broken()
         return Session(cookies=reply.cookies)
 
-    async def account(self, http: aiohttp.ClientSession, credentials: Credentials, session: Session) -> AccountState:
-        reply = await _call(http, credentials, session, "USERDETAILS", [])
+    async def account(self, line: Line) -> AccountState:
+        reply = await _call(line, "USERDETAILS", [])
         _well(reply)
         user = reply.read(_Details).user
         premium = user.expire != "expired"
@@ -179,28 +178,19 @@ class LinkSnappy:
             reason="" if premium else NOT_PREMIUM.message,
         )
 
-    async def hosts(self, http: aiohttp.ClientSession, credentials: Credentials, session: Session) -> tuple[str, ...]:
-        reply = await _call(http, credentials, session, "FILEHOSTS", [])
+    async def hosts(self, line: Line) -> tuple[str, ...]:
+        reply = await _call(line, "FILEHOSTS", [])
         _well(reply)
         return tuple(name for name, host in reply.read(_Hosts).hosts.items() if host.status == "1")
 
-    async def check(
-        self, http: aiohttp.ClientSession, credentials: Credentials, session: Session, files: Sequence[HostFile]
-    ) -> list[FileInfo]:
+    async def check(self, line: Line, files: Sequence[HostFile]) -> list[FileInfo]:
         """It has no call for it: a link is only known by being made."""
         return [FileInfo(online="unknown") for _ in files]
 
-    async def resolve(
-        self,
-        http: aiohttp.ClientSession,
-        credentials: Credentials,
-        session: Session,
-        file: HostFile,
-        password: str | None,
-    ) -> DirectLink | Pending:
+    async def resolve(self, line: Line, file: HostFile, password: str | None) -> DirectLink | Pending:
         wanted = {"link": file.url} | ({"linkpass": password} if password else {})
         params = [("genLinks", msgspec.json.encode(wanted).decode())]
-        reply = await _call(http, credentials, session, "linkgen", params, hidden=password or "")
+        reply = await _call(line, "linkgen", params, hidden=password or "")
         got = reply.read(_Generated)
         if not got.links:
             raise reply.broken() if got.status in {"", "OK"} else _refused(reply, got.error)
@@ -213,15 +203,13 @@ class LinkSnappy:
             return Pending(ticket=ticket, name=link.filename)
         return DirectLink(url=url, name=link.filename)
 
-    async def poll(
-        self, http: aiohttp.ClientSession, credentials: Credentials, session: Session, pending: Pending
-    ) -> DirectLink | Pending:
+    async def poll(self, line: Line, pending: Pending) -> DirectLink | Pending:
         """The link was given at first, and is good when the platform has fetched the file."""
         try:
             ticket = msgspec.json.decode(pending.ticket, type=_Ticket)
         except msgspec.DecodeError:
             raise BAD_ANSWER.error("bad_ticket") from None
-        reply = await _call(http, credentials, session, "CACHEDLSTATUS", [("id", ticket.hash)])
+        reply = await _call(line, "CACHEDLSTATUS", [("id", ticket.hash)])
         _well(reply)
         percent = reply.read(_Progress).cache.percent
         if percent < 100:
@@ -229,21 +217,14 @@ class LinkSnappy:
         return DirectLink(url=ticket.url, name=ticket.name)
 
 
-async def _call(
-    http: aiohttp.ClientSession,
-    credentials: Credentials,
-    session: Session | None,
-    path: str,
-    params: Sequence[tuple[str, str]],
-    hidden: str = "",
-) -> Reply:
+async def _call(line: Line, path: str, params: Sequence[tuple[str, str]], hidden: str = "") -> Reply:
     return await ask(
-        http,
+        line,
         "GET",
-        f"{(credentials.base_url or API).rstrip('/')}/{path}",
-        secrets=(*secrets_of(credentials, session), hidden),
+        line.url(API, path),
+        hidden=(hidden,),
         params=params,
-        cookies=None if session is None else session.cookies,
+        cookies=line.session.cookies,
     )
 
 
@@ -260,5 +241,4 @@ def _refused(reply: Reply, error: str | bool | None, *, at_login: bool = False) 
         if words in message:
             said = WRONG_LOGIN if at_login and verdict is SESSION_OVER else verdict
             return reply.refused(said, _CODE.sub("_", words))
-    verdict = DOWN if reply.status >= 500 else ACCOUNT_FLOOD if reply.status == 429 else UNKNOWN
-    return reply.refused(verdict, reply.status)
+    return reply.refused(by_status(reply.status, _STATUSES), reply.status)

@@ -6,11 +6,10 @@ import re
 from collections.abc import Sequence
 from typing import Literal, TypeVar
 
-import aiohttp
 from msgspec import Raw, Struct, field
 
 from proto.unrestrict_proxy import LinkClass
-from services.unrestrict_proxy.adapters.answers import Bytes, Reply, ask, instant, secrets_of
+from services.unrestrict_proxy.adapters.answers import Bytes, Reply, ask, by_status, instant
 from services.unrestrict_proxy.adapters.contract import (
     AccountState,
     Caps,
@@ -19,6 +18,7 @@ from services.unrestrict_proxy.adapters.contract import (
     FileInfo,
     HostError,
     HostFile,
+    Line,
     Pending,
     Session,
 )
@@ -27,7 +27,6 @@ from services.unrestrict_proxy.adapters.verdicts import (
     ADDRESS,
     BANNED,
     CAPTCHA,
-    DOWN,
     EXHAUSTED,
     FAILED,
     FLOOD,
@@ -39,7 +38,6 @@ from services.unrestrict_proxy.adapters.verdicts import (
     PASSWORD,
     PRIVATE,
     SLOTS,
-    UNKNOWN,
     UNSUPPORTED,
     WRONG_LOGIN,
     Verdict,
@@ -74,6 +72,8 @@ _WORDS: tuple[tuple[str, Verdict], ...] = (
     ("removed", OFFLINE),
 )
 """Parts of `message`, in the order in which they are tried: of its codes only that of the captcha is known."""
+
+_STATUSES = {429: FLOOD}
 
 
 class _Envelope(Struct, frozen=True):
@@ -124,11 +124,11 @@ class Nitroflare:
         ref = LinkClass(platform=self.platform, file_ref=identity)
         return HostFile(ref=ref, url=f"https://nitroflare.com/view/{identity}")
 
-    async def login(self, http: aiohttp.ClientSession, credentials: Credentials) -> Session:
+    async def login(self, line: Line) -> Session:
         return Session()  # user and key go with every call
 
-    async def account(self, http: aiohttp.ClientSession, credentials: Credentials, session: Session) -> AccountState:
-        _, key = await _call(http, credentials, "getKeyInfo", _member(credentials), _Key)
+    async def account(self, line: Line) -> AccountState:
+        _, key = await _call(line, "getKeyInfo", _member(line.credentials), _Key)
         active = key.status == "active"
         return AccountState(
             usable=active,
@@ -138,35 +138,24 @@ class Nitroflare:
             reason="" if active else NOT_PREMIUM.message,
         )
 
-    async def hosts(self, http: aiohttp.ClientSession, credentials: Credentials, session: Session) -> tuple[str, ...]:
+    async def hosts(self, line: Line) -> tuple[str, ...]:
         return self.domains
 
-    async def check(
-        self, http: aiohttp.ClientSession, credentials: Credentials, session: Session, files: Sequence[HostFile]
-    ) -> list[FileInfo]:
+    async def check(self, line: Line, files: Sequence[HostFile]) -> list[FileInfo]:
         if not files:
             return []
         params = [("files", ",".join(one.ref.file_ref for one in files))]
-        _, got = await _call(http, credentials, "getFileInfo", params, _Files)
+        _, got = await _call(line, "getFileInfo", params, _Files)
         return [_info(got.files.get(one.ref.file_ref)) for one in files]
 
-    async def resolve(
-        self,
-        http: aiohttp.ClientSession,
-        credentials: Credentials,
-        session: Session,
-        file: HostFile,
-        password: str | None,
-    ) -> DirectLink | Pending:
-        params = [("file", file.ref.file_ref), *_member(credentials)]
-        reply, got = await _call(http, credentials, "getDownloadLink", params, _Link)
+    async def resolve(self, line: Line, file: HostFile, password: str | None) -> DirectLink | Pending:
+        params = [("file", file.ref.file_ref), *_member(line.credentials)]
+        reply, got = await _call(line, "getDownloadLink", params, _Link)
         if got.kind != "premium":
             raise reply.refused(NOT_PREMIUM, got.kind)
         return DirectLink(url=reply.link(got.url or ""), name=got.name, size=got.size)
 
-    async def poll(
-        self, http: aiohttp.ClientSession, credentials: Credentials, session: Session, pending: Pending
-    ) -> DirectLink | Pending:
+    async def poll(self, line: Line, pending: Pending) -> DirectLink | Pending:
         raise FAILED.error("nothing_pending")
 
 
@@ -174,11 +163,9 @@ def _member(credentials: Credentials) -> list[tuple[str, str]]:
     return [("user", credentials.username), ("premiumKey", credentials.secret)]
 
 
-async def _call(
-    http: aiohttp.ClientSession, credentials: Credentials, path: str, params: list[tuple[str, str]], kind: type[T]
-) -> tuple[Reply, T]:
-    url = f"{(credentials.base_url or API).rstrip('/')}/{path}"
-    reply = await ask(http, "GET", url, secrets=secrets_of(credentials), params=params)
+async def _call(line: Line, path: str, params: list[tuple[str, str]], kind: type[T]) -> tuple[Reply, T]:
+    url = line.url(API, path)
+    reply = await ask(line, "GET", url, params=params)
     envelope = reply.read(_Envelope)
     if envelope.type != "success" or reply.status >= 400:
         raise _refused(reply, envelope)
@@ -193,8 +180,7 @@ def _refused(reply: Reply, envelope: _Envelope) -> HostError:
     for words, verdict in _WORDS:
         if words in said:
             return reply.refused(verdict, code)
-    unknown = DOWN if reply.status >= 500 else FLOOD if reply.status == 429 else UNKNOWN
-    return reply.refused(_CODES.get(envelope.code or 0, unknown), code)
+    return reply.refused(_CODES.get(envelope.code or 0) or by_status(reply.status, _STATUSES), code)
 
 
 def _info(file: _File | None) -> FileInfo:

@@ -6,19 +6,18 @@ import re
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
-import aiohttp
 from msgspec import Struct
 
 from proto.unrestrict_proxy import LinkClass
-from services.unrestrict_proxy.adapters.answers import Bytes, Reply, ask, instant, secrets_of
+from services.unrestrict_proxy.adapters.answers import Bytes, Reply, ask, by_status, instant
 from services.unrestrict_proxy.adapters.contract import (
     AccountState,
     Caps,
-    Credentials,
     DirectLink,
     FileInfo,
     HostError,
     HostFile,
+    Line,
     Pending,
     Session,
 )
@@ -27,7 +26,6 @@ from services.unrestrict_proxy.adapters.verdicts import (
     ACCOUNT_FLOOD,
     ADDRESS,
     BANNED,
-    DOWN,
     FAILED,
     FLOOD,
     LOCKED,
@@ -37,7 +35,6 @@ from services.unrestrict_proxy.adapters.verdicts import (
     PASSWORD,
     PRIVATE,
     SLOTS,
-    UNKNOWN,
     UNSUPPORTED,
     WRONG_LOGIN,
     Verdict,
@@ -137,13 +134,13 @@ class OneFichier:
         found = _OLD.fullmatch((parts.hostname or "").rstrip(".").removesuffix(domain))
         return found["id"] if found else None
 
-    async def login(self, http: aiohttp.ClientSession, credentials: Credentials) -> Session:
+    async def login(self, line: Line) -> Session:
         return Session()  # the key goes with every call
 
-    async def account(self, http: aiohttp.ClientSession, credentials: Credentials, session: Session) -> AccountState:
+    async def account(self, line: Line) -> AccountState:
         """Heavily limited by the platform: flooded when asked much more often than every half hour."""
         try:
-            user = (await _call(http, credentials, "user/info.cgi", {})).read(_User)
+            user = (await _call(line, "user/info.cgi", {})).read(_User)
         except HostError as error:
             raise (LOCKED.error(error.code, detail=error.detail) if error.code == _OWNER_LOCKED else error) from None
         return AccountState(
@@ -152,41 +149,30 @@ class OneFichier:
             reason="" if user.offer > 0 else NOT_PREMIUM.message,
         )
 
-    async def hosts(self, http: aiohttp.ClientSession, credentials: Credentials, session: Session) -> tuple[str, ...]:
+    async def hosts(self, line: Line) -> tuple[str, ...]:
         return self.domains
 
-    async def check(
-        self, http: aiohttp.ClientSession, credentials: Credentials, session: Session, files: Sequence[HostFile]
-    ) -> list[FileInfo]:
-        return [await _checked(http, credentials, file) for file in files]
+    async def check(self, line: Line, files: Sequence[HostFile]) -> list[FileInfo]:
+        return [await _checked(line, file) for file in files]
 
-    async def resolve(
-        self,
-        http: aiohttp.ClientSession,
-        credentials: Credentials,
-        session: Session,
-        file: HostFile,
-        password: str | None,
-    ) -> DirectLink | Pending:
+    async def resolve(self, line: Line, file: HostFile, password: str | None) -> DirectLink | Pending:
         """The link must be used within minutes. The owner who is locked may be the file's or the account's."""
         body = {"url": file.url, "inline": 0, "cdn": 0} | ({"pass": password} if password else {})
         try:
-            reply = await _call(http, credentials, "download/get_token.cgi", body)
+            reply = await _call(line, "download/get_token.cgi", body)
         except HostError as error:
             if error.code == _OWNER_LOCKED:
-                await self.account(http, credentials, session)
+                await self.account(line)
             raise
         return DirectLink(url=reply.link(reply.read(_Link).url))
 
-    async def poll(
-        self, http: aiohttp.ClientSession, credentials: Credentials, session: Session, pending: Pending
-    ) -> DirectLink | Pending:
+    async def poll(self, line: Line, pending: Pending) -> DirectLink | Pending:
         raise FAILED.error("nothing_pending")
 
 
-async def _checked(http: aiohttp.ClientSession, credentials: Credentials, file: HostFile) -> FileInfo:
+async def _checked(line: Line, file: HostFile) -> FileInfo:
     try:
-        got = (await _call(http, credentials, "file/info.cgi", {"url": file.url})).read(_Info)
+        got = (await _call(line, "file/info.cgi", {"url": file.url})).read(_Info)
     except HostError as error:
         if error.status in {102, 104}:
             return FileInfo(online="offline")
@@ -197,14 +183,13 @@ async def _checked(http: aiohttp.ClientSession, credentials: Credentials, file: 
     return FileInfo(online="online", name=got.filename, size=got.size, digest=digest)
 
 
-async def _call(http: aiohttp.ClientSession, credentials: Credentials, path: str, body: dict[str, Any]) -> Reply:
+async def _call(line: Line, path: str, body: dict[str, Any]) -> Reply:
     reply = await ask(
-        http,
+        line,
         "POST",
-        f"{(credentials.base_url or API).rstrip('/')}/{path}",
-        secrets=secrets_of(credentials),
+        line.url(API, path),
         json=body,
-        headers={"Authorization": f"Bearer {credentials.secret}"},
+        headers={"Authorization": f"Bearer {line.credentials.secret}"},
     )
     said = reply.read(_Status)
     if said.status not in {None, "OK"} or reply.status >= 400:
@@ -218,5 +203,5 @@ def _refused(reply: Reply, said: _Status) -> HostError:
         if words in message:
             return reply.refused(verdict, words.strip("#").replace(" ", "_"), retry_after=pause)
     number = _NUMBER.search(message)
-    verdict = _STATUSES.get(reply.status, DOWN if reply.status >= 500 else UNKNOWN)
+    verdict = by_status(reply.status, _STATUSES)
     return reply.refused(verdict, number["number"] if number else reply.status)

@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-import aiohttp
 from msgspec import Meta, Struct
 
-from services.unrestrict_proxy.adapters.answers import Bytes, Moment, Reply, ask, moment, secrets_of
+from services.unrestrict_proxy.adapters.answers import Bytes, Moment, Reply, ask, by_status, moment
 from services.unrestrict_proxy.adapters.contract import (
     AccountState,
     Caps,
-    Credentials,
     DirectLink,
     FileInfo,
     HostError,
     HostFile,
+    Line,
     Pending,
     Session,
 )
@@ -24,7 +23,6 @@ from services.unrestrict_proxy.adapters.verdicts import (
     ACCOUNT_FLOOD,
     ADDRESS,
     BANNED,
-    DOWN,
     EXHAUSTED,
     FAILED,
     HOST_DOWN,
@@ -88,6 +86,8 @@ _WORDS: tuple[tuple[str, Verdict], ...] = (
 )
 """Parts of `message`, in the order in which they are tried, for answers without a code."""
 
+_STATUSES = {429: ACCOUNT_FLOOD}
+
 
 class _Status(Struct, frozen=True):
     status: str
@@ -132,12 +132,12 @@ class Premiumize:
     def match(self, url: str) -> HostFile | None:
         return None  # it has no files of its own
 
-    async def login(self, http: aiohttp.ClientSession, credentials: Credentials) -> Session:
+    async def login(self, line: Line) -> Session:
         return Session()  # the key goes with every call
 
-    async def account(self, http: aiohttp.ClientSession, credentials: Credentials, session: Session) -> AccountState:
+    async def account(self, line: Line) -> AccountState:
         """Traffic is counted in points of a fair use that has no bytes: only that it is gone can be told."""
-        got = (await _call(http, credentials, "account/info", [])).read(_Account)
+        got = (await _call(line, "account/info", [])).read(_Account)
         premium = bool(got.premium_until)
         return AccountState(
             usable=premium,
@@ -146,17 +146,15 @@ class Premiumize:
             reason="" if premium else NOT_PREMIUM.message,
         )
 
-    async def hosts(self, http: aiohttp.ClientSession, credentials: Credentials, session: Session) -> tuple[str, ...]:
-        got = (await _call(http, credentials, "services/list", [])).read(_Services)
+    async def hosts(self, line: Line) -> tuple[str, ...]:
+        got = (await _call(line, "services/list", [])).read(_Services)
         return tuple(domain for host in got.directdl for domain in got.aliases.get(host, (host,)))
 
-    async def check(
-        self, http: aiohttp.ClientSession, credentials: Credentials, session: Session, files: Sequence[HostFile]
-    ) -> list[FileInfo]:
+    async def check(self, line: Line, files: Sequence[HostFile]) -> list[FileInfo]:
         """It tells what it has already; of the others nothing is known."""
         if not files:
             return []
-        reply = await _call(http, credentials, "cache/check", [("items[]", one.url) for one in files])
+        reply = await _call(line, "cache/check", [("items[]", one.url) for one in files])
         got = reply.read(_Cached)
         if len(got.response) != len(files):
             raise reply.broken()
@@ -167,16 +165,9 @@ class Premiumize:
             infos.append(FileInfo(online="online", name=name, size=size) if cached else FileInfo(online="unknown"))
         return infos
 
-    async def resolve(
-        self,
-        http: aiohttp.ClientSession,
-        credentials: Credentials,
-        session: Session,
-        file: HostFile,
-        password: str | None,
-    ) -> DirectLink | Pending:
+    async def resolve(self, line: Line, file: HostFile, password: str | None) -> DirectLink | Pending:
         form = [("src", file.url), *([("download_password", password)] if password else [])]
-        reply = await _call(http, credentials, "transfer/directdl", form)
+        reply = await _call(line, "transfer/directdl", form)
         content = reply.read(_Direct).content
         if not content:
             raise reply.broken()
@@ -184,22 +175,17 @@ class Premiumize:
         name = best.path.rpartition("/")[2]
         return DirectLink(url=reply.link(best.link), name=name or None, size=best.size)
 
-    async def poll(
-        self, http: aiohttp.ClientSession, credentials: Credentials, session: Session, pending: Pending
-    ) -> DirectLink | Pending:
+    async def poll(self, line: Line, pending: Pending) -> DirectLink | Pending:
         raise FAILED.error("nothing_pending")
 
 
-async def _call(
-    http: aiohttp.ClientSession, credentials: Credentials, path: str, form: Sequence[tuple[str, str]]
-) -> Reply:
+async def _call(line: Line, path: str, form: Sequence[tuple[str, str]]) -> Reply:
     reply = await ask(
-        http,
+        line,
         "POST" if form else "GET",
-        f"{(credentials.base_url or API).rstrip('/')}/{path}",
-        secrets=secrets_of(credentials),
+        line.url(API, path),
         form=form or None,
-        headers={"Authorization": f"Bearer {credentials.secret}"},
+        headers={"Authorization": f"Bearer {line.credentials.secret}"},
     )
     if path == "services/list" and reply.status == 200:
         return reply  # the one answer without an envelope
@@ -216,5 +202,4 @@ def _refused(reply: Reply, said: _Status) -> HostError:
     for words, verdict in _WORDS:
         if words in message:
             return reply.refused(verdict, words.replace(" ", "_"))
-    verdict = DOWN if reply.status >= 500 else ACCOUNT_FLOOD if reply.status == 429 else UNKNOWN
-    return reply.refused(verdict, said.code or reply.status)
+    return reply.refused(by_status(reply.status, _STATUSES), said.code or reply.status)

@@ -7,19 +7,18 @@ import time
 from collections.abc import Sequence
 from typing import TypeVar
 
-import aiohttp
 from msgspec import Raw, Struct
 
 from proto.unrestrict_proxy import LinkClass
-from services.unrestrict_proxy.adapters.answers import Bytes, Moment, Reply, ask, moment, secrets_of
+from services.unrestrict_proxy.adapters.answers import Bytes, Moment, Reply, ask, by_status, moment
 from services.unrestrict_proxy.adapters.contract import (
     AccountState,
     Caps,
-    Credentials,
     DirectLink,
     FileInfo,
     HostError,
     HostFile,
+    Line,
     Pending,
     Session,
 )
@@ -29,7 +28,6 @@ from services.unrestrict_proxy.adapters.verdicts import (
     ADDRESS,
     BANNED,
     CAPTCHA,
-    DOWN,
     EXHAUSTED,
     FAILED,
     FLOOD,
@@ -42,7 +40,6 @@ from services.unrestrict_proxy.adapters.verdicts import (
     PRIVATE,
     SESSION_OVER,
     SLOTS,
-    UNKNOWN,
     UNSUPPORTED,
     WRONG_LOGIN,
     Verdict,
@@ -139,18 +136,18 @@ class RapidGator:
         ref = LinkClass(platform=self.platform, file_ref=identity)
         return HostFile(ref=ref, url=f"https://rapidgator.net/file/{identity}")
 
-    async def login(self, http: aiohttp.ClientSession, credentials: Credentials) -> Session:
+    async def login(self, line: Line) -> Session:
         """Wrong passwords are counted: the platform blocks the address of who sends too many. A second line of the
         secret is the seed of the second factor."""
-        password, *seed = lines(credentials)
-        form = [("login", credentials.username), ("password", password)]
+        password, *seed = lines(line.credentials)
+        form = [("login", line.credentials.username), ("password", password)]
         if seed:
             form.append(("code", one_time_code(seed[0], time.time())))
-        _, got = await self._call(http, credentials, None, "user/login", form, _Token)
+        _, got = await self._call(line, "user/login", form, _Token, at_login=True)
         return Session(token=got.token)
 
-    async def account(self, http: aiohttp.ClientSession, credentials: Credentials, session: Session) -> AccountState:
-        _, info = await self._call(http, credentials, session, "user/info", [], _Info)
+    async def account(self, line: Line) -> AccountState:
+        _, info = await self._call(line, "user/info", [], _Info)
         user = info.user
         return AccountState(
             usable=user.is_premium,
@@ -160,54 +157,37 @@ class RapidGator:
             reason="" if user.is_premium else NOT_PREMIUM.message,
         )
 
-    async def hosts(self, http: aiohttp.ClientSession, credentials: Credentials, session: Session) -> tuple[str, ...]:
+    async def hosts(self, line: Line) -> tuple[str, ...]:
         return self.domains
 
-    async def check(
-        self, http: aiohttp.ClientSession, credentials: Credentials, session: Session, files: Sequence[HostFile]
-    ) -> list[FileInfo]:
+    async def check(self, line: Line, files: Sequence[HostFile]) -> list[FileInfo]:
         if not files:
             return []
         form = [("url", ",".join(one.url for one in files))]
-        _, rows = await self._call(http, credentials, session, "file/check_link", form, list[_Checked])
+        _, rows = await self._call(line, "file/check_link", form, list[_Checked])
         found = {match.ref.file_ref: row for row in rows if (match := self.match(row.url))}
         return [_info(found.get(one.ref.file_ref)) for one in files]
 
-    async def resolve(
-        self,
-        http: aiohttp.ClientSession,
-        credentials: Credentials,
-        session: Session,
-        file: HostFile,
-        password: str | None,
-    ) -> DirectLink | Pending:
+    async def resolve(self, line: Line, file: HostFile, password: str | None) -> DirectLink | Pending:
         form = [("file_id", file.ref.file_ref)]
-        reply, got = await self._call(http, credentials, session, "file/download", form, _Download)
+        reply, got = await self._call(line, "file/download", form, _Download)
         return DirectLink(url=reply.link(got.download_url))
 
-    async def poll(
-        self, http: aiohttp.ClientSession, credentials: Credentials, session: Session, pending: Pending
-    ) -> DirectLink | Pending:
+    async def poll(self, line: Line, pending: Pending) -> DirectLink | Pending:
         raise FAILED.error("nothing_pending")
 
     async def _call(
-        self,
-        http: aiohttp.ClientSession,
-        credentials: Credentials,
-        session: Session | None,
-        path: str,
-        form: list[tuple[str, str]],
-        kind: type[T],
+        self, line: Line, path: str, form: list[tuple[str, str]], kind: type[T], *, at_login: bool = False
     ) -> tuple[Reply, T]:
-        if session is not None:
-            form = [*form, ("token", session.token)]
-        url = f"{(credentials.base_url or API).rstrip('/')}/{path}"
-        reply = await ask(http, "POST", url, secrets=secrets_of(credentials, session), form=form)
+        if not at_login:
+            form = [*form, ("token", line.session.token)]
+        url = line.url(API, path)
+        reply = await ask(line, "POST", url, form=form)
         envelope = reply.read(_Envelope)
         if envelope.status is None and envelope.error is None:
             raise reply.broken()
         if envelope.status != 200 or reply.status >= 400:
-            raise _refused(reply, envelope, at_login=session is None)
+            raise _refused(reply, envelope, at_login=at_login)
         return reply, reply.part(envelope.response, kind)
 
 
@@ -227,5 +207,5 @@ def _refused(reply: Reply, envelope: _Envelope, *, at_login: bool) -> HostError:
             return reply.refused(
                 verdict, words.replace(" ", "_"), retry_after=_LOGIN_PAUSE if verdict is FLOOD else None
             )
-    verdict = _STATUSES.get(status or 0, DOWN if (status or 0) >= 500 else UNKNOWN)
+    verdict = by_status(status or 0, _STATUSES)
     return reply.refused(WRONG_LOGIN if at_login and verdict is SESSION_OVER else verdict, status)

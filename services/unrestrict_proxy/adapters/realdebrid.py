@@ -7,18 +7,17 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
-import aiohttp
 from msgspec import Meta, Struct
 
-from services.unrestrict_proxy.adapters.answers import Bytes, Reply, ask, secrets_of
+from services.unrestrict_proxy.adapters.answers import Bytes, Reply, ask, chunks
 from services.unrestrict_proxy.adapters.contract import (
     AccountState,
     Caps,
-    Credentials,
     DirectLink,
     FileInfo,
     HostError,
     HostFile,
+    Line,
     Pending,
     Session,
 )
@@ -124,18 +123,18 @@ class RealDebrid:
     def match(self, url: str) -> HostFile | None:
         return None  # it has no files of its own
 
-    async def login(self, http: aiohttp.ClientSession, credentials: Credentials) -> Session:
+    async def login(self, line: Line) -> Session:
         """A secret of three lines is the identity and the secret of a device and its refresh token."""
-        device = lines(credentials)
+        device = lines(line.credentials)
         if len(device) != 3:
             return Session()  # the private token goes with every call
         identity, secret, refresh = device
         form = [("client_id", identity), ("client_secret", secret), ("code", refresh), ("grant_type", _DEVICE)]
-        return await refreshed(http, credentials, f"{(credentials.base_url or TOKENS).rstrip('/')}/token", form)
+        return await refreshed(line, line.url(TOKENS, "token"), form)
 
-    async def account(self, http: aiohttp.ClientSession, credentials: Credentials, session: Session) -> AccountState:
-        user = (await _call(http, credentials, session, "GET", "user")).read(_User)
-        limits = (await _call(http, credentials, session, "GET", "traffic")).read(dict[str, _Limit])
+    async def account(self, line: Line) -> AccountState:
+        user = (await _call(line, "GET", "user")).read(_User)
+        limits = (await _call(line, "GET", "traffic")).read(dict[str, _Limit])
         premium = user.type == "premium" and user.premium > 0
         return AccountState(
             usable=premium,
@@ -144,21 +143,15 @@ class RealDebrid:
             reason="" if premium else NOT_PREMIUM.message,
         )
 
-    async def hosts(self, http: aiohttp.ClientSession, credentials: Credentials, session: Session) -> tuple[str, ...]:
-        return tuple((await _call(http, credentials, session, "GET", "hosts/domains")).read(list[str]))
+    async def hosts(self, line: Line) -> tuple[str, ...]:
+        return tuple((await _call(line, "GET", "hosts/domains")).read(list[str]))
 
-    async def check(
-        self, http: aiohttp.ClientSession, credentials: Credentials, session: Session, files: Sequence[HostFile]
-    ) -> list[FileInfo]:
-        return [await self._checked(http, credentials, session, file) for file in files]
+    async def check(self, line: Line, files: Sequence[HostFile]) -> list[FileInfo]:
+        return [await self._checked(line, file) for file in files]
 
-    async def _checked(
-        self, http: aiohttp.ClientSession, credentials: Credentials, session: Session, file: HostFile
-    ) -> FileInfo:
+    async def _checked(self, line: Line, file: HostFile) -> FileInfo:
         try:
-            got = (await _call(http, credentials, session, "POST", "unrestrict/check", {"link": file.url})).read(
-                _Checked
-            )
+            got = (await _call(line, "POST", "unrestrict/check", {"link": file.url})).read(_Checked)
         except HostError as error:
             if error.status in {102, 104}:
                 return FileInfo(online="offline")
@@ -167,19 +160,12 @@ class RealDebrid:
             raise
         return FileInfo(online="online", name=got.filename or None, size=got.filesize or None)
 
-    async def resolve(
-        self,
-        http: aiohttp.ClientSession,
-        credentials: Credentials,
-        session: Session,
-        file: HostFile,
-        password: str | None,
-    ) -> DirectLink | Pending:
+    async def resolve(self, line: Line, file: HostFile, password: str | None) -> DirectLink | Pending:
         form = {"link": file.url} | ({"password": password} if password else {})
         try:
-            reply = await _call(http, credentials, session, "POST", "unrestrict/link", form)
+            reply = await _call(line, "POST", "unrestrict/link", form)
         except HostError as error:
-            if error.code != str(_PERMISSION_DENIED) or not (await self.account(http, credentials, session)).usable:
+            if error.code != str(_PERMISSION_DENIED) or not (await self.account(line)).usable:
                 raise
             raise PASSWORD.error(error.code, detail=error.detail) from None
         got = reply.read(_Link)
@@ -187,34 +173,24 @@ class RealDebrid:
             url=reply.link(got.download),
             name=got.filename or None,
             size=got.filesize or None,
-            max_chunks=min(got.chunks, 16) if got.chunks and got.chunks > 0 else None,
+            max_chunks=chunks(got.chunks),
         )
 
-    async def poll(
-        self, http: aiohttp.ClientSession, credentials: Credentials, session: Session, pending: Pending
-    ) -> DirectLink | Pending:
+    async def poll(self, line: Line, pending: Pending) -> DirectLink | Pending:
         raise FAILED.error("nothing_pending")
 
 
-async def _call(
-    http: aiohttp.ClientSession,
-    credentials: Credentials,
-    session: Session,
-    method: str,
-    path: str,
-    form: dict[str, str] | None = None,
-) -> Reply:
+async def _call(line: Line, method: str, path: str, form: dict[str, str] | None = None) -> Reply:
     reply = await ask(
-        http,
+        line,
         method,
-        f"{(credentials.base_url or API).rstrip('/')}/{path}",
-        secrets=secrets_of(credentials, session),
+        line.url(API, path),
         form=None if form is None else list(form.items()),
-        headers={"Authorization": f"Bearer {session.token or credentials.secret}"},
+        headers={"Authorization": f"Bearer {line.session.token or line.credentials.secret}"},
     )
     if reply.status < 400:
         return reply
     error = reply.read(_Error)
     known = _STATUSES.get(reply.status, UNKNOWN) if error.error_code is None else _CODES.get(error.error_code, UNKNOWN)
-    over = bool(session.token) and known is WRONG_LOGIN
+    over = bool(line.session.token) and known is WRONG_LOGIN
     raise reply.refused(SESSION_OVER if over else known, error.error_code or error.error)

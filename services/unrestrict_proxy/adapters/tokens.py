@@ -9,13 +9,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
-import aiohttp
 from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.hazmat.primitives.twofactor.totp import TOTP
 from msgspec import Meta, Struct
 
-from services.unrestrict_proxy.adapters.answers import ask, secrets_of
-from services.unrestrict_proxy.adapters.contract import Credentials, Session
+from services.unrestrict_proxy.adapters.answers import ask
+from services.unrestrict_proxy.adapters.contract import Credentials, Line, Session
 from services.unrestrict_proxy.adapters.verdicts import WRONG_LOGIN
 
 STEP_SECONDS = 30
@@ -42,11 +41,9 @@ class _Token(Struct, frozen=True):
     expires_in: Annotated[int, Meta(ge=0, le=1_000_000_000)]
 
 
-async def refreshed(
-    http: aiohttp.ClientSession, credentials: Credentials, url: str, form: Sequence[tuple[str, str]]
-) -> Session:
+async def refreshed(line: Line, url: str, form: Sequence[tuple[str, str]]) -> Session:
     """A session for a refresh token (OAuth 2.0). Raises HostError."""
-    reply = await ask(http, "POST", url, secrets=secrets_of(credentials), form=form)
+    reply = await ask(line, "POST", url, form=form)
     if 400 <= reply.status < 500 and reply.status != 429:
         raise reply.refused(WRONG_LOGIN, "refresh_token_refused")
     got = reply.read(_Token)

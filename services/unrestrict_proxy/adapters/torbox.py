@@ -8,18 +8,17 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, TypeVar
 
-import aiohttp
 from msgspec import Meta, Raw, Struct
 
-from services.unrestrict_proxy.adapters.answers import Bytes, Reply, ask, instant, secrets_of
+from services.unrestrict_proxy.adapters.answers import Bytes, Reply, ask, by_status, instant
 from services.unrestrict_proxy.adapters.contract import (
     AccountState,
     Caps,
-    Credentials,
     DirectLink,
     FileInfo,
     HostError,
     HostFile,
+    Line,
     Pending,
     Session,
 )
@@ -27,7 +26,6 @@ from services.unrestrict_proxy.adapters.verdicts import (
     ACCOUNT_FLOOD,
     BAD_ANSWER,
     BANNED,
-    DOWN,
     EXHAUSTED,
     FAILED,
     HOST_DOWN,
@@ -94,6 +92,8 @@ _WORDS: tuple[tuple[str, Verdict], ...] = (
 )
 """Parts of `detail` where the code is none of those."""
 
+_STATUSES = {429: ACCOUNT_FLOOD}
+
 
 class _Envelope(Struct, frozen=True):
     success: bool
@@ -149,11 +149,11 @@ class TorBox:
     def match(self, url: str) -> HostFile | None:
         return None  # it has no files of its own
 
-    async def login(self, http: aiohttp.ClientSession, credentials: Credentials) -> Session:
+    async def login(self, line: Line) -> Session:
         return Session()  # the key goes with every call
 
-    async def account(self, http: aiohttp.ClientSession, credentials: Credentials, session: Session) -> AccountState:
-        _, user = await _call(http, credentials, "GET", "user/me", [], _User)
+    async def account(self, line: Line) -> AccountState:
+        _, user = await _call(line, "GET", "user/me", [], _User)
         until, cooling = instant(user.premium_expires_at), instant(user.cooldown_until)
         now = datetime.now(UTC)
         premium = user.plan > 0 and (until is None or until > now)
@@ -165,55 +165,42 @@ class TorBox:
             reason="" if premium else NOT_PREMIUM.message,
         )
 
-    async def hosts(self, http: aiohttp.ClientSession, credentials: Credentials, session: Session) -> tuple[str, ...]:
-        _, got = await _call(http, credentials, "GET", "webdl/hosters", [], tuple[_Host, ...])
+    async def hosts(self, line: Line) -> tuple[str, ...]:
+        _, got = await _call(line, "GET", "webdl/hosters", [], tuple[_Host, ...])
         return tuple(domain for host in got if host.status for domain in host.domains)
 
-    async def check(
-        self, http: aiohttp.ClientSession, credentials: Credentials, session: Session, files: Sequence[HostFile]
-    ) -> list[FileInfo]:
+    async def check(self, line: Line, files: Sequence[HostFile]) -> list[FileInfo]:
         """It tells what it has already; of the others nothing is known."""
         if not files:
             return []
         hashes = [hashlib.md5(one.url.encode(), usedforsecurity=False).hexdigest() for one in files]
         params = [("hash", one) for one in hashes] + [("format", "object")]
-        reply, raw = await _call(http, credentials, "GET", "webdl/checkcached", params, Raw)
+        reply, raw = await _call(line, "GET", "webdl/checkcached", params, Raw)
         nothing = bytes(raw) in {b"null", b"[]"}
         found: dict[str, _Cached] = {} if nothing else reply.part(raw, dict[str, _Cached])
         return [_info(found.get(one)) for one in hashes]
 
-    async def resolve(
-        self,
-        http: aiohttp.ClientSession,
-        credentials: Credentials,
-        session: Session,
-        file: HostFile,
-        password: str | None,
-    ) -> DirectLink | Pending:
+    async def resolve(self, line: Line, file: HostFile, password: str | None) -> DirectLink | Pending:
         form = [("link", file.url), *([("password", password)] if password else [])]
         try:
-            _, got = await _call(http, credentials, "POST", "webdl/createwebdownload", form, _Created)
+            _, got = await _call(line, "POST", "webdl/createwebdownload", form, _Created)
         except HostError as error:
-            raise await self._cooling(http, credentials, session, error) from None
+            raise await self._cooling(line, error) from None
         return Pending(ticket=str(got.webdownload_id), after=1.0)
 
-    async def _cooling(
-        self, http: aiohttp.ClientSession, credentials: Credentials, session: Session, error: HostError
-    ) -> HostError:
+    async def _cooling(self, line: Line, error: HostError) -> HostError:
         """An account that must cool down is answered as if a server had failed."""
         if error.code != _SERVER_ERROR:
             return error
-        until = (await self.account(http, credentials, session)).reset_at
+        until = (await self.account(line)).reset_at
         if until is None:
             return error
         seconds = (until - datetime.now(UTC)).total_seconds()
         return EXHAUSTED.error(error.code, retry_after=max(seconds, 1.0), detail=error.detail)
 
-    async def poll(
-        self, http: aiohttp.ClientSession, credentials: Credentials, session: Session, pending: Pending
-    ) -> DirectLink | Pending:
+    async def poll(self, line: Line, pending: Pending) -> DirectLink | Pending:
         params = [("id", pending.ticket), ("bypass_cache", "true")]
-        reply, got = await _call(http, credentials, "GET", "webdl/mylist", params, _Download)
+        reply, got = await _call(line, "GET", "webdl/mylist", params, _Download)
         if not got.download_finished and got.download_state not in _DONE:
             if _FAILED.search(got.download_state):
                 raise reply.refused(LATER, got.download_state)
@@ -223,29 +210,23 @@ class TorBox:
         if not got.files:
             raise reply.broken()
         best = max(got.files, key=lambda one: one.size)
-        params = [("token", credentials.secret), ("web_id", pending.ticket), ("file_id", str(best.id))]
-        reply, link = await _call(http, credentials, "GET", "webdl/requestdl", params, str)
-        if credentials.secret in link:
+        params = [("token", line.credentials.secret), ("web_id", pending.ticket), ("file_id", str(best.id))]
+        reply, link = await _call(line, "GET", "webdl/requestdl", params, str)
+        if line.credentials.secret in link:
             raise reply.refused(BAD_ANSWER, "key_in_link")
         return DirectLink(url=reply.link(link), name=best.short_name or best.name or got.name, size=best.size or None)
 
 
 async def _call(
-    http: aiohttp.ClientSession,
-    credentials: Credentials,
-    method: str,
-    path: str,
-    fields: Sequence[tuple[str, str]],
-    kind: type[T],
+    line: Line, method: str, path: str, fields: Sequence[tuple[str, str]], kind: type[T]
 ) -> tuple[Reply, T]:
     reply = await ask(
-        http,
+        line,
         method,
-        f"{(credentials.base_url or API).rstrip('/')}/{path}",
-        secrets=secrets_of(credentials),
+        line.url(API, path),
         params=fields if method == "GET" else (),
         form=fields if method == "POST" else None,
-        headers={"Authorization": f"Bearer {credentials.secret}"},
+        headers={"Authorization": f"Bearer {line.credentials.secret}"},
     )
     envelope = reply.read(_Envelope)
     if envelope.success and reply.status < 400:
@@ -259,7 +240,7 @@ def _refused(reply: Reply, said: _Envelope) -> HostError:
     detail = (said.detail or "").lower()
     verdict = _CODES.get(code) or next((one for words, one in _WORDS if words in detail), None)
     if verdict is None:
-        verdict = DOWN if reply.status >= 500 else ACCOUNT_FLOOD if reply.status == 429 else UNKNOWN
+        verdict = by_status(reply.status, _STATUSES)
     return reply.refused(verdict, code or reply.status)
 
 

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import aiohttp
-
 from services.unrestrict_proxy.adapters.contract import (
     Adapter,
-    Credentials,
     DirectLink,
     FileInfo,
     HostFile,
+    Line,
     Pending,
-    Session,
 )
 from services.unrestrict_proxy.pool.sessions import Call
 
 
 def check(adapter: Adapter, file: HostFile) -> Call[FileInfo]:
-    async def call(http: aiohttp.ClientSession, credentials: Credentials, session: Session) -> FileInfo:
-        return (await adapter.check(http, credentials, session, [file]))[0]
+    async def call(line: Line) -> FileInfo:
+        return (await adapter.check(line, [file]))[0]
 
     return call
 
@@ -26,9 +23,9 @@ def check(adapter: Adapter, file: HostFile) -> Call[FileInfo]:
 def resolve(
     adapter: Adapter, file: HostFile, password: str | None, pending: Pending | None
 ) -> Call[DirectLink | Pending]:
-    async def call(http: aiohttp.ClientSession, credentials: Credentials, session: Session) -> DirectLink | Pending:
+    async def call(line: Line) -> DirectLink | Pending:
         if pending is not None:
-            return await adapter.poll(http, credentials, session, pending)
-        return await adapter.resolve(http, credentials, session, file, password)
+            return await adapter.poll(line, pending)
+        return await adapter.resolve(line, file, password)
 
     return call

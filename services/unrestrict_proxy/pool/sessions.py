@@ -9,13 +9,13 @@ from functools import partial
 from typing import TypeVar
 from uuid import UUID
 
-import aiohttp
 import asyncpg
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from libs.sealing import CannotOpen, Sealer
-from services.unrestrict_proxy.adapters.contract import Adapter, Credentials, HostError, Session
+from services.unrestrict_proxy.adapters.contract import Adapter, Credentials, HostError, Line, Session
 from services.unrestrict_proxy.pool import views
 from services.unrestrict_proxy.pool.changes import Changes
 from services.unrestrict_proxy.pool.standing import COOL_LEAST, Standing, failed
@@ -23,7 +23,7 @@ from services.unrestrict_proxy.pool.upstream import CALL_SECONDS, Upstream
 from services.unrestrict_proxy.pool.views import Account
 
 T = TypeVar("T")
-Call = Callable[[aiohttp.ClientSession, Credentials, Session], Awaitable[T]]
+Call = Callable[[Line], Awaitable[T]]
 
 TURN_SECONDS = 25.0
 """For a login and, before it, for another's: who waits longer is told to come again."""
@@ -73,17 +73,17 @@ class Sessions:
 
     async def call(self, account: Account, adapter: Adapter, call: Call[T]) -> T:
         """With a session, and when the platform says that it is over, with a new one once more. Raises HostError."""
-        credentials = self.credentials(account)
-        held = await self._held(account, adapter, credentials, stale=None)
+        line = Line(http=self._upstream.http, credentials=self.credentials(account))
+        held = await self._held(account, adapter, line, stale=None)
         try:
-            return await self._upstream.ask(adapter.name, call(self._upstream.http, credentials, held.session))
+            return await self._upstream.ask(adapter.name, call(replace(line, session=held.session)))
         except HostError as error:
             if not error.renew:
                 raise
-        held = await self._held(account, adapter, credentials, stale=held.number)
-        return await self._upstream.ask(adapter.name, call(self._upstream.http, credentials, held.session))
+        held = await self._held(account, adapter, line, stale=held.number)
+        return await self._upstream.ask(adapter.name, call(replace(line, session=held.session)))
 
-    async def _held(self, account: Account, adapter: Adapter, credentials: Credentials, stale: int | None) -> Held:
+    async def _held(self, account: Account, adapter: Adapter, line: Line, stale: int | None) -> Held:
         """`stale` is the number of a session that is over."""
         async with self._pool.acquire() as conn:
             held = self._opened(account, await views.login(conn, account.account_id), stale)
@@ -92,13 +92,13 @@ class Sessions:
         turn = self._turns.setdefault(account.account_id, asyncio.Lock())
         try:
             async with asyncio.timeout(TURN_SECONDS + CALL_SECONDS), turn, self._logins:
-                return await self._log_in(account, adapter, credentials, stale)
+                return await self._log_in(account, adapter, line, stale)
         except TimeoutError:
             raise HostError(
                 "request", 105, "login_under_way", "Another login to the account is under way.", retry_after=10
             ) from None
 
-    async def _log_in(self, account: Account, adapter: Adapter, credentials: Credentials, stale: int | None) -> Held:
+    async def _log_in(self, account: Account, adapter: Adapter, line: Line, stale: int | None) -> Held:
         """The lock is the database's, so that it holds for every process; who comes second finds the session."""
         async with self._pool.acquire() as conn, conn.transaction():
             await views.take_login(conn, account.account_id, TURN_SECONDS + CALL_SECONDS)
@@ -111,7 +111,7 @@ class Sessions:
                 # Whoever had the lock before us was refused.
                 raise HostError("account", 107, "refused", "The platform refused the account.", retry_after=COOL_LEAST)
             try:
-                session = await self._upstream.ask(adapter.name, adapter.login(self._upstream.http, credentials))
+                session = await self._upstream.ask(adapter.name, adapter.login(line))
             except HostError as error:
                 if error.scope == "account":
                     # Before the lock is given up: those who wait for it must not try the same again.
