@@ -20,6 +20,8 @@ from services.gateway.guard import Guard
 BODY_LIMIT = 1024 * 1024
 """Bytes; ten thousand links of a hundred characters fit."""
 
+AnyRequest = Request[Any, Any, Any]
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -57,19 +59,15 @@ def reply(body: object, status: int = 200, headers: Mapping[str, str] | None = N
     return Response(content, status_code=status, media_type="application/json", headers=dict(headers or {}))
 
 
-def address(request: Request[Any, Any, Any]) -> str:
+def address(request: AnyRequest) -> str:
     """Where a request came from: the last proxy, when there are any."""
     return f"address:{request.client.host if request.client else ''}"
 
 
-def bearer(request: Request[Any, Any, Any]) -> str | None:
+def bearer(request: AnyRequest) -> str | None:
     """The token of `Authorization: Bearer`; None without such a header, empty when it has no token."""
     header = request.headers.get("authorization")
     if header is None:
         return None
     kind, _, token = header.strip().partition(" ")
     return token.strip() if kind.lower() == "bearer" else None
-
-
-def dumps(body: object) -> bytes:
-    return _encode(body)

@@ -9,15 +9,15 @@ import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from litestar import Request, Response, route
+from litestar import Response, route
 from litestar.handlers import HTTPRouteHandler
 
 from libs.message import Refused
 from proto.auth import KeyHolder
 from proto.unrestrict_proxy import HostInfo, HostLink, ListHosts, ReadLink, ReadTraffic, Traffic, Unrestricted
-from services.gateway.dialects import Edge, bearer, reply
+from services.gateway.dialects import AnyRequest, Edge, bearer, reply
 from services.gateway.dialects import address as client_address
 from services.gateway.dialects.external import translate
 from services.gateway.dialects.external.translate import Address, Invalid, Trouble
@@ -27,7 +27,6 @@ PREFIX = "/api/external/v1"
 UNRESTRICT_SECONDS = 25.0
 """A platform is asked for name and size, perhaps after a login."""
 
-AnyRequest = Request[Any, Any, Any]
 Handler = Callable[[Edge, AnyRequest, KeyHolder], Awaitable[object]]
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Literal
 
-from litestar import Request, Response, route
+from litestar import Response, route
 from litestar.handlers import HTTPRouteHandler
 
 from libs.egress.links import BadLink, check_link
@@ -16,14 +16,13 @@ from proto.auth import KeyHolder
 from proto.job import QuotaExceeded
 from proto.unrestrict_proxy import CookieDomain, ListCookieDomains, RemoveCookies
 from services.gateway.blobs import Blob
-from services.gateway.dialects import BODY_LIMIT, Edge, address, bearer, repeat, reply
+from services.gateway.dialects import BODY_LIMIT, AnyRequest, Edge, address, bearer, repeat, reply
 from services.gateway.dialects.gdluxx import bundles, translate, wire
 from services.gateway.dialects.gdluxx.translate import Invalid
 
 PREFIX = "/api/extension"
 Method = Literal["GET", "POST", "PUT", "DELETE"]
 
-AnyRequest = Request[Any, Any, Any]
 Handler = Callable[[Edge, AnyRequest, KeyHolder], Awaitable[Response[bytes]]]
 Calls = dict[Method, Handler]
 
@@ -60,7 +59,7 @@ def cors(request: AnyRequest) -> dict[str, str]:
     }
 
 
-def preflight(request: AnyRequest) -> Response[bytes]:
+async def preflight(request: AnyRequest) -> Response[bytes]:
     """Asked by the browser before the extension's own request, and without its key."""
     return Response(b"", status_code=204, media_type="application/json", headers=cors(request))
 
@@ -203,12 +202,8 @@ TABLE: tuple[tuple[str, int, Calls], ...] = (
 """Path, the longest body in bytes, and what answers each method."""
 
 
-async def asked(request: AnyRequest) -> Response[bytes]:
-    return preflight(request)
-
-
 def routes(edge: Edge) -> list[HTTPRouteHandler]:
-    preflights = route([f"{PREFIX}{path}" for path, _, _ in TABLE], http_method=["OPTIONS"], status_code=200)(asked)
+    preflights = route([f"{PREFIX}{path}" for path, _, _ in TABLE], http_method=["OPTIONS"], status_code=200)(preflight)
     # The answer carries its own status; DELETE would otherwise be 204, which has no body.
     return [
         preflights,

@@ -18,9 +18,9 @@ from proto.notifier import (
     SlackInfo,
     SlackNotFound,
 )
-from services.gateway.dialects import reply
+from services.gateway.dialects import AnyRequest, reply
 from services.gateway.dialects.jobs import answers, shown, translate, wire
-from services.gateway.dialects.jobs.desk import AnyRequest, Desk, Table, actor
+from services.gateway.dialects.jobs.desk import Desk, Table, actor
 
 EVER = date(1970, 1, 1)
 

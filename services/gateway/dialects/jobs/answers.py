@@ -295,7 +295,7 @@ def target(info: TargetInfo) -> shown.TargetShown:
         folder_prefix=info.folder_prefix,
         base_folder=info.base_folder,
         access_key_masked=info.masked,
-        last_modified=info.configured_at.isoformat(timespec="seconds").replace("+00:00", "Z"),
+        last_modified=_iso(info.configured_at),
         source="user",
     )
 
@@ -305,7 +305,7 @@ def slack(info: SlackInfo) -> shown.SlackShown:
         configured=True,
         webhook_url_masked=info.masked,
         notify_level=info.level,
-        last_modified=info.configured_at.isoformat(timespec="seconds").replace("+00:00", "Z"),
+        last_modified=_iso(info.configured_at),
     )
 
 
@@ -316,6 +316,10 @@ def target_refused(refused: Refusal) -> str:
     if isinstance(refused, TargetRejected) and refused.code == "bad_settings":
         return refused.message
     return f"Verification failed: {refused.message}"
+
+
+def _iso(at: datetime) -> str:
+    return at.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _between(first: datetime | None, last: datetime | None) -> int | None:

@@ -8,9 +8,9 @@ from msgspec import UNSET
 from libs.message import Refused, new_id
 from proto.auth import KeyHolder
 from proto.job import BatchNotHeld, Renamed, StartBatch
-from services.gateway.dialects import reply
+from services.gateway.dialects import AnyRequest, reply
 from services.gateway.dialects.jobs import answers, shown, translate, wire
-from services.gateway.dialects.jobs.desk import AnyRequest, Desk, Table, actor, path_id
+from services.gateway.dialects.jobs.desk import Desk, Table, actor, path_id
 from services.gateway.dialects.jobs.translate import Invalid
 from services.gateway.domain import BatchView
 

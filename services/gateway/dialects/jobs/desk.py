@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import quote
 from uuid import UUID, uuid5
 
-from litestar import Request, Response
+from litestar import Response
 from msgspec.structs import replace
 
 from libs.bus import TimedOut
@@ -19,7 +19,7 @@ from proto.auth import KeyHolder
 from proto.job import QuotaExceeded, ReadSubmission, StoredItem, SubmitJobs, Submitted
 from proto.storage import ConfigureTarget, LinkFile, TargetInfo
 from proto.worker import Entry, LinkInfo, Uninspected
-from services.gateway.dialects import Edge, Repeat, address, bearer, repeat, reply
+from services.gateway.dialects import AnyRequest, Edge, Repeat, address, bearer, repeat, reply
 from services.gateway.dialects.jobs import answers, credentials, shown, translate
 from services.gateway.dialects.jobs.answers import Links
 from services.gateway.dialects.jobs.page import asked_for, page
@@ -29,7 +29,6 @@ from services.gateway.domain import JobView
 VERIFY_SECONDS = 90.0
 """For a storage service to take, give back and delete a small file."""
 
-AnyRequest = Request[Any, Any, Any]
 Handler = Callable[["Desk", AnyRequest, KeyHolder], Awaitable[Response[bytes]]]
 Table = tuple[tuple[Literal["GET", "POST", "PATCH", "DELETE"], str, Handler], ...]
 """Method, path, and what answers."""

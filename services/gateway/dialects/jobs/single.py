@@ -12,10 +12,10 @@ from proto.auth import KeyHolder
 from proto.job import CancelJob, DeleteJobFiles, Submitted, WrongState
 from proto.notifier import ReadDeliveries
 from proto.worker import Entry
-from services.gateway.dialects import reply
+from services.gateway.dialects import AnyRequest, reply
 from services.gateway.dialects.jobs import answers, shown, translate, wire
 from services.gateway.dialects.jobs.answers import Links
-from services.gateway.dialects.jobs.desk import AnyRequest, Desk, Table, actor
+from services.gateway.dialects.jobs.desk import Desk, Table, actor
 from services.gateway.dialects.jobs.translate import Invalid
 
 

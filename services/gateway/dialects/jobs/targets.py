@@ -15,9 +15,9 @@ from proto.storage import (
     TargetInfo,
     TargetNotFound,
 )
-from services.gateway.dialects import reply
+from services.gateway.dialects import AnyRequest, reply
 from services.gateway.dialects.jobs import answers, credentials, shown, translate
-from services.gateway.dialects.jobs.desk import VERIFY_SECONDS, AnyRequest, Desk, Handler, Table, actor
+from services.gateway.dialects.jobs.desk import VERIFY_SECONDS, Desk, Handler, Table, actor
 from services.gateway.dialects.jobs.translate import Invalid
 
 KINDS: dict[str, tuple[Provider, type[credentials.Target], str, str]] = {

@@ -7,25 +7,27 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Literal
 from uuid import UUID
 
-from litestar import Request, Response, WebSocket, route, websocket
+from litestar import Response, WebSocket, route, websocket
 from litestar.exceptions import WebSocketDisconnect
 from litestar.handlers import HTTPRouteHandler, WebsocketRouteHandler
 
 from libs.message import Refused, new_id
 from proto.auth import LockedOut, ReadUser, Session, User
-from services.gateway.dialects import Edge, bearer, reply
+from services.gateway.dialects import AnyRequest, Edge, address, bearer, reply
 from services.gateway.dialects.webgui import translate
 from services.gateway.dialects.webgui.translate import Invalid
 from services.gateway.fanout import Hub, Subscriber
 from services.gateway.guard import Identity
 
-AnyRequest = Request[Any, Any, Any]
 AnySocket = WebSocket[Any, Any, Any]
-Handler = Callable[[Edge, AnyRequest, Any], Awaitable[Response[bytes]]]
-"""The last is who asks: an Identity, or None where a call is public."""
+Handler = Callable[[Edge, AnyRequest], Awaitable[Response[bytes]]]
+"""Of a call that is public."""
+UsersHandler = Callable[[Edge, AnyRequest, Identity], Awaitable[Response[bytes]]]
+Route = Callable[[AnyRequest], Awaitable[Response[bytes]]]
 
 PREFIX = "/api/v1"
 PUBLIC_LIMIT, USER_LIMIT = 100, 1000
@@ -35,6 +37,10 @@ SOCKETS_PER_USER = 10
 CLOSE_UNAUTHORISED, CLOSE_TOO_MANY = 4401, 4429
 WRITE_SECONDS = 20.0
 COUNTED = 50_000
+
+
+class Unauthorized(Exception):
+    """Nobody is signed in, or no more."""
 
 
 class Limits:
@@ -62,13 +68,11 @@ class Limits:
         return used <= limit, headers
 
 
-def problem(
-    _: AnyRequest, status: int, text: str, headers: dict[str, str] | None = None, code: str | None = None
-) -> Response[bytes]:
+def problem(_: AnyRequest, status: int, text: str, headers: dict[str, str] | None = None) -> Response[bytes]:
     return reply(
         {
             "detail": text,
-            "error_code": code or translate.CODES.get(status, "ERROR"),
+            "error_code": translate.CODES.get(status, "ERROR"),
             "timestamp": translate.iso(datetime.now(UTC)),
             "request_id": str(new_id()),
         },
@@ -77,42 +81,58 @@ def problem(
     )
 
 
-def answering(
-    edge: Edge, limits: Limits, handler: Handler, *, public: bool = False
-) -> Callable[[AnyRequest], Awaitable[Response[bytes]]]:
+def to_all(edge: Edge, limits: Limits, handler: Handler) -> Route:
     async def one(request: AnyRequest) -> Response[bytes]:
-        identity = None
-        if not public:
-            token = bearer(request)
-            identity = await edge.guard.token(token) if token else None
-        who = str(identity.user_id) if identity else f"address:{request.client.host if request.client else ''}"
-        within, headers = limits.count(who, USER_LIMIT if identity else PUBLIC_LIMIT)
-        if not within:
-            return problem(request, 429, "Rate limit exceeded", headers)
-        if not public and identity is None:
-            return problem(request, 401, "Not authenticated", {**headers, "WWW-Authenticate": "Bearer"})
-        try:
-            done = await handler(edge, request, identity)
-        except Invalid as error:
-            return problem(request, 422, str(error), headers)
-        except Refused as refused:
-            status, text = translate.refusal(refused.refusal)
-            if isinstance(refused.refusal, LockedOut):
-                headers["Retry-After"] = str(refused.refusal.retry_after)
-            return problem(request, status, text, headers)
-        for name, value in headers.items():
-            done.headers[name] = value
-        return done
+        counted = limits.count(address(request), PUBLIC_LIMIT)
+        return await _answer(request, counted, partial(handler, edge, request))
 
     return one
 
 
-async def login(edge: Edge, request: AnyRequest, _: None) -> Response[bytes]:
+def to_users(edge: Edge, limits: Limits, handler: UsersHandler) -> Route:
+    async def one(request: AnyRequest) -> Response[bytes]:
+        token = bearer(request)
+        identity = await edge.guard.token(token) if token else None
+
+        async def call() -> Response[bytes]:
+            if identity is None:
+                raise Unauthorized
+            return await handler(edge, request, identity)
+
+        who, limit = (str(identity.user_id), USER_LIMIT) if identity else (address(request), PUBLIC_LIMIT)
+        return await _answer(request, limits.count(who, limit), call)
+
+    return one
+
+
+async def _answer(
+    request: AnyRequest, counted: tuple[bool, dict[str, str]], call: Callable[[], Awaitable[Response[bytes]]]
+) -> Response[bytes]:
+    within, headers = counted
+    if not within:
+        return problem(request, 429, "Rate limit exceeded", headers)
+    try:
+        done = await call()
+    except Unauthorized:
+        return problem(request, 401, "Not authenticated", {**headers, "WWW-Authenticate": "Bearer"})
+    except Invalid as error:
+        return problem(request, 422, str(error), headers)
+    except Refused as refused:
+        status, text = translate.refusal(refused.refusal)
+        if isinstance(refused.refusal, LockedOut):
+            headers["Retry-After"] = str(refused.refusal.retry_after)
+        return problem(request, status, text, headers)
+    for name, value in headers.items():
+        done.headers[name] = value
+    return done
+
+
+async def login(edge: Edge, request: AnyRequest) -> Response[bytes]:
     command = translate.login(await request.body())
     return reply(translate.session(await edge.ask.other(command, Session)))
 
 
-async def refresh(edge: Edge, request: AnyRequest, _: None) -> Response[bytes]:
+async def refresh(edge: Edge, request: AnyRequest) -> Response[bytes]:
     command = translate.refresh(await request.body())
     return reply(translate.refreshed(await edge.ask.other(command, Session)))
 
@@ -159,14 +179,13 @@ def downloads(edge: Edge, hub: Hub) -> WebsocketRouteHandler:
 def routes(edge: Edge, hub: Hub) -> list[HTTPRouteHandler | WebsocketRouteHandler]:
     limits = Limits()
 
-    def call(method: Literal["GET", "POST"], path: str, handler: Handler, *, public: bool = False) -> HTTPRouteHandler:
-        answer = answering(edge, limits, handler, public=public)
+    def call(method: Literal["GET", "POST"], path: str, answer: Route) -> HTTPRouteHandler:
         return route(PREFIX + path, http_method=[method], status_code=200)(answer)
 
     return [
-        call("POST", "/auth/login", login, public=True),
-        call("POST", "/auth/refresh", refresh, public=True),
-        call("GET", "/auth/me", me),
+        call("POST", "/auth/login", to_all(edge, limits, login)),
+        call("POST", "/auth/refresh", to_all(edge, limits, refresh)),
+        call("GET", "/auth/me", to_users(edge, limits, me)),
         downloads(edge, hub),
     ]
 

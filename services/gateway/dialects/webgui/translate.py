@@ -41,10 +41,8 @@ STATUS = {
 CODES = {
     400: "BAD_REQUEST",
     401: "INVALID_CREDENTIALS",
-    403: "FORBIDDEN",
     404: "NOT_FOUND",
     405: "METHOD_NOT_ALLOWED",
-    409: "INVALID_STATE",
     413: "PAYLOAD_TOO_LARGE",
     422: "VALIDATION_ERROR",
     429: "RATE_LIMITED",
@@ -57,19 +55,6 @@ STATUS_OF_REFUSAL: dict[str, int] = {
     "auth.bad_token": 401,
     "auth.locked_out": 429,
     "auth.user_not_found": 404,
-    "auth.key_not_found": 404,
-    "auth.username_taken": 409,
-    "auth.weak_password": 422,
-    "job.not_found": 404,
-    "gateway.no_such_job": 404,
-    "job.wrong_state": 409,
-    "job.stale_attempt": 409,
-    "job.bad_request": 422,
-    "job.idempotency_mismatch": 409,
-    "job.quota_exceeded": 403,
-    "storage.file_not_found": 404,
-    "scheduler.not_found": 404,
-    "scheduler.bad_cron": 422,
 }
 """HTTP status of our refusals; any other is 400."""
 
