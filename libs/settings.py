@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
+from collections import ChainMap
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -80,24 +81,18 @@ def load(
     """
     problems: list[str] = []
     file = _read_file(environ.get(CONFIG), problems)
-    fields = {name: {f.name: f for f in msgspec.structs.fields(cls)} for name, cls in structs.items()}
-    every_field = {field for table in fields.values() for field in table}
-    ours = {environment_name(field) for field in every_field} | {CONFIG}
+    ours = {CONFIG}.union(*map(environment_names, structs.values()))
     if _unknown(environ, file, ours, {*structs, *tables}):
         problems += _unknown(environ, file, ours | set(known()), {*structs, *tables})
     result: dict[str, Any] = {}
     for name, cls in structs.items():
-        table = file.get(name, {})
-        values: dict[str, object] = {}
-        for field in fields[name]:
-            if given is not None and field in given.get(name, {}):
-                values[field] = given[name][field]
-            elif environment_name(field) in environ:
-                values[field] = environ[environment_name(field)]
-            elif isinstance(table, dict) and field in table:
-                values[field] = table[field]
-            elif field in file:
-                values[field] = file[field]
+        fields, table = {field.name for field in msgspec.structs.fields(cls)}, file.get(name)
+        values: ChainMap[str, object] = ChainMap(
+            dict((given or {}).get(name, {})),
+            {field: environ[environment_name(field)] for field in fields if environment_name(field) in environ},
+            table if isinstance(table, dict) else {},
+            file,
+        )
         converted = _convert(cls, values, problems)
         if converted is not None:
             result[name] = converted
