@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from pathlib import Path
 
@@ -59,7 +59,7 @@ class Servers:
                 folder.announce(nats.url)
                 async with asyncio.TaskGroup() as watching:
                     keepers = [
-                        watching.create_task(servers._keep(one.start, lambda one=one: one.child, name))  # type: ignore[misc]  # the default binds the loop's value
+                        watching.create_task(servers._keep(one, name))
                         for one, name in ((postgres, "postgres"), (nats, "nats"))
                     ]
                     try:
@@ -73,16 +73,15 @@ class Servers:
                 folder.withdraw()
                 await asyncio.gather(nats.stop(), postgres.stop())
 
-    async def _keep(self, start: Callable[[], Awaitable[Child]], child: Callable[[], Child | None], name: str) -> None:
+    async def _keep(self, server: Postgres | Nats, name: str) -> None:
         pause = 0.05
         while True:
-            current = child()
-            assert current is not None
-            status = await current.wait()
+            assert server.child is not None, "kept before it was started"
+            status = await server.child.wait()
             await log.awarning("server.died", server=name, status=status)
             while True:
                 try:
-                    await start()
+                    await server.start()
                 except StartFailed as error:
                     await log.aerror("server.start_failed", server=name, reason=str(error))
                     await asyncio.sleep(pause)  # back-off of a server that can not start
