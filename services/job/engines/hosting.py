@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar, overload
 from urllib.parse import urlsplit
 
 import structlog
@@ -30,6 +30,7 @@ from services.job.engines import EngineFailed, Fetch
 from services.job.engines.answers import failed
 
 log = structlog.get_logger()
+R = TypeVar("R")
 
 LIST_SECONDS = 30.0
 """How long a list of hosts is good when nobody says that it changed."""
@@ -43,11 +44,14 @@ Next = Callable[[str, Options], Awaitable[list[EngineName]]]
 
 
 class Asker(Protocol):
+    """Asks until there is an answer. Raises Refused at once, TimeoutError after `patience` seconds without one."""
+
+    @overload
     async def send(
-        self, command: Command | Query, result: Any = None, timeout: float = ..., patience: float = ...
-    ) -> Any:
-        """Asks until there is an answer. Raises Refused at once, TimeoutError when nobody answered for `patience`
-        seconds."""
+        self, command: Command | Query, result: type[R], timeout: float = ..., patience: float = ...
+    ) -> R: ...
+    @overload
+    async def send(self, command: Command, *, patience: float = ...) -> None: ...
 
 
 class HostTable:
@@ -74,7 +78,7 @@ class HostTable:
         async with self._turn:
             if time.monotonic() >= self._until:
                 try:
-                    hosts: list[HostInfo] = await self._asker.send(ListHosts(), list[HostInfo], patience=5.0)
+                    hosts = await self._asker.send(ListHosts(), list[HostInfo], patience=5.0)
                     self._domains = frozenset(domain for one in hosts for domain in one.domains)
                 except (TimeoutError, Refused) as error:
                     await log.awarning("hosts.unknown", reason=type(error).__name__)
@@ -101,7 +105,7 @@ class Leases:
         try:
             async with asyncio.timeout(PREPARE_SECONDS):
                 while True:
-                    answer: Opened | NotYet = await self._ask(command, Opened | NotYet)
+                    answer = await self._ask(command)
                     if isinstance(answer, Opened):
                         return answer
                     await asyncio.sleep(answer.after)  # the pace that the platform asks for
@@ -127,13 +131,15 @@ class Leases:
         except (Refused, TimeoutError) as error:
             await log.awarning("lease.not_closed", reason=type(error).__name__)
 
-    async def _ask(self, command: Command, result: Any) -> Any:
+    async def _ask(self, command: OpenLink) -> Opened | NotYet:
+        either: Any = Opened | NotYet  # a union is no type to the type checker
         try:
-            return await self._asker.send(command, result, ASK_SECONDS, PATIENCE_SECONDS)
+            answer: Opened | NotYet = await self._asker.send(command, either, ASK_SECONDS, PATIENCE_SECONDS)
         except Refused as refused:
             raise _failure(refused.refusal) from refused
         except TimeoutError as error:
             raise failed("transient", "host_106", "nobody can open links of file hosts now") from error
+        return answer
 
 
 def _failure(refusal: Refusal) -> EngineFailed:

@@ -19,10 +19,10 @@ from proto.job import (
     Claimed,
     EngineName,
     Failure,
+    Options,
     ProgressReply,
     ReportItem,
     ReportProgress,
-    ReportStage,
     StageNote,
     StoredItem,
     Wanted,
@@ -34,11 +34,11 @@ from services.job.worker.handover import Handover, NotKept
 from services.job.worker.pacing import Pace
 from services.job.worker.reporting import Reporter
 from services.job.worker.room import Room
+from services.job.worker.stages import QUICK_SECONDS, Stages
 
 log = structlog.get_logger()
 
 PROGRESS_SECONDS = 0.25
-QUICK_SECONDS = 0.2
 WITH_ARCHIVE: frozenset[EngineName] = frozenset({"ytdlp", "gallerydl"})
 """Engines whose items their sites name; a direct file is fetched in any case."""
 SKIPS_SECONDS = 2.0
@@ -48,7 +48,7 @@ UNKNOWN = frozenset({"not_mine", "unsupported_url"})
 ENDED = frozenset({"content", "permanent", "auth_required"})
 """Kinds of failure that trying again would not mend."""
 
-Route = Callable[[str, Any], Awaitable[list[EngineName]]]
+Route = Callable[[str, Options], Awaitable[list[EngineName]]]
 
 
 class Stopped(Exception):
@@ -85,17 +85,15 @@ class Attempt:
         self.work = work
         self._reporter = reporter
         self._caller = caller
-        self._stop: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._stop: asyncio.Future[Wanted] = asyncio.get_running_loop().create_future()
         self._latest: ReportProgress | None = None
         self._news = asyncio.Event()
         self._several = False
-        self._kept: list[StageNote] = []
-        self._telling = asyncio.Lock()
-        self._began = time.monotonic()
+        self._stages = Stages(claimed, reporter)
         self._own = frozenset(claimed.done)
         self.skips = 0
         """Items that the user has from earlier jobs."""
-        self._skips_told = self._began
+        self._skips_told = time.monotonic()
         self._not_kept: Failure | None = None
         self._host = ""
         self._room = Room(claimed, reporter)
@@ -214,7 +212,7 @@ class Attempt:
         self.title = title or self.title
         self._several = items_total != 1
         await self._room.reserve(total or 0)
-        await self._enter(
+        await self._stages.enter(
             StageNote(
                 stage="downloading",
                 at=datetime.now(UTC),
@@ -228,40 +226,14 @@ class Attempt:
         )
 
     async def processing(self) -> None:
-        await self._enter(StageNote(stage="processing", at=datetime.now(UTC)))
-
-    async def _enter(self, note: StageNote) -> None:
-        """Stages are kept back while the attempt is young: one that is over in a blink reports them with its end, in
-        one commit instead of four."""
-        self._kept.append(note)
-        if time.monotonic() - self._began >= QUICK_SECONDS:
-            await self._tell_stages()
-
-    async def _tell_stages(self) -> None:
-        async with self._telling:
-            while self._kept:
-                note = self._kept[0]
-                await self._reporter.send(
-                    ReportStage(
-                        job_id=self.claimed.job_id,
-                        attempt=self.claimed.attempt,
-                        stage=note.stage,
-                        engine=note.engine,
-                        title=note.title,
-                        total_bytes=note.total_bytes,
-                        items_total=note.items_total,
-                        description=note.description,
-                        release_date=note.release_date,
-                    )
-                )
-                self._kept.pop(0)
+        await self._stages.enter(StageNote(stage="processing", at=datetime.now(UTC)))
 
     async def _grow_old(self) -> None:
-        """Nor is there any progress to tell of one that is over in a blink: each report is a question to the job
+        """There is no progress to tell either of one that is over in a blink: each report is a question to the job
         service and a message to all who watch."""
         await asyncio.sleep(QUICK_SECONDS)  # the age at which an attempt's stages are worth a report of their own
         try:
-            await self._tell_stages()
+            await self._stages.tell()
         except (Refused, TimeoutError) as error:
             await log.ainfo("stages.untold", reason=str(error))
             self.stop("stale")
@@ -270,11 +242,11 @@ class Attempt:
 
     @property
     def unreported(self) -> tuple[StageNote, ...]:
-        return tuple(self._kept)
+        return self._stages.untold
 
     async def finished(self, file: FetchedFile) -> None:
         if not self._several:
-            await self._enter(StageNote(stage="storing", at=datetime.now(UTC)))
+            await self._stages.enter(StageNote(stage="storing", at=datetime.now(UTC)))
         await self._room.reserve(file.size, more=True)
         try:
             with self.pace.going(instead=not self._several):

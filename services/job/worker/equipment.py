@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -25,9 +25,9 @@ ARCHIVE_SECONDS = 30.0
 async def cookie_file(claimed: Claimed, reporter: Reporter, url: str, work: Path) -> AsyncIterator[Path | None]:
     """What the user synced for the link's host, in a file that goes however the attempt ends."""
     host = urlsplit(url).hostname or "-"
-    async with AsyncExitStack() as stack:
+    with ExitStack() as stack:
         try:
-            found: list[Cookie] = await reporter.send(
+            found = await reporter.send(
                 ReadCookies(owner=claimed.owner, host=host), list[Cookie], patience=COOKIES_SECONDS
             )
             path = stack.enter_context(cookies.jar(work / cookies.name(claimed.attempt), found))
@@ -50,7 +50,7 @@ async def archive_file(claimed: Claimed, reporter: Reporter, url: str, work: Pat
         await asyncio.to_thread(known.begin, path)
         while True:
             query = ListArchived(owner=claimed.owner, host=urlsplit(url).hostname or "", archive=mode, after=after)
-            page: ArchivePage = await reporter.send(query, ArchivePage, patience=ARCHIVE_SECONDS)
+            page = await reporter.send(query, ArchivePage, patience=ARCHIVE_SECONDS)
             await asyncio.to_thread(known.add, path, page.keys)
             after = page.after
             if after is None:

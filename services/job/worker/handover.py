@@ -79,12 +79,10 @@ class Handover:
         while True:
             try:
                 paced = replace(command, rate=self._pace.out)
-                done: StoredFile = await self._reporter.send(paced, StoredFile, STORE_SECONDS)
+                return await self._reporter.send(paced, StoredFile, STORE_SECONDS)
             except Refused as refused:
                 if not isinstance(refused.refusal, StillStoring):
                     raise
-            else:
-                return done
 
 
 def _named(wanted: str | None, key: str, found: str) -> str:

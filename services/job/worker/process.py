@@ -105,8 +105,7 @@ async def _engines(
 
     async def jar(owner: UUID, host: str) -> list[Cookie]:
         query = ReadCookies(owner=owner, host=host)
-        found: list[Cookie] = await asker.send(query, list[Cookie], patience=COOKIES_SECONDS)
-        return found
+        return await asker.send(query, list[Cookie], patience=COOKIES_SECONDS)
 
     inspector = Inspector(ytdlp, policy, cache, proxy.grant, proxy.revoke, jar)
     worker = Worker(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, TypeVar, overload
 from uuid import UUID
 
 import structlog
@@ -13,6 +13,7 @@ from libs.calls import Caller, ServiceFailed
 from libs.message import Command, Query
 
 log = structlog.get_logger()
+R = TypeVar("R")
 
 REPORT_SECONDS = 600.0
 """How long a report is tried while the job service is away. The worker's heartbeats keep the attempt its own."""
@@ -25,6 +26,12 @@ class Reporter:
         self._caller = caller
         self.worker_id = worker_id
 
+    @overload
+    async def send(
+        self, command: Command | Query, result: type[R], timeout: float = ..., patience: float = ...
+    ) -> R: ...
+    @overload
+    async def send(self, command: Command, *, patience: float = ...) -> None: ...
     async def send(
         self, command: Command | Query, result: Any = None, timeout: float = 5.0, patience: float = REPORT_SECONDS
     ) -> Any:

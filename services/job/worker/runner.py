@@ -79,7 +79,7 @@ class Worker:
         if self.draining or ticket.job_id in self.running:
             raise NotNow
         try:
-            claimed: Claimed = await self._reporter.send(
+            claimed = await self._reporter.send(
                 ClaimAttempt(job_id=ticket.job_id, attempt=ticket.attempt, worker_id=self.worker_id), Claimed
             )
         except Refused:
