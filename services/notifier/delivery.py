@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 
 import asyncpg
 
@@ -21,6 +23,9 @@ Send = Callable[[Delivery], Awaitable[Answered]]
 
 LOOK_SECONDS = 60.0
 AT_A_TIME = 20
+AT_ONE_RECEIVER = 5
+"""Who has so many tries under way is given no more: one who never answers keeps nobody else waiting. A single lease may
+go beyond it."""
 
 
 class Deliverer:
@@ -42,21 +47,29 @@ class Deliverer:
         await lasting("delivery.interrupted", self._rounds, AWAY)
 
     async def _rounds(self) -> None:
-        while True:
-            await self._round()
-
-    async def _round(self) -> None:
-        self.changed.clear()
-        now = datetime.now(UTC)
-        async with self._pool.acquire() as conn:
-            due = await views.lease(conn, now, now + domain.FIRST_LEASE, AT_A_TIME)
-        if due:
-            async with asyncio.TaskGroup() as tasks:
+        busy: Counter[str] = Counter()
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                self.changed.clear()
+                now, free = datetime.now(UTC), AT_A_TIME - busy.total()
+                full = [receiver for receiver, tries in busy.items() if tries >= AT_ONE_RECEIVER]
+                async with self._pool.acquire() as conn:
+                    until = now + domain.FIRST_LEASE
+                    due = await views.lease(conn, now, until, min(free, AT_ONE_RECEIVER), full) if free else []
+                    following = await views.next_due(conn, full) if free and not due else None
                 for one in due:
-                    tasks.create_task(self._deliver(one))
-            return
-        async with self._pool.acquire() as conn:
-            following = await views.next_due(conn)
+                    busy[one.receiver] += 1
+                    tasks.create_task(self._deliver(one)).add_done_callback(partial(self._over, busy, one.receiver))
+                if not due:
+                    await self._idle(following)
+
+    def _over(self, busy: Counter[str], receiver: str, _: asyncio.Task[None]) -> None:
+        busy[receiver] -= 1
+        if not busy[receiver]:
+            del busy[receiver]
+        self.changed.set()
+
+    async def _idle(self, following: datetime | None) -> None:
         wait = LOOK_SECONDS if following is None else (following - datetime.now(UTC)).total_seconds()
         try:
             async with asyncio.timeout(min(max(wait, 0.01), LOOK_SECONDS)):

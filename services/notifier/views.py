@@ -25,6 +25,11 @@ class Delivery(Struct, frozen=True):
     attempts: int
     channel: Channel = "webhook"
 
+    @property
+    def receiver(self) -> str:
+        """Its host and port, as the database takes them out of an address too."""
+        return (*self.url.split("/", 3), "", "", "")[2]
+
 
 async def add_hooks(conn: Connection, rows: Sequence[tuple[UUID, UUID, str, str | None, str, bool, str]]) -> None:
     await conn.executemany(
@@ -117,16 +122,18 @@ async def add_delivery(conn: Connection, one: Delivery, due: datetime) -> None:
     )
 
 
-async def lease(conn: Connection, at: datetime, until: datetime, limit: int) -> list[Delivery]:
-    """Take what is due, so that nobody else does before `until`."""
+async def lease(conn: Connection, at: datetime, until: datetime, limit: int, full: Sequence[str]) -> list[Delivery]:
+    """Take what is due, so that nobody else does before `until`; nothing for the receivers that are `full`."""
     rows = await conn.fetch(
         "update notifier.deliveries set due_at = $2 where delivery_id in ("
-        " select delivery_id from notifier.deliveries where due_at <= $1 order by due_at limit $3"
+        " select delivery_id from notifier.deliveries where due_at <= $1 and split_part(url, '/', 3) <> all($4)"
+        " order by due_at limit $3"
         " for update skip locked)"
         " returning delivery_id, owner, job_id, url, body, attempts, channel",
         at,
         until,
         limit,
+        full,
     )
     return [Delivery(**row) for row in rows]
 
@@ -137,8 +144,12 @@ async def attempted(conn: Connection, delivery_id: UUID, attempts: int, due: dat
     )
 
 
-async def next_due(conn: Connection) -> datetime | None:
-    found: datetime | None = await conn.fetchval("select min(due_at) from notifier.deliveries")
+async def next_due(conn: Connection, full: Sequence[str]) -> datetime | None:
+    found: datetime | None = await conn.fetchval(
+        "select due_at from notifier.deliveries where due_at is not null and split_part(url, '/', 3) <> all($1)"
+        " order by due_at limit 1",
+        full,
+    )
     return found
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from proto.auth import ReadUser, User
 from proto.notifier import ReadDeliveries, ReadWebhookSecret
-from tests.support.receiver import Post, receiving
+from tests.support.receiver import PATIENCE, Post, receiving
 
 SIGNATURE = "X-Tornado-Signature"
 
@@ -31,6 +31,32 @@ async def attempts_of(user, job_id: str, count: int) -> list[dict]:
             if len(found) >= count:
                 return found
             await asyncio.sleep(0.05)  # the interval of a polling client
+
+
+class Silent:
+    """A receiver that takes everything and answers nothing."""
+
+    def __init__(self) -> None:
+        self.over = asyncio.Event()
+        self.given_up = 0
+        self._came = 0
+        self._changed = asyncio.Condition()
+
+    async def listen(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async with self._changed:
+            self._came += 1
+            self._changed.notify_all()
+        over = asyncio.create_task(self.over.wait())
+        gone = asyncio.create_task(reader.read())
+        await asyncio.wait((over, gone), return_when=asyncio.FIRST_COMPLETED)
+        self.given_up += not self.over.is_set()
+        gone.cancel()
+        over.cancel()
+        writer.close()
+
+    async def until(self, count: int) -> None:
+        async with asyncio.timeout(PATIENCE), self._changed:
+            await self._changed.wait_for(lambda: self._came >= count)
 
 
 def signed(post: Post, secret: str) -> bool:
@@ -155,6 +181,26 @@ async def test_a_receiver_that_fails_is_told_again_with_a_new_signature_and_ever
         (1, "failed", 500, "the receiver answered 500"),
         (2, "delivered", 200, None),
     ]
+
+
+async def test_a_receiver_that_never_answers_keeps_nobody_else_waiting(user, other, site):
+    silent = Silent()
+    server = await asyncio.start_server(silent.listen, "127.0.0.1", 0)
+    try:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hook"
+        links = [{"url": site.file(100, f"{uuid4().hex}.bin")} for _ in range(60)]
+        async with user.http() as http, other.http() as theirs, receiving() as receiver:
+            await http.jobs("POST", "/jobs/bulk", {"jobs": links, "webhook_url": url})
+            await silent.until(5)
+            for _ in range(3):
+                await theirs.submit(site.file(100, f"{uuid4().hex}.bin"), webhook_url=f"{receiver.url}/hook")
+            await receiver.until(3)
+            given_up = silent.given_up
+    finally:
+        silent.over.set()
+        server.close()
+
+    assert given_up == 0
 
 
 async def test_a_job_without_a_webhook_is_told_to_nobody(user, site):

@@ -136,6 +136,23 @@ async def test_a_storage_that_is_told_with_a_job_is_for_that_job_alone(user, sit
     assert history[-1] == "job.completed"
 
 
+async def test_links_that_come_again_with_their_storage_are_answered_as_before_though_that_is_gone(
+    user, site, server, bucket
+):
+    links = {"jobs": [{"url": site.file(1000, f"{uuid4().hex}.bin")}], "paused": True}
+    storage, key = {**bucket, "provider": "s3"}, uuid4().hex
+    async with user.http() as http:
+        first = await http.jobs("POST", "/jobs/bulk", {**links, "storage": storage}, x_idempotency_key=key)
+        server.client("s3").delete_bucket(Bucket=bucket["bucket"])
+        again = await http.jobs("POST", "/jobs/bulk", {**links, "storage": storage}, x_idempotency_key=key)
+        other = await http.jobs(
+            "POST", "/jobs/bulk", {**links, "storage": {**storage, "secret_key": "another"}}, x_idempotency_key=key
+        )
+
+    assert again == (201, {**first[1], "cached": True})
+    assert other[0] == 409
+
+
 async def test_a_file_in_object_storage_that_is_given_up_is_gone_from_there(user, site, bucket):
     async with user.http() as http:
         await http.jobs("POST", "/user/s3", bucket)

@@ -33,7 +33,7 @@ class Poster:
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
-            connector=self._policy.connector(limit=32, limit_per_host=4),
+            connector=self._policy.connector(limit=32),
             timeout=aiohttp.ClientTimeout(total=SECONDS),
             cookie_jar=aiohttp.DummyCookieJar(),
         )

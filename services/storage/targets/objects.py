@@ -108,9 +108,11 @@ class ObjectTarget:
         return hashlib.sha256(f"{one.place().url} {one.container_or_bucket} {key}".encode()).digest()
 
     async def verify(self) -> None:
-        """Writes a small object, reads it back and deletes it. Raises TargetRefused, TargetAway."""
-        key = self.key((), "verify_credentials.txt")
-        ask = Verify(text=f"Longshore may write here. {secrets.token_hex(8)}\n", **await self._request(key))
+        """Writes a small object, reads it back and deletes it: one of its own, for several may do so at once. Raises
+        TargetRefused, TargetAway."""
+        mark = secrets.token_hex(8)
+        key = self.key((), f"verify_credentials-{mark}.txt")
+        ask = Verify(text=f"Longshore may write here. {mark}\n", **await self._request(key))
         check(await self._careful(ask, self._patience.call * 2))
 
     async def put(self, source: Path, key: str, size: int, sha256: str, pace: Pace | None = None) -> Found:

@@ -47,6 +47,14 @@ async def test_the_process_is_gone_when_there_was_nothing_to_do_for_a_while(moto
         await target.verify()
 
 
+async def test_a_bucket_that_many_try_at_once_is_good_for_all_of_them(moto_server: Moto, mover: Mover):
+    storage = moto_server.bucket()
+
+    await asyncio.gather(*(ObjectTarget(storage.credentials, mover).verify() for _ in range(12)))
+
+    assert await storage.objects() == {}
+
+
 async def test_many_files_are_put_at_the_same_time(moto_server: Moto, mover: Mover, tmp_path: Path):
     storage = moto_server.bucket()
     target = ObjectTarget(storage.credentials, mover)
