@@ -367,9 +367,9 @@ async def test_a_person_who_opens_the_list_of_jobs_is_not_answered_as_a_program(
             {"Accept": accepts[0], "x-api-key": "sk_no-key-of-ours"},
         ]:
             async with session.get(system.url + path, headers=headers) as answer:
-                answers.append((answer.status, answer.content_type))
+                answers.append((answer.status, answer.headers["Content-Type"]))
 
-    assert answers == [(200, "text/html"), *[(401, "application/json")] * 3]
+    assert answers == [(200, "text/html; charset=utf-8"), *[(401, "application/json")] * 3]
 
 
 async def test_a_second_start_on_the_same_folder_says_so_and_stops(system):

@@ -23,7 +23,7 @@ connected to this installation.
 
 
 def page() -> Response[bytes]:
-    return Response(_PAGE, media_type="text/html; charset=utf-8", headers=_HEADERS)
+    return Response(_PAGE, media_type="text/html", headers=_HEADERS)
 
 
 def asked_for(method: str, path: str, accept: str) -> bool:
