@@ -8,12 +8,11 @@ from uuid import UUID
 
 import asyncpg
 import structlog
-from msgspec.structs import replace
 
 from libs.calls import Answer, Call, Caller
 from libs.database import Connection
 from libs.eventstore import AnyVersion, EventStore, NoStream, Write, WrongVersion
-from libs.message import Event, Refused
+from libs.message import Event, Refusal, Refused
 from proto.job import JobAttemptFailed, JobDeferred, Request, SubmitJobs
 from proto.scheduler import (
     ChangeSchedule,
@@ -27,8 +26,8 @@ from proto.scheduler import (
     ScheduleNotFound,
 )
 from services.scheduler import domain, views
+from services.scheduler.domain import Schedule
 from services.scheduler.ticker import Ticker
-from services.scheduler.views import Schedule
 
 log = structlog.get_logger()
 
@@ -37,50 +36,15 @@ async def create_schedule(
     command: CreateSchedule, call: Call, pool: asyncpg.Pool, store: EventStore, ticker: Ticker
 ) -> Answer:
     """Creating the same schedule id again is answered as the first time."""
-    at = datetime.now(UTC)
-    if bad := domain.check_cron(command.cron, at):
-        raise Refused(bad)
     async with pool.acquire() as conn:
-        slug = domain.slug(command.name, await views.slugs(conn, command.owner))
-    one = Schedule(
-        schedule_id=command.schedule_id,
-        owner=command.owner,
-        slug=slug,
-        name=command.name,
-        cron=command.cron,
-        url=command.url,
-        options=command.options,
-        priority=command.priority,
-        enabled=command.enabled,
-        next_run=domain.next_run(command.cron, at) if command.enabled else None,
-    )
-    event = ScheduleCreated(
-        schedule_id=one.schedule_id,
-        owner=one.owner,
-        slug=slug,
-        name=one.name,
-        cron=one.cron,
-        url=one.url,
-        options=one.options,
-        priority=one.priority,
-        enabled=one.enabled,
-        at=at,
-    )
+        taken = await views.slugs(conn, command.owner)
+    event = domain.create(command, taken, datetime.now(UTC))
+    if isinstance(event, Refusal):
+        raise Refused(event)
     try:
         async with store.transaction() as tx:
-            places = await tx.append(
-                [
-                    Write(
-                        stream_id=one.schedule_id,
-                        kind="schedule",
-                        expected=NoStream(),
-                        events=[event],
-                        meta=call.meta,
-                        tenant=one.owner,
-                    )
-                ]
-            )
-            await views.save(tx.conn, one)
+            places = await tx.append([_write(event, call, new=True)])
+            await views.save(tx.conn, domain.created(event))
     except WrongVersion:
         return Answer(command.schedule_id)
     ticker.changed.set()
@@ -90,28 +54,13 @@ async def create_schedule(
 async def change_schedule(
     command: ChangeSchedule, call: Call, pool: asyncpg.Pool, store: EventStore, ticker: Ticker
 ) -> Answer:
-    at = datetime.now(UTC)
     one = await _mine(command, pool)
-    changed = replace(
-        one,
-        name=one.name if command.name is None else command.name,
-        cron=one.cron if command.cron is None else command.cron,
-        enabled=one.enabled if command.enabled is None else command.enabled,
-    )
-    if bad := domain.check_cron(changed.cron, at):
-        raise Refused(bad)
-    changed = replace(changed, next_run=domain.next_run(changed.cron, at) if changed.enabled else None)
-    event = ScheduleChanged(
-        schedule_id=one.schedule_id,
-        owner=one.owner,
-        name=changed.name,
-        cron=changed.cron,
-        enabled=changed.enabled,
-        at=at,
-    )
+    event = domain.change(one, command, datetime.now(UTC))
+    if isinstance(event, Refusal):
+        raise Refused(event)
     async with store.transaction() as tx:
-        places = await tx.append([_write(one, event, call)])
-        await views.save(tx.conn, changed)
+        places = await tx.append([_write(event, call)])
+        await views.save(tx.conn, domain.changed(one, event))
     ticker.changed.set()
     return Answer(position=places[-1])
 
@@ -120,7 +69,7 @@ async def delete_schedule(command: DeleteSchedule, call: Call, pool: asyncpg.Poo
     one = await _mine(command, pool)
     event = ScheduleDeleted(schedule_id=one.schedule_id, owner=one.owner, at=datetime.now(UTC))
     async with store.transaction() as tx:
-        places = await tx.append([_write(one, event, call)])
+        places = await tx.append([_write(event, call)])
         await views.remove(tx.conn, one.schedule_id)
     return Answer(position=places[-1])
 
@@ -128,11 +77,10 @@ async def delete_schedule(command: DeleteSchedule, call: Call, pool: asyncpg.Poo
 async def run_schedule(command: RunSchedule, call: Call, pool: asyncpg.Pool, store: EventStore) -> Answer:
     one = await _mine(command, pool)
     at = datetime.now(UTC)
-    job_id = domain.run_id(one.schedule_id, at)
-    event = ScheduleFired(schedule_id=one.schedule_id, owner=one.owner, job_id=job_id, due=at, at=at, by_hand=True)
+    event = domain.fire(one, at, at, by_hand=True)
     async with store.transaction() as tx:
-        places = await tx.append([_write(one, event, call)])
-    return Answer(job_id, places[-1])
+        places = await tx.append([_write(event, call)])
+    return Answer(event.job_id, places[-1])
 
 
 async def _mine(command: ChangeSchedule | DeleteSchedule | RunSchedule, pool: asyncpg.Pool) -> Schedule:
@@ -143,14 +91,16 @@ async def _mine(command: ChangeSchedule | DeleteSchedule | RunSchedule, pool: as
     return one
 
 
-def _write(one: Schedule, event: Event, call: Call) -> Write:
+def _write(
+    event: ScheduleCreated | ScheduleChanged | ScheduleDeleted | ScheduleFired, call: Call, *, new: bool = False
+) -> Write:
     return Write(
-        stream_id=one.schedule_id,
+        stream_id=event.schedule_id,
         kind="schedule",
-        expected=AnyVersion(),
+        expected=NoStream() if new else AnyVersion(),
         events=[event],
         meta=call.meta,
-        tenant=one.owner,
+        tenant=event.owner,
     )
 
 

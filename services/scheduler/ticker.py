@@ -11,9 +11,8 @@ from libs.bus import Bus
 from libs.eventstore import AnyVersion, EventStore, Write
 from libs.leading import lead
 from libs.message import Meta, new_id
-from proto.scheduler import ScheduleFired
 from services.scheduler import domain, views
-from services.scheduler.views import Schedule
+from services.scheduler.domain import Schedule
 
 LOOK_SECONDS = 5.0
 """At the latest so often the tables are read, should another process have written them."""
@@ -49,13 +48,7 @@ class Ticker:
 
     async def _fire(self, one: Schedule, now: datetime) -> None:
         assert one.next_run is not None
-        event = ScheduleFired(
-            schedule_id=one.schedule_id,
-            owner=one.owner,
-            job_id=domain.run_id(one.schedule_id, one.next_run),
-            due=one.next_run,
-            at=now,
-        )
+        event = domain.fire(one, one.next_run, now)
         meta = Meta(correlation=new_id(), actor="service:scheduler")
         following = domain.next_run(one.cron, now)
         async with self._store.transaction() as tx:

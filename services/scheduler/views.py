@@ -8,26 +8,13 @@ from uuid import UUID
 
 import asyncpg
 import msgspec
-from msgspec import Struct
 
 from libs.database import Connection
 from proto.job import Options
+from services.scheduler.domain import Schedule
 
 _encode = msgspec.json.Encoder().encode
 _COLUMNS = "schedule_id, owner, slug, name, cron, url, options, priority, enabled, next_run"
-
-
-class Schedule(Struct, frozen=True, kw_only=True):
-    schedule_id: UUID
-    owner: UUID
-    slug: str
-    name: str
-    cron: str
-    url: str
-    options: Options
-    priority: int
-    enabled: bool
-    next_run: datetime | None
 
 
 def _schedule(row: asyncpg.Record) -> Schedule:

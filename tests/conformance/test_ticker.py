@@ -12,8 +12,8 @@ from proto import REGISTRY
 from proto.job import Options
 from proto.scheduler import ScheduleFired
 from services.scheduler import views
+from services.scheduler.domain import Schedule
 from services.scheduler.ticker import Ticker
-from services.scheduler.views import Schedule
 from tests.support.sure import sure
 
 HOURLY = "0 * * * *"

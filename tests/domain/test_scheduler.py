@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
+from proto.scheduler import BadCron, ChangeSchedule, CreateSchedule, ScheduleChanged, ScheduleCreated
 from services.scheduler import domain
+from tests.support.sure import being
 
+OWNER = UUID(int=9)
+HIS: dict[str, Any] = {"owner": OWNER, "schedule_id": UUID(int=1)}
 AT = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 
 
@@ -50,11 +56,42 @@ def test_a_schedule_is_called_after_its_name_and_unlike_any_other(name: str, tak
     assert domain.slug(name, frozenset(taken)) == slug
 
 
-def test_one_run_has_one_job_however_often_the_clock_fires_for_it():
-    one, other = UUID(int=1), UUID(int=2)
+def created(**fields: Any) -> domain.Schedule:
+    known: dict[str, Any] = {
+        "owner": OWNER,
+        "schedule_id": UUID(int=1),
+        "name": "Nightly",
+        "cron": "0 3 * * *",
+        "url": "http://a.test/",
+    }
+    return domain.created(being(ScheduleCreated, domain.create(CreateSchedule(**{**known, **fields}), frozenset(), AT)))
 
-    assert domain.run_id(one, AT) == domain.run_id(one, AT)
-    assert len({domain.run_id(one, AT), domain.run_id(other, AT), domain.run_id(one, AT.replace(hour=13))}) == 3
+
+def test_one_run_has_one_job_however_often_the_clock_fires_for_it():
+    one, other = created(), created(schedule_id=UUID(int=2))
+    first, again = domain.fire(one, AT, AT), domain.fire(one, AT, AT + timedelta(seconds=9))
+
+    assert first.job_id == again.job_id
+    assert first.job_id not in {domain.fire(other, AT, AT).job_id, domain.fire(one, AT.replace(hour=13), AT).job_id}
+
+
+def test_a_schedule_that_is_off_is_never_due_and_one_that_is_turned_on_again_comes_when_it_says():
+    off = created(enabled=False)
+    event = being(ScheduleChanged, domain.change(off, ChangeSchedule(**HIS, enabled=True), AT))
+
+    assert off.next_run is None
+    assert domain.changed(off, event).next_run == datetime(2026, 11, 21, 3, 0, tzinfo=UTC)
+
+
+def test_a_change_leaves_what_it_does_not_name():
+    one = created()
+    event = being(ScheduleChanged, domain.change(one, ChangeSchedule(**HIS, name="Weekly"), AT))
+
+    assert domain.changed(one, event) == replace(one, name="Weekly")
+
+
+def test_a_schedule_is_not_changed_to_what_never_comes_due():
+    assert isinstance(domain.change(created(), ChangeSchedule(**HIS, cron="0 0 31 2 *"), AT), BadCron)
 
 
 def runs(cron: str, count: int) -> list[str]:
