@@ -65,10 +65,20 @@ class Hooked:
     """Whether an event is about a job, or a job of a batch, that somebody wants to hear of; or how a job of somebody
     ends who has a channel."""
 
-    def __init__(self, known: set[UUID]) -> None:
-        self._known = known
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+        self._known: set[UUID] = set()
         self.owners: set[UUID] = set()
         """Who have a channel."""
+
+    async def begin(self) -> None:
+        async with self._pool.acquire() as conn:
+            self._known = await views.hooked(conn)
+        await self.read_owners()
+
+    async def read_owners(self) -> None:
+        async with self._pool.acquire() as conn:
+            self.owners = await views.slack_owners(conn)
 
     def __call__(self, event: Event) -> bool:
         if isinstance(event, JobWebhookRequested):
@@ -84,19 +94,7 @@ class Hooked:
         self._known -= {one.event.job_id for one in batch if isinstance(one.event, JobCompleted)}
 
 
-async def hooked_jobs(pool: asyncpg.Pool) -> set[UUID]:
-    async with pool.acquire() as conn:
-        return await views.hooked(conn)
-
-
 CHANNELS = frozenset({"notifier.slack_configured", "notifier.slack_removed"})
-
-
-async def channel_owners(pool: asyncpg.Pool) -> set[UUID]:
-    async with pool.acquire() as conn:
-        return await views.slack_owners(conn)
-
-
 LinkTo = Callable[[UUID, str, datetime], str]
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from urllib.parse import quote
 from uuid import UUID
 
-from libs.bus import BusError, follow
+from libs.bus import Bus, BusError, follow
 from libs.calls import serve
 from libs.database import AWAY, Connection
 from libs.egress.policy import EgressPolicy
@@ -26,8 +27,7 @@ from services.notifier.handlers import (
     HANDLERS,
     WANTED,
     Hooked,
-    channel_owners,
-    hooked_jobs,
+    LinkTo,
     note,
     secret_of,
 )
@@ -43,26 +43,15 @@ async def start(settings: ServiceSettings, resources: Resources) -> AsyncIterato
     pool, bus, store = await resources.event_source(settings, "notifier", REGISTRY, kept=0)
     sealer = Sealer(settings.secret_key, "webhook-secret")
     slack_sealer = Sealer(settings.secret_key, "slack")
-    signer = LinkSigner(settings.secret_key, "files", settings.link_keys)
-
-    def link_to(file_id: UUID, name: str, at: datetime) -> str:
-        token = signer.token(str(file_id), int((at + LINK_LIFE).timestamp()))
-        return f"{settings.base_url}/files/{file_id}/{token}/{quote(name, safe='')}"
-
+    link_to = _linking(settings)
     async with Poster(EgressPolicy.parse(settings.egress_allow)) as poster:
         channels: dict[Channel, Send] = {
             "webhook": Webhook(poster, lambda owner: secret_of(owner, pool, sealer)).send,
             "slack": Slack(poster, pool, slack_sealer).send,
         }
         deliverer = Deliverer(pool, store, channels)
-        hooked = Hooked(await hooked_jobs(pool))
-
-        async def owners() -> None:
-            """Another process may keep or remove a channel: the table is read anew whenever it is told so."""
-            async with follow(bus, "EV_NOTIFIER", new=True, only=CHANNELS) as told:
-                hooked.owners = await channel_owners(pool)
-                async for _ in told:
-                    hooked.owners = await channel_owners(pool)
+        hooked = Hooked(pool)
+        await hooked.begin()
 
         async def apply(conn: Connection, batch: Sequence[Applied]) -> None:
             await note(conn, batch, datetime.now(UTC), link_to)
@@ -71,8 +60,8 @@ async def start(settings: ServiceSettings, resources: Resources) -> AsyncIterato
             hooked.ended(batch)
             deliverer.changed.set()
 
-        hooked.owners = await channel_owners(pool)
-        resources.spawn(lasting("notifier.channels", owners, (*AWAY, BusError)), "channels")
+        learning = partial(_learn_channels, hooked, bus)
+        resources.spawn(lasting("notifier.channels", learning, (*AWAY, BusError)), "channels")
         resources.follow(
             "jobs",
             "EV_JOB",
@@ -100,6 +89,24 @@ async def start(settings: ServiceSettings, resources: Resources) -> AsyncIterato
             },
         )
         yield
+
+
+def _linking(settings: ServiceSettings) -> LinkTo:
+    signer = LinkSigner(settings.secret_key, "files", settings.link_keys)
+
+    def link_to(file_id: UUID, name: str, at: datetime) -> str:
+        token = signer.token(str(file_id), int((at + LINK_LIFE).timestamp()))
+        return f"{settings.base_url}/files/{file_id}/{token}/{quote(name, safe='')}"
+
+    return link_to
+
+
+async def _learn_channels(hooked: Hooked, bus: Bus) -> None:
+    """Another process may keep or remove a channel: the table is read anew whenever it is told so."""
+    async with follow(bus, "EV_NOTIFIER", new=True, only=CHANNELS) as told:
+        await hooked.read_owners()
+        async for _ in told:
+            await hooked.read_owners()
 
 
 SERVICE = Service("notifier", ServiceSettings, start)
