@@ -49,7 +49,7 @@ class Eraser:
         while True:
             self.woken.clear()
             while await self._round():
-                """There may be more that is due."""
+                pass  # there may be more that is due
             async with self._pool.acquire() as conn:
                 pause = POLL_SECONDS if await views.erasures_left(conn) else IDLE_SECONDS
             try:

@@ -82,7 +82,7 @@ async def _visible(message: ReadFile | LinkFile, pool: asyncpg.Pool) -> StoredFi
 
 async def link_file(query: LinkFile, pool: asyncpg.Pool, remote: Remote) -> Answer:
     file = await _visible(query, pool)
-    there = await remote.of_file(file) if file.target_id is not None else None
+    there = await remote.target_of(file.target_id) if file.target_id is not None else None
     if there is None:
         raise Refused(FileNotFound(message="no such file", file_id=query.file_id))
     try:

@@ -99,12 +99,8 @@ class Remote:
             raise Refused(TargetNotFound(message="the storage of this job is not there any more"))
         return found
 
-    async def of_file(self, file: StoredFile) -> ObjectTarget | None:
-        """None when its credentials are gone."""
-        assert file.target_id is not None
-        return await self.target_of(file.target_id)
-
     async def target_of(self, target_id: UUID) -> ObjectTarget | None:
+        """None when its credentials are gone."""
         async with self._pool.acquire() as conn:
             target = await views.target(conn, target_id)
         return self.open(target) if target is not None else None
