@@ -14,7 +14,7 @@ from libs.settings import BadSettings
 from libs.supervisor import UnusableFolder
 from services.operate.connection import NotRunning, connect
 from services.operate.hosts import host
-from services.operate.jobs import events, get, history, job, jobs
+from services.operate.jobs import NoJob, events, get, history, job, jobs
 from services.operate.keys import key
 from services.operate.letters import dead_letters
 from services.operate.users import add_user, limit_user, quota
@@ -57,6 +57,6 @@ async def operate(options: argparse.Namespace, environ: Mapping[str, str]) -> in
         return 2
     except (UnusableFolder, BadSettings) as error:
         print(error, file=sys.stderr)
-    except (NotRunning, BusError, ServiceFailed) as error:
+    except (NotRunning, NoJob, BusError, ServiceFailed) as error:
         print(f"{error}.", file=sys.stderr)
     return 1

@@ -26,12 +26,15 @@ from proto.auth import (
 from proto.gateway import JobRow, ListJobs, ReadJob
 from proto.job import BadRequest, HistoryEntry, Options, ReadHistory, Request, SubmitJobs, Submitted
 from proto.job import Progress as ProgressSignal
-from services.operate.connection import NotRunning
 from services.operate.words import admin, show
 
 LONGEST_NUMBER = 18
 """Digits; the database counts to nineteen."""
 ENDED = ("completed", "failed", "cancelled")
+
+
+class NoJob(Exception):
+    """No job can be called so."""
 
 
 async def get(options: argparse.Namespace, bus: buses.Bus, caller: Caller, environ: Mapping[str, str]) -> int:
@@ -142,7 +145,7 @@ async def _find(text: str, caller: Caller) -> JobRow:
     try:
         wanted = ReadJob(number=_number(text)) if text.isdecimal() else ReadJob(job_id=UUID(text))
     except ValueError:
-        raise NotRunning(f"{text} is neither a job's number nor its id") from None
+        raise NoJob(f"{text} is neither a job's number nor its id") from None
     return await caller.query(wanted, result=JobRow)
 
 
