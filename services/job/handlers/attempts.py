@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from uuid import UUID
+from datetime import datetime
+from functools import partial
 
 import asyncpg
 import msgspec
@@ -30,7 +31,7 @@ from services.job import domain, views
 from services.job.allowances import Allowances
 from services.job.commit import Ledger
 from services.job.domain import quota
-from services.job.handlers.deciding import decided
+from services.job.handlers.deciding import AnyOfJob, changed, decided
 from services.job.leases import Leases
 from services.job.shares import Shares
 from services.job.views import Taken
@@ -72,9 +73,7 @@ async def reserve_storage(command: ReserveStorage, call: Call, ledger: Ledger) -
 
 
 async def report_stage(command: ReportStage, call: Call, ledger: Ledger, shares: Shares) -> Answer:
-    return await _dealing(
-        command.job_id, lambda job: domain.report_stage(job, command, ledger.clock()), call, ledger, shares
-    )
+    return await _dealing(command, domain.report_stage, call, ledger, shares)
 
 
 async def report_item(command: ReportItem, call: Call, ledger: Ledger) -> Answer:
@@ -82,29 +81,27 @@ async def report_item(command: ReportItem, call: Call, ledger: Ledger) -> Answer
 
 
 async def report_completed(command: ReportCompleted, call: Call, ledger: Ledger, shares: Shares) -> Answer:
-    return await _dealing(
-        command.job_id, lambda job: domain.report_completed(job, command, ledger.clock()), call, ledger, shares
-    )
+    return await _dealing(command, domain.report_completed, call, ledger, shares)
 
 
 async def report_failed(command: ReportFailed, call: Call, ledger: Ledger, shares: Shares) -> Answer:
     jitter = random.random()  # noqa: S311 - spreads retries, guards nothing
-    return await _dealing(
-        command.job_id, lambda job: domain.report_failed(job, command, ledger.clock(), jitter), call, ledger, shares
-    )
+    return await _dealing(command, partial(domain.report_failed, jitter=jitter), call, ledger, shares)
 
 
 async def report_interrupted(command: ReportInterrupted, call: Call, ledger: Ledger, shares: Shares) -> Answer:
-    return await _dealing(
-        command.job_id, lambda job: domain.report_interrupted(job, command, ledger.clock()), call, ledger, shares
-    )
+    return await _dealing(command, domain.report_interrupted, call, ledger, shares)
 
 
 async def _dealing(
-    job_id: UUID, decide: Callable[[domain.Job], domain.Decision], call: Call, ledger: Ledger, shares: Shares
+    command: AnyOfJob,
+    decide: Callable[[domain.Job, AnyOfJob, datetime], domain.Decision],
+    call: Call,
+    ledger: Ledger,
+    shares: Shares,
 ) -> Answer:
     """What makes an attempt begin or stop to move bytes changes what the owner's other attempts may."""
-    job, position = await ledger.change(job_id, decide, call.meta)
+    job, position = await changed(command, decide, call, ledger)
     await shares.deal(job.owner)
     return Answer(position=position)
 

@@ -10,9 +10,10 @@ import asyncpg
 
 from libs.calls import Answer, Call
 from libs.eventstore import EventStore, Exact, Write
-from libs.message import Refusal, Refused
+from libs.message import Position, Refusal, Refused
 from proto.job import (
     BatchStarted,
+    Rename,
     Renamed,
     RenameJobs,
     ResumeJob,
@@ -55,16 +56,19 @@ async def rename_jobs(command: RenameJobs, call: Call, ledger: Ledger, store: Ev
     updated, errors, last = 0, [], None
     for one in command.renames:
         try:
-            _, position = await ledger.change(
-                one.job_id,
-                lambda job, name=one.filename: batches.rename(job, batch.batch_id, name, ledger.clock()),  # type: ignore[misc]  # the default binds the loop's value
-                call.meta,
-            )
+            position = await _rename(one, batch.batch_id, call, ledger)
         except Refused as refused:
             errors.append(f"{one.job_id}: {refused.refusal.message}")
         else:
             updated, last = updated + 1, position or last
     return Answer(Renamed(updated=updated, errors=tuple(errors)), last)
+
+
+async def _rename(one: Rename, batch_id: UUID, call: Call, ledger: Ledger) -> Position | None:
+    _, position = await ledger.change(
+        one.job_id, lambda job: batches.rename(job, batch_id, one.filename, ledger.clock()), call.meta
+    )
+    return position
 
 
 async def _held_batch(command: StartBatch | RenameJobs, store: EventStore) -> tuple[batches.Batch, int]:

@@ -18,24 +18,20 @@ from proto.job import (
 )
 from services.job import domain
 from services.job.commit import Ledger
-from services.job.handlers.deciding import decided
+from services.job.handlers.deciding import changed, decided
 from services.job.shares import Shares
 
 _encode = msgspec.json.Encoder().encode
 
 
 async def cancel_job(command: CancelJob, call: Call, ledger: Ledger, bus: Bus, shares: Shares) -> Answer:
-    job, position = await ledger.change(
-        command.job_id, lambda job: domain.cancel(job, command, ledger.clock()), call.meta
-    )
+    job, position = await changed(command, domain.cancel, call, ledger)
     await _stop(job, "cancel", bus, shares)
     return Answer(position=position)
 
 
 async def pause_job(command: PauseJob, call: Call, ledger: Ledger, bus: Bus, shares: Shares) -> Answer:
-    job, position = await ledger.change(
-        command.job_id, lambda job: domain.pause(job, command, ledger.clock()), call.meta
-    )
+    job, position = await changed(command, domain.pause, call, ledger)
     await _stop(job, "pause", bus, shares)
     return Answer(position=position)
 
