@@ -96,11 +96,6 @@ def delayed(host: Host, ask: Ask) -> web.Response:
     return _well(status=2, time_left=0, link=host.link_to(file, account))
 
 
-def identify(name: str) -> tuple[str, str]:
-    identity = uuid4().hex
-    return identity, f"https://rapidgator.net/file/{identity}/{name}.html"
-
-
 SPEECH = Speech(
     calls={
         "v4/user": ("account", user),
@@ -111,5 +106,4 @@ SPEECH = Speech(
     },
     faults=frozenset(WORDS),
     refuse=refuse,
-    identify=identify,
 )

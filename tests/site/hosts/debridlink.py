@@ -84,11 +84,6 @@ def add(host: Host, ask: Ask) -> web.Response:
     )
 
 
-def identify(name: str) -> tuple[str, str]:
-    identity = uuid4().hex
-    return identity, f"https://rapidgator.net/file/{identity}/{name}.html"
-
-
 SPEECH = Speech(
     calls={
         "token": ("login", token),
@@ -99,6 +94,5 @@ SPEECH = Speech(
     },
     faults=frozenset(WORDS),
     refuse=refuse,
-    identify=identify,
     checks=False,
 )

@@ -139,16 +139,22 @@ Handler = Callable[["Host", Ask], web.Response | Direct]
 """`Direct` is answered with the file's bytes."""
 
 
+def at_rapidgator(name: str) -> tuple[str, str]:
+    identity = uuid4().hex
+    return identity, f"https://rapidgator.net/file/{identity}/{name}.html"
+
+
 class Speech(msgspec.Struct, frozen=True, kw_only=True):
     """A platform's protocol. `calls` are its paths, each with the call of an adapter that it serves (`login`,
     `account`, `hosts`, `check`, `resolve`, `poll`; a path that ends with `/` is for all below it); `faults` is what it
     has words for; `identify` makes the id and the public link of a new file, on the scripted server itself where it
-    says `{base}`. With `metered` it tells of an account's traffic, with `checks` of files before they are resolved."""
+    says `{base}`; multihosters are given files of RapidGator. With `metered` it tells of an account's traffic, with
+    `checks` of files before they are resolved."""
 
     calls: Mapping[str, tuple[str, Handler]]
     faults: frozenset[Fault]
     refuse: Callable[[Fault], web.Response]
-    identify: Callable[[str], tuple[str, str]]
+    identify: Callable[[str], tuple[str, str]] = at_rapidgator
     metered: bool = True
     checks: bool = True
 

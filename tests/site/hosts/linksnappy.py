@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any
-from uuid import uuid4
 
 import msgspec
 from aiohttp import web
@@ -85,11 +84,6 @@ def progress(host: Host, ask: Ask) -> web.Response:
     return web.json_response({"status": "OK", "return": {"percent": fraction * 100}})
 
 
-def identify(name: str) -> tuple[str, str]:
-    identity = uuid4().hex
-    return identity, f"https://rapidgator.net/file/{identity}/{name}.html"
-
-
 SPEECH = Speech(
     calls={
         "AUTHENTICATE": ("login", authenticate),
@@ -100,6 +94,5 @@ SPEECH = Speech(
     },
     faults=frozenset(WORDS),
     refuse=refuse,
-    identify=identify,
     checks=False,
 )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any
-from uuid import uuid4
 
 from aiohttp import web
 
@@ -78,11 +77,6 @@ def directdl(host: Host, ask: Ask) -> web.Response:
     return _well(location=link, filename=file.name, filesize=file.size, content=content)
 
 
-def identify(name: str) -> tuple[str, str]:
-    identity = uuid4().hex
-    return identity, f"https://rapidgator.net/file/{identity}/{name}.html"
-
-
 SPEECH = Speech(
     calls={
         "account/info": ("account", info),
@@ -92,6 +86,5 @@ SPEECH = Speech(
     },
     faults=frozenset(WORDS),
     refuse=refuse,
-    identify=identify,
     metered=False,
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from typing import Any
-from uuid import uuid4
 
 from aiohttp import web
 from cryptography.hazmat.primitives.hashes import SHA1
@@ -93,11 +92,6 @@ def download(host: Host, ask: Ask) -> web.Response:
     return _well({"download_url": host.link_to(file, account), "delay": 0})
 
 
-def identify(name: str) -> tuple[str, str]:
-    identity = uuid4().hex
-    return identity, f"https://rapidgator.net/file/{identity}/{name}.html"
-
-
 SPEECH = Speech(
     calls={
         "user/login": ("login", login),
@@ -107,5 +101,4 @@ SPEECH = Speech(
     },
     faults=frozenset(WORDS),
     refuse=refuse,
-    identify=identify,
 )

@@ -126,11 +126,6 @@ def link(host: Host, ask: Ask) -> web.Response:
     )
 
 
-def identify(name: str) -> tuple[str, str]:
-    identity = uuid4().hex
-    return identity, f"https://rapidgator.net/file/{identity}/{name}.html"
-
-
 SPEECH = Speech(
     calls={
         "token": ("login", token),
@@ -142,5 +137,4 @@ SPEECH = Speech(
     },
     faults=frozenset(WORDS),
     refuse=refuse,
-    identify=identify,
 )

@@ -89,11 +89,6 @@ def request(host: Host, ask: Ask) -> web.Response:
     return _well(host.link_to(file, account)) if ask.field("file_id") == "1" else refuse("unknown")
 
 
-def identify(name: str) -> tuple[str, str]:
-    identity = uuid4().hex
-    return identity, f"https://rapidgator.net/file/{identity}/{name}.html"
-
-
 SPEECH = Speech(
     calls={
         "user/me": ("account", me),
@@ -105,6 +100,5 @@ SPEECH = Speech(
     },
     faults=frozenset(WORDS),
     refuse=refuse,
-    identify=identify,
     metered=False,
 )
