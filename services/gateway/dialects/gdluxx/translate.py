@@ -177,12 +177,7 @@ def status(view: JobView) -> Literal["running", "success", "no_action", "error"]
 
 
 STATUS: dict[str, int] = {
-    "job.not_found": 404,
-    "gateway.no_such_job": 404,
-    "storage.file_not_found": 404,
-    "job.wrong_state": 409,
     "job.idempotency_mismatch": 409,
-    "auth.locked_out": 429,
     "unrestrict_proxy.bad_cookie_domain": 400,
     "unrestrict_proxy.cookies_full": 413,
 }

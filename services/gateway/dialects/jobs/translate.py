@@ -291,8 +291,6 @@ def _number(text: str | None, default: int) -> int:
 
 STATUS_OF_REFUSAL: dict[str, int] = {
     "job.not_found": 404,
-    "gateway.no_such_job": 404,
-    "storage.file_not_found": 404,
     "job.wrong_state": 400,
     "job.no_files": 400,
     "job.batch_not_found": 404,
@@ -302,10 +300,8 @@ STATUS_OF_REFUSAL: dict[str, int] = {
     "storage.target_rejected": 400,
     "storage.target_unavailable": 400,
     "job.idempotency_mismatch": 409,
-    "job.quota_exceeded": 403,
     "notifier.slack_not_found": 404,
     "notifier.slack_rejected": 400,
-    "auth.locked_out": 429,
 }
 """HTTP status of our refusals; any other is 400."""
 
