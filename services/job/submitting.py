@@ -18,8 +18,8 @@ from services.job.domain.duplicates import fingerprint
 from services.job.views import Alike, Asked
 
 
-def named(command: SubmitJobs) -> list[UUID]:
-    """What each request is known by."""
+def fingerprints(command: SubmitJobs) -> list[UUID]:
+    """Of its requests, in order."""
     return [fingerprint(request.url, request.options) for request in command.requests]
 
 
@@ -48,7 +48,7 @@ async def submit_once(
     """A job for each link for which none is under way that was submitted within the `window`; the position is None when
     there was nothing to make."""
     at = ledger.clock()
-    prints = named(command)
+    prints = fingerprints(command)
     given: dict[UUID, Alike] = {}
 
     def build(numbers: tuple[int, ...], known: Mapping[UUID, Alike]) -> Built:

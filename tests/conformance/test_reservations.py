@@ -31,7 +31,7 @@ from services.job.commit import Built, Ledger, opened
 from services.job.domain import quota
 from services.job.engines.presets import Presets
 from services.job.handlers.submission import submit_jobs
-from services.job.submitting import named, submit_once, written
+from services.job.submitting import fingerprints, submit_once, written
 from tests.support.sure import being
 
 META = Meta(correlation=UUID(int=1))
@@ -217,7 +217,7 @@ async def test_a_job_of_a_dialect_without_that_wish_is_given_to_one_that_has_it(
     async with ledgers(installation, 1) as (ledger,), asyncio.timeout(60):
         plain = replace(sending(owner, "https://a.test/1"), batch_id=None)
         at = ledger.clock()
-        await ledger.submit(1, lambda numbers: written(plain, named(plain), numbers, META, at))
+        await ledger.submit(1, lambda numbers: written(plain, fingerprints(plain), numbers, META, at))
         given, position = await submit_once(sending(owner, "https://a.test/1"), META, ledger, timedelta(minutes=5))
 
     assert given.job_ids == (plain.requests[0].job_id,)

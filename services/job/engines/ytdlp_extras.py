@@ -16,7 +16,7 @@ from services.job.engines.options import SUBTITLES
 
 MOST_SUBTITLES = 100
 _PICTURES = frozenset({"jpg", "jpeg", "png", "webp", "gif", "avif"})
-_TONGUE = re.compile(r"[A-Za-z0-9-]{1,30}")
+_WORD = re.compile(r"[A-Za-z0-9-]{1,30}")
 _FACTS = (
     *("id", "title", "description", "webpage_url", "extractor", "uploader", "uploader_id", "uploader_url"),
     *("channel", "channel_id", "channel_url", "upload_date", "timestamp", "release_timestamp", "duration"),
@@ -40,10 +40,10 @@ def choose_subtitles(info: dict[str, Any]) -> None:
     by the site, so one that could be more than a name is left out."""
     chosen = info.get("requested_subtitles") or _recognised(info)
     safe = {
-        tongue: one
-        for tongue, one in chosen.items()
-        if _TONGUE.fullmatch(tongue)
-        and _TONGUE.fullmatch(str(one.get("ext")))
+        language: one
+        for language, one in chosen.items()
+        if _WORD.fullmatch(language)
+        and _WORD.fullmatch(str(one.get("ext")))
         and (one.get("data") is not None or str(one.get("url")).startswith(("http://", "https://")))
     }
     info["requested_subtitles"] = dict(list(safe.items())[:MOST_SUBTITLES]) or None
@@ -52,14 +52,14 @@ def choose_subtitles(info: dict[str, Any]) -> None:
 def _recognised(info: dict[str, Any]) -> dict[str, Any]:
     offered: dict[str, list[dict[str, Any]]] = info.get("automatic_captions") or {}
     own = info.get("language")
-    tongue = next(
+    language = next(
         (one for one in (f"{own}-orig", own, *(name for name in offered if name.endswith("-orig"))) if one in offered),
         next(iter(offered), None),
     )
-    if tongue is None or not offered[tongue]:
+    if language is None or not offered[language]:
         return {}
-    forms = {str(form.get("ext")): form for form in offered[tongue]}
-    return {tongue: next((forms[ending] for ending in SUBTITLES if ending in forms), offered[tongue][-1])}
+    forms = {str(form.get("ext")): form for form in offered[language]}
+    return {language: next((forms[ending] for ending in SUBTITLES if ending in forms), offered[language][-1])}
 
 
 def name_thumbnails(info: dict[str, Any]) -> None:
@@ -97,14 +97,14 @@ class SubtitlesPP(FFmpegSubtitlesConvertorPP):  # type: ignore[misc]  # yt-dlp h
 
     def run(self, information: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
         left: list[str] = []
-        for tongue, one in list((information.get("requested_subtitles") or {}).items()):
+        for language, one in list((information.get("requested_subtitles") or {}).items()):
             if one["ext"] in SUBTITLES:
                 continue
-            alone = {**information, "requested_subtitles": {tongue: one}}
+            alone = {**information, "requested_subtitles": {language: one}}
             try:
                 gone, _ = super().run(alone)
             except (YoutubeDLError, OSError, ValueError) as error:
-                self._failed(information, f"subtitle {tongue}", error)
+                self._failed(information, f"subtitle {language}", error)
             else:
                 left += gone
                 information["requested_subtitles"].update(alone["requested_subtitles"])

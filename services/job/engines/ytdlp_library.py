@@ -209,13 +209,15 @@ class Downloader(yt_dlp.YoutubeDL):  # type: ignore[misc]  # yt-dlp has no types
         """One that can not be had does not take the film along."""
         written: list[Any] = []
         chosen = info_dict.get("requested_subtitles") or {}
-        for tongue, one in list(chosen.items()):
+        for language, one in list(chosen.items()):
             try:
-                written += super()._write_subtitles({**info_dict, "requested_subtitles": {tongue: one}}, filename) or []
+                written += (
+                    super()._write_subtitles({**info_dict, "requested_subtitles": {language: one}}, filename) or []
+                )
             except (YoutubeDLError, OSError) as error:
-                del chosen[tongue]
+                del chosen[language]
                 if self._listener is not None:
-                    self._listener.extra_failed(info_dict, f"subtitle {tongue}", error)
+                    self._listener.extra_failed(info_dict, f"subtitle {language}", error)
         return written
 
 

@@ -27,7 +27,7 @@ from services.job.allowances import Allowances
 from services.job.commit import Built, Ledger, Remembered
 from services.job.engines.options import conflict
 from services.job.engines.presets import Presets, UnknownPreset
-from services.job.submitting import named, submit_once, written
+from services.job.submitting import fingerprints, submit_once, written
 
 _encode = msgspec.json.Encoder().encode
 
@@ -54,7 +54,7 @@ async def submit_jobs(
     if command.reuse and call.command_id is None:
         submitted, position = await submit_once(command, call.meta, ledger, duplicates)
         return Answer(submitted, position)
-    at, prints = ledger.clock(), named(command)
+    at, prints = ledger.clock(), fingerprints(command)
     outcome: list[Submitted] = []
 
     def build(numbers: tuple[int, ...]) -> Built:

@@ -86,7 +86,7 @@ class Handover:
 
 
 def _named(wanted: str | None, key: str, found: str) -> str:
-    """What goes with a film keeps the tongue or the `info` before its ending, or it would be named like its twin."""
+    """What goes with a film keeps the language or the `info` before its ending, or it would be named like its twin."""
     if not wanted:
         return found
     kept = 2 if EXTRA.search(key) else 1
