@@ -13,15 +13,18 @@ from typing import Any, Protocol
 from libs.serving.headers import Served, described, joined, judge, multipart, validators
 from libs.serving.ranges import Span, content_range
 
-PIECE = 192 * 1024
-"""Bytes a read. Smaller ones cost more calls; with larger ones what sixteen connections have under way leaves the
-processor's cache."""
+PIECE = 512 * 1024
+"""Bytes a read. Smaller ones cost more calls, larger ones more memory: the server holds some six of them for a client
+that is slower than we."""
 STALLED_SECONDS = 300.0
-"""A client that takes nothing for so long is taken for gone. It asks for the rest when it wants it."""
+"""When nothing was taken for so long the client is taken for gone. It asks for the rest when it wants it. Sources that
+wait for bytes give up long before."""
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Piece = bytes | bytearray
+Pieces = AsyncGenerator[Piece, None]
 
 
 class NotBegun(Exception):
@@ -31,9 +34,10 @@ class NotBegun(Exception):
 class Source(Protocol):
     """Where the bytes of a file are."""
 
-    def pieces(self, span: Span) -> AsyncGenerator[bytes, None]:
-        """Exactly the span's bytes, in order. Raises ConnectionAbortedError when they can not be had: a body that
-        ends short must end with the connection, since a clean end would pass for the whole."""
+    def pieces(self, span: Span) -> Pieces:
+        """Exactly the span's bytes, in order; each piece may be gone when the next is asked for. Raises
+        ConnectionAbortedError when they can not be had: a body that ends short must end with the connection, since a
+        clean end would pass for the whole."""
 
 
 class LocalFile:
@@ -41,28 +45,25 @@ class LocalFile:
 
     def __init__(self, handle: int) -> None:
         self._handle = handle
-        self._probe = bytearray(1)
 
-    async def pieces(self, span: Span) -> AsyncGenerator[bytes, None]:
-        offset = span.first
+    async def pieces(self, span: Span) -> Pieces:
+        buffer, offset = bytearray(min(PIECE, span.length)), span.first
         while offset <= span.last:
-            wanted = min(PIECE, span.last - offset + 1)
-            if self._cached(offset) and self._cached(offset + wanted - 1):
-                piece = os.pread(self._handle, wanted, offset)
-            else:
-                piece = await asyncio.to_thread(os.pread, self._handle, wanted, offset)
-            if not piece:
+            if (left := span.last - offset + 1) < len(buffer):
+                buffer = bytearray(left)
+            if (count := self._at_once(buffer, offset)) < len(buffer):
+                count = await asyncio.to_thread(os.preadv, self._handle, [buffer], offset)
+            if not count:
                 raise ConnectionAbortedError("the file is shorter than its record")
-            offset += len(piece)
-            yield piece
+            offset += count
+            yield buffer if count == len(buffer) else buffer[:count]
 
-    def _cached(self, offset: int) -> bool:
-        """Whether this byte can be had without waiting. Asked of both ends of a piece: the kernel reads ahead in
-        larger steps than ours, so between two that are there a hole is rare, and costs one short wait."""
+    def _at_once(self, buffer: bytearray, offset: int) -> int:
+        """How much of it was to be had without waiting."""
         try:
-            return os.preadv(self._handle, [self._probe], offset, os.RWF_NOWAIT) == 1
+            return os.preadv(self._handle, [buffer], offset, os.RWF_NOWAIT)
         except OSError:
-            return False
+            return 0
 
 
 async def answer(
@@ -90,9 +91,10 @@ async def answer(
                 "content-type": f"multipart/byteranges; boundary={boundary}",
                 "content-length": str(parts.length),
             }
-            body = await _begun(_multipart(source, spans, parts.heads, parts.tail))
+            body = _multipart(source, spans, parts.heads, parts.tail)
+            first = await _first(body)
             await _start(send, status, headers)
-            await _watched(body, receive, send, stalled)
+            await _watched(first, body, receive, send, stalled)
         case status, spans:
             headers = {**described(file), "content-length": str(sum(span.length for span in spans))}
             if status == 206:
@@ -101,30 +103,21 @@ async def answer(
                 await _start(send, status, headers)
                 await _end(send)
                 return
-            body = await _begun(source.pieces(spans[0]))
+            body = source.pieces(spans[0])
+            first = await _first(body)
             await _start(send, status, headers)
-            await _watched(body, receive, send, stalled)
+            await _watched(first, body, receive, send, stalled)
 
 
-async def _begun(pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
-    """The same, when there is a first of them."""
+async def _first(pieces: Pieces) -> Piece:
+    """Read before the answer begins: when there is none, there still is another answer to give."""
     try:
-        first = await anext(pieces)
+        return await anext(pieces)
     except ConnectionAbortedError as error:
         raise NotBegun(str(error)) from error
 
-    async def all_of_them() -> AsyncGenerator[bytes, None]:
-        yield first
-        async with aclosing(pieces):
-            async for piece in pieces:
-                yield piece
 
-    return all_of_them()
-
-
-async def _multipart(
-    source: Source, spans: tuple[Span, ...], heads: tuple[bytes, ...], tail: bytes
-) -> AsyncGenerator[bytes, None]:
+async def _multipart(source: Source, spans: tuple[Span, ...], heads: tuple[bytes, ...], tail: bytes) -> Pieces:
     for span, head in zip(spans, heads, strict=True):
         before = head  # goes along with the first piece, which may not be there
         async with aclosing(source.pieces(span)) as pieces:
@@ -134,11 +127,11 @@ async def _multipart(
     yield tail
 
 
-async def _watched(pieces: AsyncGenerator[bytes, None], receive: Receive, send: Send, stalled: float) -> None:
+async def _watched(first: Piece, rest: Pieces, receive: Receive, send: Send, stalled: float) -> None:
     """To a client that is gone the server takes everything and sends nothing, so only `receive` tells."""
     try:
         async with asyncio.TaskGroup() as tasks:
-            sending = tasks.create_task(_pour(pieces, send, stalled))
+            sending = tasks.create_task(_pour(first, rest, send, stalled))
             gone = tasks.create_task(_disconnected(receive))
             sending.add_done_callback(lambda _: gone.cancel())
             gone.add_done_callback(lambda _: sending.cancel())
@@ -146,13 +139,15 @@ async def _watched(pieces: AsyncGenerator[bytes, None], receive: Receive, send: 
         raise ConnectionAbortedError(str(group.exceptions[0])) from group
 
 
-async def _pour(pieces: AsyncGenerator[bytes, None], send: Send, stalled: float) -> None:
-    async with aclosing(pieces) as open_pieces:
-        async for piece in open_pieces:
-            async with asyncio.timeout(stalled):
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
+async def _pour(first: Piece, rest: Pieces, send: Send, stalled: float) -> None:
+    now = asyncio.get_running_loop().time
+    async with aclosing(rest), asyncio.timeout(stalled) as patience:
+        await send({"type": "http.response.body", "body": first, "more_body": True})
+        async for piece in rest:
             # For a client that is gone `send` returns without ever giving way, and nobody would hear that it is.
             await asyncio.sleep(0)
+            patience.reschedule(now() + stalled)
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
     await _end(send)
 
 

@@ -170,6 +170,17 @@ async def test_a_file_that_was_cut_short_ends_with_its_connection(tmp_path, cont
             await asked(url)
 
 
+async def test_what_only_partly_is_in_memory_is_sent_as_it_is(tmp_path, content):
+    async with on_disk(tmp_path, content) as url:
+        with (tmp_path / "file.bin").open("rb") as file:
+            os.fsync(file.fileno())
+            for first, length in ((PIECE // 2, PIECE), (SIZE - 4096, 4096)):
+                os.posix_fadvise(file.fileno(), first, length, os.POSIX_FADV_DONTNEED)
+        _, _, body = await asked(url)
+
+    assert body == content
+
+
 class Endless:
     """A source that says how much was taken of it, and when it was let go."""
 
@@ -216,6 +227,23 @@ async def test_a_client_that_takes_nothing_is_not_read_ahead_for_and_given_up():
 
     # What the sockets' buffers hold may have been taken, and no more.
     assert source.taken < 2**26
+
+
+class Slow:
+    """Takes longer than a stalled client is waited for, with no pause as long."""
+
+    async def pieces(self, span: Span):
+        for _ in range(span.length):
+            yield b"x"
+            await asyncio.sleep(0.5)  # the pace of the source
+
+
+async def test_who_takes_little_at_a_time_is_not_given_up():
+    file = Served(name="a", size=6, digest="0" * 64, media_type="video/mp4", modified_at=AT)
+    async with serving(file, Slow, stalled=2.0) as url:
+        _, _, body = await asked(url)
+
+    assert body == b"x" * 6
 
 
 async def test_curl_goes_on_where_it_stopped(tmp_path, content):
