@@ -273,12 +273,12 @@ async def hosts(_: object) -> None:
 
 async def upload(site: SiteProcess) -> None:
     """1 GiB into object storage, checked, against the library alone."""
-    from tests.bench.upload import turns  # noqa: PLC0415 - imports the services, which most benches do not
+    from tests.bench.upload import IN_MEMORY, turns  # noqa: PLC0415 - imports the services, which most benches do not
     from tests.support.objects.s3 import moto  # noqa: PLC0415 - and the servers of the tests
 
     del site
     ratios = []
-    with moto() as server, tempfile.TemporaryDirectory(prefix="longshore-bench-") as made:
+    with moto(**IN_MEMORY) as server, tempfile.TemporaryDirectory(prefix="longshore-bench-") as made:
         async for ours, theirs in turns(server, Path(made)):
             ratios.append(theirs / ours)
             print(f"    1 GiB: {1024 / ours:.0f} MiB/s, the library alone {1024 / theirs:.0f} MiB/s", flush=True)

@@ -7,13 +7,11 @@ is there before it is loaded makes it go through a proxy.
 from __future__ import annotations
 
 import asyncio
-import base64
 import hashlib
 import re
 import sys
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import IO
 
 import msgspec
 import opendal
@@ -23,6 +21,7 @@ from opendal.types import Metadata
 
 from libs.egress.rate import LOOK_SECONDS, Rate
 from services.storage.targets.asks import Answer, Asks, Delete, Discard, Found, Left, Pace, Put, Stat, Stop, Verify
+from services.storage.targets.checksums import Checksums
 
 SEE_SECONDS = 2.0
 SETTLE_SECONDS = 0.5
@@ -33,7 +32,6 @@ LONGEST_ASK = 1 << 20
 
 _STATUS = re.compile(r"status: ([1-5][0-9]{2})")
 _EGRESS = re.compile(r'"x-longshore-egress": "([a-z_]+)"')
-_MD5 = re.compile(r"[0-9a-f]{32}(-[0-9]+)?")
 
 
 class Failed(Exception):
@@ -77,35 +75,36 @@ async def put(ask: Put, operator: opendal.AsyncOperator, work: Work) -> Found:
     if known is not None and (known.size, known.sha256) == (ask.size, ask.sha256):
         return known
     with await asyncio.to_thread(open, ask.source, "rb") as source:
-        hashes = _Hashes()
+        sums = Checksums(source, ask.part)
         target = await operator.open(
             ask.key, "wb", chunk=ask.part, concurrent=ask.at_once, user_metadata={"sha256": ask.sha256}
         )
         work.left = "parts"
-        while part := await asyncio.to_thread(hashes.read, source, ask.part):
+        while part := await asyncio.to_thread(sums.read):
             await work.pay(len(part))
             work.check()
             await target.write(part)
-    if (hashes.size, hashes.sha256.hexdigest()) != (ask.size, ask.sha256):
-        raise Failed("source_changed")
-    work.check()
-    work.left = "object"
-    try:
-        await target.close()
+        if (sums.size, sums.sha256.hexdigest()) != (ask.size, ask.sha256):
+            raise Failed("source_changed")
         work.check()
-        return await _checked(ask, operator, hashes)
-    except BaseException:
-        if before is not None and await _unchanged(operator, ask.key, before):
-            work.left = "parts"
-        raise
+        work.left = "object"
+        try:
+            await target.close()
+            work.check()
+            return await _checked(ask, operator, sums)
+        except BaseException:
+            if before is not None and await _unchanged(operator, ask.key, before):
+                work.left = "parts"
+            raise
 
 
-async def _checked(ask: Put, operator: opendal.AsyncOperator, hashes: _Hashes) -> Found:
+async def _checked(ask: Put, operator: opendal.AsyncOperator, sums: Checksums) -> Found:
     metadata = await operator.stat(ask.key)
     found = _found(metadata)
     if found.size != ask.size or found.sha256 not in {None, ask.sha256}:
         raise Failed("damaged")
-    if not hashes.match(metadata) and await _read_back(operator, ask.key, ask.part) != ask.sha256:
+    shown = await sums.match(metadata.content_md5, metadata.etag)
+    if not shown and await _read_back(operator, ask.key, ask.part) != ask.sha256:
         raise Failed("damaged")
     return found
 
@@ -158,35 +157,6 @@ async def verify(ask: Verify, operator: opendal.AsyncOperator, work: Work) -> No
     await operator.delete(ask.key)
     if text != ask.text.encode():
         raise Failed("damaged")
-
-
-class _Hashes:
-    """Of what was read, and of each part alone: S3 names the whole by the parts' MD5."""
-
-    def __init__(self) -> None:
-        self.size = 0
-        self.sha256 = hashlib.sha256()
-        self._whole = hashlib.md5(usedforsecurity=False)
-        self._parts: list[bytes] = []
-
-    def read(self, source: IO[bytes], size: int) -> bytes:
-        data = source.read(size)
-        if data:
-            self.size += len(data)
-            self.sha256.update(data)
-            self._whole.update(data)
-            self._parts.append(hashlib.md5(data, usedforsecurity=False).digest())
-        return data
-
-    def match(self, metadata: Metadata) -> bool:
-        """Whether the service's own checksum shows that it has what was sent. True as well if it gives none."""
-        if metadata.content_md5 is not None:
-            return metadata.content_md5 == base64.b64encode(self._whole.digest()).decode()
-        etag = (metadata.etag or "").strip('"').lower()
-        if not _MD5.fullmatch(etag):
-            return True
-        parts = hashlib.md5(b"".join(self._parts), usedforsecurity=False)
-        return etag in (self._whole.hexdigest(), f"{parts.hexdigest()}-{len(self._parts)}")
 
 
 async def _read_back(operator: opendal.AsyncOperator, key: str, chunk: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -17,7 +18,7 @@ from tests.support.objects.oss import oss
 from tests.support.objects.s3 import Moto
 from tests.support.objects.storage import Storage
 from tests.support.sure import sure
-from tests.support.targets import HASTY, SOON, File, elsewhere
+from tests.support.targets import HASTY, IN_PARTS, SOON, File, elsewhere, origin
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -150,13 +151,17 @@ SPOILT = {
 
 
 @pytest.mark.parametrize("spoil", SPOILT.values(), ids=SPOILT)
-async def test_a_service_that_does_not_keep_what_it_was_given_is_away_and_keeps_nothing(mover, small: File, spoil):
+@pytest.mark.parametrize("size", [1000, IN_PARTS], ids=["in one piece", "in parts"])
+@pytest.mark.parametrize("tells", ["always", "of one piece"])
+async def test_a_service_that_does_not_keep_what_it_was_given_is_away_and_keeps_nothing(
+    mover: Mover, tmp_path: Path, spoil, size: int, tells
+):
     async with oss() as storage:
-        storage.keeps = spoil
+        storage.keeps, storage.tells_md5 = spoil, tells
         target = ObjectTarget(storage.credentials, mover)
 
         with pytest.raises(TargetAway) as caught:
-            await small.put(target, target.key((), "film.mp4"))
+            await File(tmp_path, size).put(target, target.key((), "film.mp4"))
 
         assert caught.value.code == "damaged"
         assert storage.held == {}
@@ -165,12 +170,41 @@ async def test_a_service_that_does_not_keep_what_it_was_given_is_away_and_keeps_
 async def test_a_service_whose_checksum_is_not_of_the_content_is_asked_for_the_content(mover: Mover, small: File):
     """As S3 with keys of its own; the bytes that come back are what counts."""
     async with oss() as storage:
-        storage.tells_md5 = False
+        storage.tells_md5 = "never"
         target = ObjectTarget(storage.credentials, mover)
 
         await small.put(target, target.key((), "film.mp4"))
 
         assert await storage.objects() == {"videos/film.mp4": small.size}
+
+
+def reading(request: web.Request) -> bool:
+    return request.method == "GET" and "uploads" not in request.query
+
+
+async def test_a_file_in_parts_is_not_read_back_where_its_parts_checksums_name_it(
+    moto_server: Moto, mover: Mover, large: File
+):
+    storage = moto_server.bucket()
+    async with between(origin(storage.credentials)) as middle:
+        middle.fail(reading)
+        target = ObjectTarget(elsewhere(storage.credentials, middle.url), mover)
+
+        await large.put(target, target.key((), "film.mkv"))
+
+        assert await storage.objects() == {"videos/film.mkv": large.size}
+
+
+@pytest.mark.parametrize("size", [0, 1000, IN_PARTS], ids=["empty", "in one piece", "in parts"])
+async def test_a_file_is_not_read_back_where_its_own_checksum_names_it(mover: Mover, tmp_path: Path, size: int):
+    async with oss() as storage, between(origin(storage.credentials)) as middle:
+        storage.tells_md5 = "always"
+        middle.fail(reading)
+        target = ObjectTarget(elsewhere(storage.credentials, middle.url), mover)
+
+        await File(tmp_path, size).put(target, target.key((), "film.mkv"))
+
+        assert await storage.objects() == {"videos/film.mkv": size}
 
 
 async def test_a_cancelled_upload_leaves_what_was_there_before(

@@ -39,14 +39,14 @@ class Moto:
         return S3Storage(S3(**{**known, **fields}), self)
 
 
-def _serving() -> AbstractContextManager[str]:
+def _serving(**environment: str) -> AbstractContextManager[str]:
     run = f"{GUARDED}from moto.server import main; main(['-H','127.0.0.1','-p','0'])"
-    return program([sys.executable, "-c", run], r"Running on (http://127\.0\.0\.1:\d+)")
+    return program([sys.executable, "-c", run], r"Running on (http://127\.0\.0\.1:\d+)", **environment)
 
 
 @contextmanager
-def moto() -> Iterator[Moto]:
-    with _serving() as url:
+def moto(**environment: str) -> Iterator[Moto]:
+    with _serving(**environment) as url:
         yield Moto(url)
 
 

@@ -10,6 +10,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from typing import Literal
 
 from aiohttp import web
 
@@ -40,9 +41,9 @@ class Served(Storage):
         self.held: dict[str, Held] = {}
         self.uploads: dict[str, Upload] = {}
         self.keeps: Callable[[bytes], bytes] = bytes
-        """What it makes of a file that it is given in one piece."""
-        self.tells_md5 = True
-        """Or that of something else, as services do that encrypt."""
+        """What it makes of a file that it is given."""
+        self.tells_md5: Literal["always", "of one piece", "never"] = "of one piece"
+        """Else that of something else, as services do that encrypt."""
         self.refused: list[str] = []
         """Strings that the server would have signed where the client signed another."""
 
@@ -79,7 +80,7 @@ class Served(Storage):
         if request.method == "DELETE":
             return web.Response(status=204)
         wanted = [int(one) for one in re.findall(r"<PartNumber>(\d+)<", (await request.read()).decode())]
-        data = b"".join(upload.parts[number] for number in wanted)
+        data = self.keeps(b"".join(upload.parts[number] for number in wanted))
         self.held[key] = Held(data, upload.sha256, parts=len(wanted))
         return xml_answer("CompleteMultipartUploadResult", f"<Key>{html.escape(key)}</Key><ETag>&quot;x&quot;</ETag>")
 
