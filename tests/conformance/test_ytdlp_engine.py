@@ -139,6 +139,19 @@ async def test_what_will_not_be_kept_is_not_asked_for(tmp_path, engine, allowed,
         assert kept or not [hit for hit in there.site.log if hit.path.endswith(".mp4") and hit.sent > 1000]
 
 
+@pytest.mark.parametrize("options", [{}, {"audio_only": True}])
+async def test_a_file_of_a_kind_that_yt_dlp_does_not_know_has_the_ending_of_its_address(
+    tmp_path, engine, options
+) -> None:
+    """And is judged by it."""
+    async with ground(tmp_path) as there:
+        fetch = there.fetch(there.site.url("/file/1000/paper.exe", "files.test"), **options)
+        heard = Heard()
+        await engine.fetch(fetch, heard)
+
+        assert [file.name for file in heard.files] == ["paper.exe"]
+
+
 async def test_known_items_of_a_playlist_are_not_fetched_again(tmp_path, engine) -> None:
     """Each entry has its own stable key; one that is known is passed over and its bytes are not asked for."""
     async with ground(tmp_path) as there:

@@ -188,7 +188,7 @@ class Runner:
 
     def _unkept(self, info: Any) -> str | None:
         """Why it is not kept whatever it is made into, in words."""
-        ends = () if info.get("is_live") else endings(str(info.get("ext") or ""), self._options)
+        ends = () if info.get("is_live") else endings(_ending(info, str(info.get("ext") or "")), self._options)
         found = [unkept(f"film.{one}", "", self._allowed) for one in ends]
         return found[0] if found and None not in found else None
 
@@ -218,7 +218,8 @@ class Runner:
         self._over.add(key)
         self._meter.items_done += 1
         title = str(info.get("title") or info.get("id") or "download")[:LONGEST_TITLE]
-        film = {**_file(key, path, f"{title}{path.suffix}"), "site": item_site(info)}
+        ending = _ending(info, path.suffix[1:])
+        film = {**_file(key, path, f"{title}.{ending}" if ending else title), "site": item_site(info)}
         beside = []
         for one in extras(info["longshore"], path):
             if f"{key} {one.kind}" in self._known:
@@ -320,6 +321,13 @@ def _day(info: dict[str, Any], *names: str) -> str:
 def _description(info: dict[str, Any]) -> str | None:
     text = str(info.get("description") or "")[:LONGEST_DESCRIPTION]
     return "".join(c for c in text if c.isprintable() or c in "\n\t").strip() or None
+
+
+def _ending(info: dict[str, Any], found: str) -> str:
+    """Where yt-dlp has but a word of its own for one that it does not know, the address has the better."""
+    if found not in ("unknown_video", "unknown_audio"):
+        return found
+    return Path(urlsplit(str(info.get("url") or "")).path).suffix[1:]
 
 
 def _file(key: str, path: Path, name: str) -> dict[str, Any]:
