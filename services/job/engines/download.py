@@ -14,6 +14,7 @@ from libs.egress.rate import LOOK_SECONDS, Rate
 from libs.names import unkept
 from services.job.engines import EngineFailed, Fetch, Observer, not_kept
 from services.job.engines.answers import LOST, classified, failed, identity, part, raise_for, same_version, unsatisfied
+from services.job.engines.body import Body
 from services.job.engines.manifest import Identity
 from services.job.engines.partial import BLOCK, Partial
 from services.job.engines.ranges import Range, Ranges
@@ -25,6 +26,8 @@ REFILL = 64 * BLOCK
 RESTARTS = 3
 """Times the file may turn out to be another one while it is fetched."""
 PROGRESS_SECONDS = 0.1
+SIP = 64 * 1024
+"""Bytes at a time where they are counted out."""
 NOT_MINE = "not_mine"
 
 _PAGES = frozenset(
@@ -297,33 +300,19 @@ class Download:
 
     async def _receive(self, response: aiohttp.ClientResponse, mine: Range) -> None:
         """Until the range is there. Raises EngineFailed, OSError, NoRoom."""
-        block, filled = self._partial.block(), 0
+        body = Body(response, mine, self._partial.block())
         written = time.monotonic()
         try:
-            async for chunk in response.content.iter_any():
-                view = memoryview(chunk)
-                if mine.stop is not None:
-                    view = view[: mine.left()]
-                mine.at += len(view)
-                wait = self._rate.passed(len(view))
-                while view:
-                    count = min(len(view), len(block) - filled)
-                    block[filled : filled + count] = view[:count]
-                    filled, view = filled + count, view[count:]
-                    if filled == len(block):
-                        full, block, filled = block, self._partial.block(), 0
-                        await self._partial.write(mine.at - len(view) - len(full), full, len(full))
-                        written = await self._told_readers()
-                        self._check_limit(mine)
-                        self._report()
-                if self._readers is not None and filled and time.monotonic() - written >= self._limits.soon:
-                    part_of_it, block = block, self._partial.block()
-                    at, count, filled = mine.at - filled, filled, 0
-                    await self._partial.write(at, part_of_it, count)
+            while count := await body.more(*self._gulp()):
+                wait = self._rate.passed(count)
+                soon = self._readers is not None and time.monotonic() - written >= self._limits.soon
+                if body.full or soon:
+                    block, filled = body.block, body.filled
+                    body.swap(self._partial.block())
+                    await self._partial.write(mine.at - filled, block, filled)
                     written = await self._told_readers()
+                    self._check_limit(mine)
                     self._report()
-                if mine.stop is not None and mine.at >= mine.stop:
-                    break
                 while wait:
                     await asyncio.sleep(min(wait, LOOK_SECONDS))  # the rate that was asked for
                     self._report()
@@ -332,11 +321,17 @@ class Download:
             raise classified(error) from error
         finally:
             # Also when cancelled: what came is kept for the attempt after this one.
-            if filled:
-                await asyncio.shield(self._partial.write(mine.at - filled, block, filled))
+            if body.filled:
+                await asyncio.shield(self._partial.write(mine.at - body.filled, body.block, body.filled))
             await asyncio.shield(self._partial.settle())
             self._partial.checkpoint()
         self._report(last=True)
+
+    def _gulp(self) -> tuple[int, int]:
+        """How many bytes are worth looking up for, and how many may come at once."""
+        if self._rate.per_second is not None:
+            return 1, SIP
+        return (1 if self._readers is not None else BLOCK), BLOCK
 
     async def _told_readers(self) -> float:
         """Now, when what was written can be read along."""

@@ -4,6 +4,7 @@ survives a loss of power."""
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import fcntl
 import hashlib
 import os
@@ -29,6 +30,9 @@ from services.job.engines.manifest import (
 BLOCK = 1024 * 1024
 DEPTH = 4
 """Blocks under way at once."""
+WRITE = 32 * 1024
+"""Bytes of one call. Linux gives a longer one larger pieces of memory, and those it does not keep at hand: in a virtual
+machine its host may have taken them back, and then they cost several times the copy."""
 SYNC_BYTES = 64 * 1024 * 1024
 SYNC_SECONDS = 5.0
 LEAST_SECONDS = 1.0
@@ -38,6 +42,10 @@ CATCH_UP = 16 * BLOCK
 """Bytes of a backlog that are hashed beside each block, so that it shrinks while the download goes on."""
 RESERVE = 256 * 1024 * 1024
 """Bytes of the disk that no download may take: the database lives there too."""
+
+_SYNC_FILE_RANGE_WRITE = 2
+_sync_file_range = ctypes.CDLL(None).sync_file_range
+_sync_file_range.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
 
 
 class _Flight(msgspec.Struct, frozen=True):
@@ -246,7 +254,7 @@ class Partial:
             if self._alone(at, count):
                 writing = hashing = loop.run_in_executor(None, self._write_alone, view, at)
             else:
-                writing = loop.run_in_executor(self._writer, _pwrite, self._handle, view, at)
+                writing = loop.run_in_executor(self._writer, _pwrite_on, self._handle, view, at)
                 hashing = loop.run_in_executor(self._hasher, self._feed, view, at)
             self._flying.append(_Flight(block, at, count, writing, hashing))
 
@@ -325,9 +333,15 @@ class Partial:
 
 def _pwrite(handle: int, view: memoryview, at: int) -> None:
     while view:
-        written = os.pwrite(handle, view, at)
+        written = os.pwrite(handle, view[:WRITE], at)
         at += written
         view = view[written:]
+
+
+def _pwrite_on(handle: int, view: memoryview, at: int) -> None:
+    """And the disk begins at once: what a sync finds to do, all writes wait for."""
+    _pwrite(handle, view, at)
+    _sync_file_range(handle, at, len(view), _SYNC_FILE_RANGE_WRITE)  # a wish; what goes wrong is the next sync's
 
 
 def _allocate(handle: int, size: int) -> None:
