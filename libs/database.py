@@ -36,6 +36,11 @@ IDLE_SECONDS = 30
 OPEN_TRANSACTION_LIMIT = "10s"
 """One writer left open anywhere in the cluster holds every feed back; the server ends it after this."""
 
+PLANNED_ONCE = {"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off"}
+"""For a connection that says the same few statements over and over. The server would plan those that take arrays anew
+each time, which costs as much as a third of carrying them out; made for good, a plan must not be one that reads a whole
+table because the table was small."""
+
 _ALEMBIC = threading.Lock()
 """Alembic's `op` is one per process: migrations of several schemas take turns."""
 
@@ -43,13 +48,13 @@ _NUMBERED = re.compile(r"^(\d{4})_\w+\.py$")
 
 
 async def open_pool(
-    url: str, service: str, limit: int = POOL_LIMIT, *, kept: int = 1, durable: bool = True
+    url: str, service: str, limit: int = POOL_LIMIT, *, kept: int = 1, durable: bool = True, planned_once: bool = False
 ) -> asyncpg.Pool:
     """Connects now, so that a wrong URL fails here, with NoDatabase. More than `kept` connections are given back after
     30 s without use: each costs the server three to seven megabytes.
 
     What is written without `durable` may be lost with the machine's power, never torn: for read models, whose mark is
-    lost with them.
+    lost with them. See PLANNED_ONCE.
     """
     with _named(url):
         pool = await asyncpg.create_pool(
@@ -59,7 +64,11 @@ async def open_pool(
             max_inactive_connection_lifetime=IDLE_SECONDS,
             command_timeout=30,
             reset=_as_it_is,
-            server_settings={**server_settings(service), "synchronous_commit": "on" if durable else "off"},
+            server_settings={
+                **server_settings(service),
+                "synchronous_commit": "on" if durable else "off",
+                **(PLANNED_ONCE if planned_once else {}),
+            },
         )
         async with pool.acquire():
             return pool

@@ -87,7 +87,7 @@ class _Shared:
     """Things of the process, keyed by what names them."""
 
     stack: AsyncExitStack
-    pools: dict[tuple[str, str, bool], asyncpg.Pool] = field(default_factory=dict)
+    pools: dict[tuple[str, str, bool, bool], asyncpg.Pool] = field(default_factory=dict)
     buses: dict[tuple[str, str], buses.Bus] = field(default_factory=dict)
     mounts: dict[str, AsgiApp] = field(default_factory=dict)
     checks: dict[str, Check] = field(default_factory=dict)
@@ -105,11 +105,13 @@ class Resources:
         self.followers: dict[str, Follower] = {}
         """By the names of their marks."""
 
-    async def pool(self, url: str, service: str, *, kept: int = 1, durable: bool = True) -> asyncpg.Pool:
+    async def pool(
+        self, url: str, service: str, *, kept: int = 1, durable: bool = True, planned_once: bool = False
+    ) -> asyncpg.Pool:
         """See `libs.database.open_pool`."""
-        key = (url, service, durable)
+        key = (url, service, durable, planned_once)
         if key not in self._shared.pools:
-            pool = await open_pool(url, service, kept=kept, durable=durable)
+            pool = await open_pool(url, service, kept=kept, durable=durable, planned_once=planned_once)
             self._shared.stack.push_async_callback(_close_pool, pool)
             self._shared.pools[key] = pool
         return self._shared.pools[key]

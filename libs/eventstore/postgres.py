@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from uuid import UUID
 
@@ -146,9 +146,12 @@ class EventStore:
         )
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Transaction]:
-        async with self._pool.acquire() as conn, conn.transaction():
-            yield Transaction(self, conn)
+    async def transaction(self, conn: Connection | None = None) -> AsyncIterator[Transaction]:
+        """On a connection of the store's pool, or on one that the caller has."""
+        async with AsyncExitStack() as stack:
+            used: Connection = conn or await stack.enter_async_context(self._pool.acquire())
+            await stack.enter_async_context(used.transaction())
+            yield Transaction(self, used)
         self._wake()
 
     async def append_and(

@@ -14,7 +14,7 @@ import asyncpg
 import msgspec
 from prometheus_client import Counter, Gauge
 
-from libs.database import AWAY, Connection, server_settings
+from libs.database import AWAY, PLANNED_ONCE, Connection, server_settings
 from libs.eventstore.postgres import EventStore
 from libs.feed import Outgoing, Sink, SinkGone, WrongSequence, event_subject
 from libs.lasting import lasting
@@ -66,7 +66,10 @@ class Relay:
     async def _elected(self) -> None:
         """Leadership is a lock of this connection's session: it can not outlive the connection it reads with."""
         conn = await asyncpg.connect(
-            self._url, timeout=10, command_timeout=30, server_settings=server_settings(f"{self._store.schema}")
+            self._url,
+            timeout=10,
+            command_timeout=30,
+            server_settings={**server_settings(self._store.schema), **PLANNED_ONCE},
         )
         try:
             while not await conn.fetchval("select pg_try_advisory_lock(hashtext($1))", f"relay {self._store.schema}"):

@@ -18,7 +18,7 @@ from weakref import WeakValueDictionary
 import asyncpg
 import msgspec
 
-from libs.database import AWAY
+from libs.database import AWAY, Connection
 from libs.eventstore import EventStore, Exact, NoStream, Transaction, Write, WrongVersion
 from libs.message import Event, Meta, Position, Refusal, Refused
 from services.job import domain, views
@@ -27,6 +27,8 @@ from services.job.views import Alike, Asked, Taken
 
 GROUP_EVENTS = 2000
 """Events in one transaction at the most; it must end far below the cluster's limit for open writers."""
+FEW_EVENTS = 32
+"""A plan that is made for any number is as good as any for so many; for hundreds it compares each with each."""
 CACHED_JOBS = 8192
 TRIES = 3
 FLOOD_SECONDS = 0.1
@@ -78,12 +80,18 @@ class Ledger:
     """All writes of the job service go through one of these; several processes may each have their own."""
 
     def __init__(
-        self, pool: asyncpg.Pool, store: EventStore, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self,
+        pool: asyncpg.Pool,
+        store: EventStore,
+        few: asyncpg.Pool | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
+        """Small groups are written through `few`, whose connections may plan their statements once."""
         self.clock = clock
         self.changed = asyncio.Event()
         """Set after every commit; the dispatcher waits for it and clears it."""
         self._pool = pool
+        self._few = few or pool
         self._store = store
         self._queue: asyncio.Queue[_Pending] = asyncio.Queue(maxsize=10_000)
         self._cache: OrderedDict[UUID, _Known] = OrderedDict()
@@ -260,9 +268,10 @@ class Ledger:
                 _fail(pending, error)
 
     async def _commit(self, group: list[_Pending]) -> None:
-        async with asyncio.timeout(10):
-            built, unlike = await self._build(group)
-            places = await self._write(built, unlike)
+        few = sum(pending.numbers or 1 for pending in group) <= FEW_EVENTS
+        async with asyncio.timeout(10), (self._few if few else self._pool).acquire() as conn:
+            built, unlike = await self._build(conn, group)
+            places = await self._write(conn, built, unlike)
         if places:
             self.changed.set()
         index = 0
@@ -272,14 +281,13 @@ class Ledger:
             if not pending.done.done():
                 pending.done.set_result(places[index - 1] if events else None)
 
-    async def _build(self, group: Sequence[_Pending]) -> tuple[list[Built], list[Asked]]:
+    async def _build(self, conn: Connection, group: Sequence[_Pending]) -> tuple[list[Built], list[Asked]]:
         """What the group writes, and what nobody may have begun before it is written."""
         asked = [one for pending in group for one in pending.asked]
-        async with self._pool.acquire() as conn:
-            known = await views.alike(conn, asked) if asked else {}
-            fresh = {one.name: one for one in asked if one.name not in known}
-            total = len(fresh) + sum(pending.numbers for pending in group if not pending.asked)
-            numbers = iter(await views.take_numbers(conn, total) if total else ())
+        known = await views.alike(conn, asked) if asked else {}
+        fresh = {one.name: one for one in asked if one.name not in known}
+        total = len(fresh) + sum(pending.numbers for pending in group if not pending.asked)
+        numbers = iter(await views.take_numbers(conn, total) if total else ())
         built = []
         for pending in group:
             names = dict.fromkeys(one.name for one in pending.asked)
@@ -291,7 +299,7 @@ class Ledger:
             built.append(made)
         return built, list(fresh.values())
 
-    async def _write(self, built: Sequence[Built], unlike: Sequence[Asked]) -> list[Position]:
+    async def _write(self, conn: Connection, built: Sequence[Built], unlike: Sequence[Asked]) -> list[Position]:
         writes = [write for one in built for write in one.writes]
         if not writes:
             return []
@@ -301,9 +309,8 @@ class Ledger:
         if unlike:
             values, provided = (*values, *views.columns(unlike)), views.NONE_ALIKE
         if not any(one.remember or one.archived for one in built):
-            async with self._pool.acquire() as conn:
-                return await self._store.append_and(conn, writes, views.SAVE_BESIDE, *values, provided=provided)
-        async with self._store.transaction() as tx:
+            return await self._store.append_and(conn, writes, views.SAVE_BESIDE, *values, provided=provided)
+        async with self._store.transaction(conn) as tx:
             places = await tx.append_and(writes, views.SAVE_BESIDE, *values, provided=provided)
             for one in built:
                 if one.remember is not None:

@@ -37,7 +37,7 @@ class JobSettings(ServiceSettings, frozen=True, kw_only=True):
 @asynccontextmanager
 async def start(settings: JobSettings, resources: Resources) -> AsyncIterator[None]:
     pool, bus, store = await resources.event_source(settings, "job", REGISTRY)
-    ledger = Ledger(pool, store)
+    ledger = Ledger(pool, store, await resources.pool(settings.database_url, "job", planned_once=True))
 
     async def tell(dealt: Dealt) -> None:
         await bus.signal("ctl.shares", msgspec.json.encode(dealt))
