@@ -130,6 +130,10 @@ class Bus:
             async with asyncio.timeout(2):
                 if self.client.is_connected:
                     await self.client.flush()
+        except (TimeoutError, nats.errors.Error, OSError) as error:
+            await log.ainfo("bus.closed_hard", reason=type(error).__name__)
+        try:
+            async with asyncio.timeout(2):
                 await self.client.close()
         except (TimeoutError, nats.errors.Error, OSError) as error:
             await log.ainfo("bus.closed_hard", reason=type(error).__name__)
