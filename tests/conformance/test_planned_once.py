@@ -14,7 +14,7 @@ from libs.database import open_pool
 from libs.message import Meta, new_id
 from proto.job import Request, SubmitJobs
 from services.job.commit import FEW_EVENTS, Ledger
-from services.job.submitting import named, written
+from services.job.submitting import fingerprints, written
 
 META = Meta(correlation=new_id())
 
@@ -27,7 +27,7 @@ class Writing(NamedTuple):
     async def submit(self, count: int) -> None:
         requests = tuple(Request(job_id=new_id(), url=f"https://files.test/{n}.bin") for n in range(count))
         command = SubmitJobs(owner=new_id(), dialect="jobs", requests=requests)
-        prints, at = named(command), datetime.now(UTC)
+        prints, at = fingerprints(command), datetime.now(UTC)
         await self.ledger.submit(count, lambda numbers: written(command, prints, numbers, META, at))
 
     async def plans(self) -> tuple[int, int]:
