@@ -45,11 +45,13 @@ class Server:
             yield response
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(f"HTTP/1.1 200 OK\r\nContent-Length: {SIZE}\r\n\r\n".encode())
-        with suppress(ConnectionError):  # of a client that has what it wanted
-            await self._script(writer)
-        writer.close()
+        try:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(f"HTTP/1.1 200 OK\r\nContent-Length: {SIZE}\r\n\r\n".encode())
+            with suppress(ConnectionError):  # of a client that has what it wanted
+                await self._script(writer)
+        finally:
+            writer.close()
 
 
 async def received(body: Body, least: int = BLOCK) -> bytes:

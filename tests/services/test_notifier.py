@@ -6,6 +6,8 @@ import asyncio
 import hashlib
 import hmac
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from uuid import UUID, uuid4
 
 import pytest
@@ -13,6 +15,7 @@ import pytest
 from proto.auth import ReadUser, User
 from proto.notifier import ReadDeliveries, ReadWebhookSecret
 from tests.support.receiver import PATIENCE, Post, receiving
+from tests.support.sure import sure
 
 SIGNATURE = "X-Tornado-Signature"
 
@@ -37,22 +40,40 @@ class Silent:
     """A receiver that takes everything and answers nothing."""
 
     def __init__(self) -> None:
-        self.over = asyncio.Event()
         self.given_up = 0
+        """Connections that were closed from the other side."""
+        self._over = asyncio.Event()
         self._came = 0
         self._changed = asyncio.Condition()
+        self._listening: set[asyncio.Task[object]] = set()
 
-    async def listen(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    @asynccontextmanager
+    async def receiving(self) -> AsyncIterator[str]:
+        server = await asyncio.start_server(self._listen, "127.0.0.1", 0)
+        try:
+            yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hook"
+        finally:
+            self._over.set()
+            server.close()
+            if self._listening:
+                await asyncio.wait(self._listening, timeout=PATIENCE)
+
+    async def _listen(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = sure(asyncio.current_task())
+        self._listening.add(task)
+        task.add_done_callback(self._listening.discard)
         async with self._changed:
             self._came += 1
             self._changed.notify_all()
-        over = asyncio.create_task(self.over.wait())
+        over = asyncio.create_task(self._over.wait())
         gone = asyncio.create_task(reader.read())
         await asyncio.wait((over, gone), return_when=asyncio.FIRST_COMPLETED)
-        self.given_up += not self.over.is_set()
+        self.given_up += not self._over.is_set()
         gone.cancel()
         over.cancel()
         writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
 
     async def until(self, count: int) -> None:
         async with asyncio.timeout(PATIENCE), self._changed:
@@ -185,22 +206,15 @@ async def test_a_receiver_that_fails_is_told_again_with_a_new_signature_and_ever
 
 async def test_a_receiver_that_never_answers_keeps_nobody_else_waiting(user, other, site):
     silent = Silent()
-    server = await asyncio.start_server(silent.listen, "127.0.0.1", 0)
-    try:
-        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hook"
-        links = [{"url": site.file(100, f"{uuid4().hex}.bin")} for _ in range(60)]
-        async with user.http() as http, other.http() as theirs, receiving() as receiver:
-            await http.jobs("POST", "/jobs/bulk", {"jobs": links, "webhook_url": url})
-            await silent.until(5)
-            for _ in range(3):
-                await theirs.submit(site.file(100, f"{uuid4().hex}.bin"), webhook_url=f"{receiver.url}/hook")
-            await receiver.until(3)
-            given_up = silent.given_up
-    finally:
-        silent.over.set()
-        server.close()
+    links = [{"url": site.file(100, f"{uuid4().hex}.bin")} for _ in range(60)]
+    async with silent.receiving() as url, user.http() as http, other.http() as theirs, receiving() as receiver:
+        await http.jobs("POST", "/jobs/bulk", {"jobs": links, "webhook_url": url})
+        await silent.until(5)
+        for _ in range(3):
+            await theirs.submit(site.file(100, f"{uuid4().hex}.bin"), webhook_url=f"{receiver.url}/hook")
+        await receiver.until(3)
 
-    assert given_up == 0
+        assert silent.given_up == 0
 
 
 async def test_a_job_without_a_webhook_is_told_to_nobody(user, site):
