@@ -71,6 +71,18 @@ async def all_of_it(writer: asyncio.StreamWriter) -> None:
     await writer.drain()
 
 
+def in_two(count: int, going_on: asyncio.Event) -> Script:
+    """So many bytes, and the others when it may go on."""
+
+    async def sent(writer: asyncio.StreamWriter) -> None:
+        writer.write(DATA[:count])
+        await going_on.wait()
+        writer.write(DATA[count:])
+        await writer.drain()
+
+    return sent
+
+
 @pytest.mark.parametrize("least", [1, BLOCK])
 @pytest.mark.parametrize("tls", [False, True])
 @pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
@@ -131,14 +143,7 @@ async def test_nothing_is_read_while_nobody_asks_for_more() -> None:
 async def test_a_range_that_is_cut_while_it_comes_ends_where_it_was_cut() -> None:
     """To the byte, though the server goes on."""
     cut = asyncio.Event()
-
-    async def in_two(writer: asyncio.StreamWriter) -> None:
-        writer.write(DATA[:2_000_000])
-        await cut.wait()
-        writer.write(DATA[2_000_000:])
-        await writer.drain()
-
-    async with Server(in_two).asked() as response:
+    async with Server(in_two(2_000_000, cut)).asked() as response:
         mine = Range(0, SIZE)
         body = Body(response, mine, bytearray(SIZE))
         while mine.at < 2_000_000:
@@ -156,14 +161,7 @@ async def test_a_range_that_is_cut_while_it_comes_ends_where_it_was_cut() -> Non
 async def test_what_comes_slowly_is_told_before_its_block_is_full() -> None:
     """A rate that was set meanwhile has to be heard of."""
     told = asyncio.Event()
-
-    async def a_little(writer: asyncio.StreamWriter) -> None:
-        writer.write(DATA[:100_000])
-        await told.wait()
-        writer.write(DATA[100_000:])
-        await writer.drain()
-
-    async with Server(a_little).asked() as response, asyncio.timeout(20):
+    async with Server(in_two(100_000, told)).asked() as response, asyncio.timeout(20):
         mine = Range(0, SIZE)
         body = Body(response, mine, bytearray(SIZE))
         while mine.at < 100_000:
@@ -176,14 +174,7 @@ async def test_what_comes_slowly_is_told_before_its_block_is_full() -> None:
 async def test_a_reader_that_is_cancelled_has_all_that_came_and_nothing_after_it() -> None:
     """What it has is written then, so it must not change any more."""
     left = asyncio.Event()
-
-    async def in_two(writer: asyncio.StreamWriter) -> None:
-        writer.write(DATA[:2_000_000])
-        await left.wait()
-        writer.write(DATA[2_000_000:])
-        await writer.drain()
-
-    async with Server(in_two).asked() as response:
+    async with Server(in_two(2_000_000, left)).asked() as response:
         mine = Range(0, SIZE)
         body = Body(response, mine, bytearray(SIZE))
         while mine.at < 2_000_000:
