@@ -15,8 +15,9 @@ from libs.egress.policy import EgressPolicy
 from services.storage.targets.credentials import S3, Gcs, Oss
 from services.storage.targets.signing import Link, sign
 
-ROUNDS = 5
-"""A part that was in the air while its upload was ended may keep it alive; then it is ended again."""
+PAUSES = (0.0, 0.0, 0.2, 0.8, 3.2)
+"""Seconds before each round. The first ends what is there, the second sees that it is gone. The others are for a
+service that is busy, and for a part that was in the air while its upload was ended, and may keep it alive."""
 LINK_SECONDS = 60
 LONGEST_LIST = 1 << 20
 
@@ -29,17 +30,26 @@ class StillThere(Exception):
     """The service would not end the upload."""
 
 
+class _Busy(Exception):
+    """The service may answer better in a moment."""
+
+
 async def end_uploads(credentials: S3 | Gcs | Oss, key: str, policy: EgressPolicy, seconds: float) -> None:
-    """Every unfinished one of this key. Raises StillThere, TimeoutError, aiohttp.ClientError."""
+    """Every unfinished one of this key. Raises StillThere, TimeoutError."""
+    last: Exception | None = None
     async with asyncio.timeout(seconds), aiohttp.ClientSession(connector=policy.connector()) as session:
-        for _ in range(ROUNDS):
-            listed = await _call(session, credentials, "GET", "", {"uploads": "", "prefix": key})
-            numbers = _open_uploads(listed, key)
-            if not numbers:
-                return
-            for number in numbers:
-                await _call(session, credentials, "DELETE", key, {"uploadId": number})
-    raise StillThere(f"an unfinished upload of {key} stays")
+        for pause in PAUSES:
+            await asyncio.sleep(pause)  # back-off while the service is busy
+            try:
+                listed = await _call(session, credentials, "GET", "", {"uploads": "", "prefix": key})
+                numbers = _open_uploads(listed, key)
+                if not numbers:
+                    return
+                for number in numbers:
+                    await _call(session, credentials, "DELETE", key, {"uploadId": number})
+            except (_Busy, aiohttp.ClientError) as error:
+                last = error
+    raise StillThere(f"an unfinished upload of {key} stays") from last
 
 
 async def _call(
@@ -49,6 +59,8 @@ async def _call(
     url = sign(credentials, link, datetime.now(UTC))
     async with session.request(method, URL(url, encoded=True), allow_redirects=False) as answer:
         body = await bounded(answer, LONGEST_LIST)
+        if answer.status >= 500 or answer.status == 429:
+            raise _Busy
         if answer.status // 100 != 2 and (method, answer.status) != ("DELETE", 404):
             raise StillThere(f"the service answers {answer.status}")
         return body.decode("utf-8", "replace")

@@ -117,6 +117,25 @@ async def test_an_upload_whose_process_is_killed_is_away_and_leaves_nothing(
     assert await storage.unfinished() == []
 
 
+async def test_what_an_upload_leaves_is_removed_though_the_service_fails_at_that_at_first(
+    through: ObjectTarget, middle: Between, storage: Storage, mover: Mover, large: File
+):
+    middle.hold(a_part(2))
+    putting = asyncio.create_task(large.put(through, through.key((), "film.mkv")))
+    await middle.held.wait()
+    failures = iter(range(2))
+    middle.heal()
+    middle.fail(lambda _: next(failures, None) is not None)
+
+    os.kill(sure(mover.pid), signal.SIGKILL)
+    with pytest.raises(TargetAway):
+        await putting
+
+    assert next(failures, None) is None
+    assert await storage.objects() == {}
+    assert await storage.unfinished() == []
+
+
 async def test_a_server_that_is_gone_is_away(storage: Storage, mover: Mover, small: File):
     async with between("") as passing:
         url = passing.url
