@@ -30,6 +30,8 @@ async def test_links_go_to_who_knows_them(tmp_path) -> None:
         "https://old.reddit.com/r/a/comments/b/c/": ["ytdlp", "gallerydl"],
         "https://files.test/watch?v=1": ["http", "ytdlp"],
         "https://files.test/": ["http", "ytdlp"],
+        "https://files.test/live/index.M3U8?token=a.b": ["ytdlp"],
+        "https://files.test/film.mpd": ["ytdlp"],
     }
     async with router(tmp_path) as (routes, _):
         assert {url: await routes.route(url, Options()) for url in expected} == expected

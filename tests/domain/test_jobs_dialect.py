@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from uuid import UUID
 
+import msgspec
 import pytest
 from msgspec.structs import asdict
 
 from libs.message import new_id
 from proto.job import Options
-from services.gateway.dialects.jobs import translate, wire
+from services.gateway.dialects.jobs import credentials, translate, wire
 from services.gateway.dialects.jobs.translate import Invalid
 
 URL = "https://example.com/v"
@@ -30,6 +31,9 @@ MAPPED = [
     ({"download_subtitles": True, "download_thumbnail": True}, {"subtitles": True, "thumbnail": True}),
     ({"live_recording": True, "live_from_start": True}, {"record_live": True, "live_from_start": True}),
     ({"max_duration": 60, "wait_for_video": True}, {"record_live": True, "max_duration": 60, "wait_for_live": True}),
+    ({"wait_for_video": True}, {"record_live": True, "wait_for_live": True}),
+    ({"wait_for_live": True}, {"record_live": True, "wait_for_live": True}),
+    ({"live_from_start": True}, {"record_live": True, "live_from_start": True}),
     ({"folder": "a/b"}, {"directory": ("a", "b")}),
     (
         {"webhook_url": "https://example.com/h", "enable_progress_webhook": True},
@@ -44,6 +48,25 @@ def test_every_option_of_theirs_is_one_of_ours(given: dict, changed: dict):
 
     preferred = None if {"format", "audio_only"} & given.keys() else "mp4"
     assert asdict(chosen) == {**asdict(Options()), "preferred_container": preferred, **changed}
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ({"folder_name": "films"}, {"base_folder": "films"}),
+        ({"folder_name": "films", "base_folder": "shows"}, {"base_folder": "shows"}),
+        ({}, {}),
+    ],
+)
+def test_the_folder_of_a_storage_may_have_the_workflow_nodes_name(given: dict, kept: dict):
+    place = {"endpoint": "https://s3.example.com", "bucket": "b", "region": "r", "access_key": "a", "secret_key": "s"}
+
+    assert credentials.told(msgspec.convert({**place, **given}, credentials.S3)) == {**place, **kept}
+
+
+@pytest.mark.parametrize("kind", [wire.Create, wire.BulkItem, wire.Look])
+def test_the_space_about_a_link_is_none_of_it(kind: type[wire.Create | wire.BulkItem | wire.Look]):
+    assert msgspec.json.decode(f'{{"url": " {URL}\\n"}}', type=kind).url == URL
 
 
 REFUSED = [

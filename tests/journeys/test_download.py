@@ -51,6 +51,16 @@ async def test_an_hls_stream_becomes_one_file_with_the_same_pictures(user, site,
     assert pictures(tmp_path / "hls.mp4") == pictures(tmp_path / "clip.mp4")
 
 
+async def test_a_stream_that_has_not_begun_is_waited_for_by_who_says_no_more_than_that(user, site, tmp_path: Path):
+    """Its manifest is not there when it is first asked for."""
+    async with user.http() as http:
+        job = await http.ended(await http.submit(site.url("/live/ending.m3u8", fail=404, times=2), wait_for_video=True))
+        (tmp_path / "live.mp4").write_bytes(await fetched(http, job["s3_url"]))
+
+    assert job["live_recording"] is True
+    assert pictures(tmp_path / "live.mp4")
+
+
 async def test_a_page_with_two_videos_is_one_job_with_two_files(user, site):
     async with user.http() as http:
         job = await http.ended(await http.submit(site.url("/watch/two")))

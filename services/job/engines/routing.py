@@ -26,6 +26,8 @@ _PLAIN = frozenset({
     "xls", "xlsx", "xz", "zip", "zst",
 })
 """Endings that mean a file; anything may still turn out to be a page, then the next engine has its turn."""
+_MANIFESTS = frozenset({"m3u8", "mpd"})
+"""Endings that mean a stream, which no other engine fetches, or waits for when it has not begun."""
 _VIDEO_SITES = frozenset({
     "twitter.com", "x.com", "reddit.com", "tiktok.com", "vimeo.com", "youtube.com", "youtu.be", "twitch.tv",
     "dailymotion.com", "soundcloud.com", "bandcamp.com", "bilibili.com", "newgrounds.com",
@@ -51,7 +53,10 @@ class Router:
         if options.audio_only or parts.netloc.lower() in self._instances:
             return ["ytdlp"] if options.audio_only else ["gallerydl"]
         host = (parts.hostname or "").removeprefix("www.")
-        if parts.path.rpartition(".")[2].lower() in _PLAIN:
+        ending = parts.path.rpartition(".")[2].lower()
+        if ending in _MANIFESTS:
+            return ["ytdlp"]
+        if ending in _PLAIN:
             # A page may be named like a picture. Where the list is not at hand the program itself says what it knows.
             if shapes_media(options):
                 return ["http", "ytdlp"]  # gallery-dl would take a film as it is

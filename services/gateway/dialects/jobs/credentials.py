@@ -11,6 +11,8 @@ from msgspec import Struct
 class Target(Struct, frozen=True, kw_only=True):
     folder_prefix: str | None = None
     base_folder: str | None = None
+    folder_name: str | None = None
+    """The same, as the workflow node calls it."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(...)"
@@ -75,4 +77,6 @@ Inline = InlineS3 | InlineBlob | InlineGcs | InlineOss
 
 def told(target: Target) -> dict[str, object]:
     """What was said; what was left out is for the storage service to choose."""
-    return {name: value for name, value in msgspec.to_builtins(target).items() if value is not None}
+    said = {name: value for name, value in msgspec.to_builtins(target).items() if value is not None}
+    named = said.pop("folder_name", None)
+    return said if named is None else {"base_folder": named, **said}

@@ -97,6 +97,7 @@ def options(body: wire.Shared, filename: str | None, target_id: UUID | None = No
         raise Invalid("clip_end must be after clip_start")
     if body.max_duration is not None and not 1 <= body.max_duration <= DAY_SECONDS:
         raise Invalid(f"max_duration must be between 1 and {DAY_SECONDS} seconds")
+    awaited = body.wait_for_video or body.wait_for_live
     wanted = {
         "container": _one_of("format", body.format, _AUDIO if body.audio_only else _VIDEO),
         "video_codec": _one_of("video_codec", body.video_codec, _VIDEO_CODECS) or "copy",
@@ -115,10 +116,11 @@ def options(body: wire.Shared, filename: str | None, target_id: UUID | None = No
         thumbnail=body.download_thumbnail,
         clip_start=start,
         clip_end=end,
-        # They find out for themselves that a link is live; without an end it is only recorded when asked for.
-        record_live=body.live_recording or body.max_duration is not None,
+        # They find out for themselves that a link is live; without an end it is only recorded when asked for, and
+        # whoever says how or when asks for it.
+        record_live=body.live_recording or body.max_duration is not None or body.live_from_start or awaited,
         live_from_start=body.live_from_start,
-        wait_for_live=body.wait_for_video,
+        wait_for_live=awaited,
         max_duration=body.max_duration,
         target_id=target_id,
         webhook_url=body.webhook_url,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
+from msgspec.structs import force_setattr
 
 from services.gateway.dialects.jobs.credentials import Inline
 
@@ -41,6 +42,8 @@ class Shared(Struct, frozen=True, kw_only=True, omit_defaults=True):
     live_recording: bool = False
     live_from_start: bool = False
     wait_for_video: bool = False
+    wait_for_live: bool = False
+    """The same, as the workflow node calls it."""
     max_duration: int | None = None
     enable_progress_webhook: bool = False
     storage: Inline | None = None
@@ -50,6 +53,14 @@ class Shared(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Create(Shared, frozen=True, kw_only=True):
     url: Link
     filename: str | None = None
+
+    def __post_init__(self) -> None:
+        _trim(self)
+
+
+def _trim(asked: Create | Look | BulkItem) -> None:
+    """What comes out of a spreadsheet or a template often has a space or a line's end about it."""
+    force_setattr(asked, "url", asked.url.strip())
 
 
 class Slack(Struct, frozen=True, kw_only=True):
@@ -61,10 +72,16 @@ class Slack(Struct, frozen=True, kw_only=True):
 class Look(Struct, frozen=True, kw_only=True):
     url: Link
 
+    def __post_init__(self) -> None:
+        _trim(self)
+
 
 class BulkItem(Struct, frozen=True, kw_only=True, omit_defaults=True):
     url: Link
     filename: str | None = None
+
+    def __post_init__(self) -> None:
+        _trim(self)
 
 
 class Bulk(Shared, frozen=True, kw_only=True):
