@@ -29,7 +29,7 @@ from services.operate import NotRunning, connect
 
 LOOK = "Look into the logs of `longshore up`, then restart it."
 LATE = 10.0
-"""Seconds, as for readiness."""
+"""Seconds, as for readiness: of who is this far behind, and of who has not answered by then."""
 LOW_DISK = 2 << 30
 """Bytes; below this a film no longer fits."""
 
@@ -88,7 +88,7 @@ async def _accounts(caller: Caller) -> list[Finding]:
     """Those that are out for a time come back by themselves."""
     name = "unrestrict-proxy and its database"
     try:
-        accounts = await caller.query(ListHostAccounts(), result=list[HostAccount], timeout=2)
+        accounts = await caller.query(ListHostAccounts(), result=list[HostAccount], timeout=LATE)
     except (BusError, ServiceFailed, Refused) as error:
         return [Finding(name, str(error), LOOK)]
     broken = [one for one in accounts if one.standing == "broken"]
@@ -109,7 +109,7 @@ async def _health(service: str, caller: Caller) -> list[Finding]:
     """Whether it keeps up with what happens."""
     name = service.replace("_", "-")
     try:
-        health = await caller.query(ReadHealth(), result=Health, timeout=2, of=service)
+        health = await caller.query(ReadHealth(), result=Health, timeout=LATE, of=service)
     except (BusError, ServiceFailed) as error:
         return [Finding(name, str(error), LOOK)]
     late = {"relay": health.relay or 0.0, **health.consumers}
@@ -125,8 +125,8 @@ async def _health(service: str, caller: Caller) -> list[Finding]:
 
 async def _servers(bus: Bus, caller: Caller) -> list[Finding]:
     asked: tuple[tuple[str, Callable[[], Awaitable[object]]], ...] = (
-        ("auth", lambda: caller.query(ReadPublicKeys(), result=dict[str, str], timeout=2)),
-        ("gateway and its database", lambda: caller.query(ListJobs(limit=1), result=list[JobRow], timeout=2)),
+        ("auth", lambda: caller.query(ReadPublicKeys(), result=dict[str, str], timeout=LATE)),
+        ("gateway and its database", lambda: caller.query(ListJobs(limit=1), result=list[JobRow], timeout=LATE)),
     )
     findings = [Finding("NATS", "connected")]
     for name, ask in asked:

@@ -17,7 +17,7 @@ async def test_a_short_body_that_comes_in_two_pieces_is_read_whole():
         http.get(site.file(1000, "a.bin", gate="second", gate_at=400)) as answer,
     ):
         reading = asyncio.create_task(bounded(answer, 64_000))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while answer.content.total_bytes < 400:
                 await asyncio.sleep(0)
         site.release("second")

@@ -161,7 +161,7 @@ async def test_a_range_that_is_cut_while_it_comes_ends_where_it_was_cut() -> Non
 async def test_what_comes_slowly_is_told_before_its_block_is_full() -> None:
     """A rate that was set meanwhile has to be heard of."""
     told = asyncio.Event()
-    async with Server(in_two(100_000, told)).asked() as response, asyncio.timeout(20):
+    async with Server(in_two(100_000, told)).asked() as response, asyncio.timeout(60):
         mine = Range(0, SIZE)
         body = Body(response, mine, bytearray(SIZE))
         while mine.at < 100_000:

@@ -21,11 +21,11 @@ from libs.calls import Caller
 from libs.http import listening
 from libs.message import Refused, new_id
 from libs.sealing import LinkSigner
-from libs.supervisor.nats import free_port
 from proto.storage import FileNotFound, LinkFile, ReadFile, StoredFile
 from proto.unrestrict_proxy import HostLink
 from services.unrestrict_proxy.app import Downloads, Files, Links, Serving
 from services.unrestrict_proxy.links.admission import Admission
+from tests.support.ports import own_port
 from tests.support.programs import program
 
 SECRET = "a secret of at least thirty-two characters"
@@ -116,7 +116,7 @@ class Place:
         async def awaited(job_id: UUID, at: int) -> None:
             raise AssertionError("nothing grows here")
 
-        port = free_port()
+        port = own_port()
         async with aiohttp.ClientSession() as http:
             app = Downloads(
                 Links(find=find, awaited=awaited),
@@ -332,14 +332,14 @@ async def nginx(folder: Path, upstream: str, root: Path) -> AsyncIterator[str]:
     folder.mkdir()
     shipped = (Path(__file__).parents[2] / "deploy" / "nginx-download.conf").read_text()
     ours = shipped.replace("http://unrestrict-proxy:8000", upstream).replace("/data/files/", f"{root}/")
-    port = free_port()
+    port = own_port()
     user = "user root;" if os.geteuid() == 0 else ""
     (folder / "nginx.conf").write_text(NGINX.format(folder=folder, port=port, ours=ours, user=user))
     process = await asyncio.create_subprocess_exec(
         program("nginx-light", "nginx"), "-c", folder / "nginx.conf", "-p", folder, "-e", folder / "error.log"
     )
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while True:
                 try:
                     socket.create_connection(("127.0.0.1", port)).close()

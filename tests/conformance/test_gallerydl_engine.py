@@ -135,7 +135,7 @@ async def test_cancelled_half_way_the_next_fetch_goes_on(tmp_path) -> None:
         first, again = Heard(keep=False), Heard()
         url = "http://don.test/@held-wait"
         task, program = await held(there, engine, url, "wait", first)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await first.moved.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -66,7 +66,7 @@ async def test_what_is_there_comes_at_once_and_the_rest_when_it_is_written(tmp_p
 
 async def test_a_range_ahead_of_what_is_there_waits_for_it_also_when_there_is_no_file_yet(tmp_path):
     fetch = Fetch(tmp_path)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         reading = asyncio.create_task(collected(fetch.read(500_000, 600_000)))
         await fetch.asked.wait()
         fetch.grow(400_000)
@@ -111,7 +111,7 @@ async def test_a_part_in_the_middle_is_read_before_what_is_in_front_and_a_hole_i
     middle = fetch.read(500_000, 699_999)
     front = fetch.read()
     firsts = await anext(middle), await anext(front)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         rests = [asyncio.create_task(collected(one)) for one in (middle, front)]
         while len(fetch.awaited) < 2:
             await fetch.asked.wait()
@@ -129,7 +129,7 @@ async def test_a_fetch_that_begins_anew_takes_back_what_it_had(tmp_path):
     fetch = Fetch(tmp_path)
     fetch.grow(1000)
     sure(fetch.growth).tell(())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         reading = asyncio.create_task(collected(fetch.read(0, 500)))
         await fetch.asked.wait()
         waiting = not reading.done()

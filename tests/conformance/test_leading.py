@@ -64,7 +64,7 @@ async def holders(installation) -> list[int]:
 
 async def test_of_two_contenders_one_leads_and_the_other_follows_when_it_is_cancelled(installation, contenders):
     first, second = contenders
-    async with asyncio.timeout(20), running(first) as leading:
+    async with asyncio.timeout(60), running(first) as leading:
         led = await first.terms.get()
         async with running(second):
             assert await holders(installation) == [led]
@@ -78,7 +78,7 @@ async def test_a_leader_whose_session_died_is_followed_before_it_notices_and_con
     installation, contenders
 ):
     first, second = contenders
-    async with asyncio.timeout(20), running(first):
+    async with asyncio.timeout(60), running(first):
         session = await first.terms.get()
         async with running(second) as following:
             first.may_notice.clear()
@@ -93,7 +93,7 @@ async def test_a_leader_whose_session_died_is_followed_before_it_notices_and_con
 
 async def test_a_leader_that_fails_gives_the_lock_back_before_it_tries_again(installation, contenders):
     first, _ = contenders
-    async with asyncio.timeout(20), running(first):
+    async with asyncio.timeout(60), running(first):
         session = await first.terms.get()
         first.fail.set()
         again = await first.terms.get()

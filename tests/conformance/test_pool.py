@@ -169,7 +169,7 @@ async def test_many_who_need_a_session_over_two_pools_log_in_once(installation):
         for number in range(12):
             tasks.create_task((one, two)[number % 2].open(new_id(), host.file(str(number)), None))
         waiting = "select from pg_locks where locktype = 'advisory' and not granted"
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not await pools.rows(waiting) and host.asked["login"] < 2:
                 await asyncio.sleep(0.01)  # until the other pool waits for its turn
         gate.set()
@@ -278,7 +278,7 @@ async def test_an_exhausted_account_waits_for_its_reset_which_its_state_says(ins
             await opened(pool, new_id(), host.file("def"), None)
         async with asyncio.TaskGroup() as tasks:
             keeping = tasks.create_task(pool.run())
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while host.asked["account"] < 2:
                     await asyncio.sleep(0.01)  # it was told to look; there is no signal out of it
                 while (await pools.events("account_cooled"))[-1].until != reset:
@@ -338,7 +338,7 @@ async def test_a_platform_that_fails_in_a_row_is_left_alone_until_one_has_tried_
 
         gate = host.hold("resolve")
         probe = asyncio.create_task(one.open(new_id(), host.file("abc"), None))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while host.asked["resolve"] == asked:
                 await asyncio.sleep(0.01)  # until the probe is under way
         meanwhile = await refused(two.open(new_id(), host.file("def"), None))

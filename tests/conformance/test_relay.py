@@ -26,7 +26,7 @@ async def stored(store):
 async def published(bus, count):
     """Event ids by their sequence, as soon as there are `count`."""
     found: dict[int, str] = {}
-    async with asyncio.timeout(20), follow(bus, STREAM) as batches:
+    async with asyncio.timeout(60), follow(bus, STREAM) as batches:
         async for batch in batches:
             found |= {one.sequence: one.headers["ce-id"] for one in batch}
             if len(found) >= count:
@@ -122,7 +122,7 @@ async def test_a_relay_killed_at_any_await_loses_and_doubles_nothing(installatio
         if sink.died.is_set():
             break
         await asyncio.wait({sink.victim}, timeout=0.2)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not sink.died.is_set():
             await append(store, 1)
             await asyncio.wait({sink.victim}, timeout=0.2)
@@ -191,7 +191,7 @@ async def test_a_rebuilt_view_equals_the_live_one(installation, commit):
                     await tx.append([write(job.job_id, job, prioritised(job.job_id, 2), prioritised(job.job_id, 7))])
             await follower.passed(60)
             live = await pool.fetch("select * from gateway.jobs order by number")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await rebuild(follower, views.TABLES, 60)
         again = await pool.fetch("select * from gateway.jobs order by number")
 
@@ -215,7 +215,7 @@ async def test_an_event_that_can_not_be_applied_is_put_aside_and_can_be_redriven
     ):
         async with store.transaction() as tx:
             await tx.append([opening(), write(poison.job_id, poison), opening()])
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await follower.passed(3)
         letters = await pool.fetch("select sequence, error from gateway.dead_letters")
         shown = await pool.fetchval("select count(*) from gateway.jobs")
@@ -244,7 +244,7 @@ async def test_two_processes_of_one_projection_apply_every_event_once(installati
         projecting(installation, apply=apply) as (second, _),
     ):
         await append(store, 50)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await first.passed(50)
             await second.passed(50)
 
@@ -268,7 +268,7 @@ async def test_a_follower_that_can_not_go_on_is_behind_and_one_that_has_everythi
         before = follower.lag_seconds
         await append(store, 1)
         held.set()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await follower.passed(1)
 
         assert before == 0
@@ -291,7 +291,7 @@ async def test_a_relay_without_a_stream_is_behind_though_it_can_not_lead(install
     """Else a service whose events nobody hears would call itself ready. One beside a leader is not behind."""
     store, bus, sink = await installation.store(), await installation.bus("job"), Missing()
     async with relaying(installation, store, sink) as lost:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await sink.asked.wait()
 
         assert lost.lag_seconds > 0
@@ -302,7 +302,7 @@ async def test_a_relay_without_a_stream_is_behind_though_it_can_not_lead(install
         url = installation.servers.database_urls["job"]
         beside = Relay(store, Stream(bus, STREAM), url=url, wake=installation.wake)
         task = asyncio.create_task(beside.run())
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while beside.lag_seconds > 0:
                 await asyncio.wait({task}, timeout=0.05)
         task.cancel()

@@ -14,9 +14,9 @@ from libs.eventstore import NoStream, Write, letters
 from libs.eventstore.projection import Applied
 from libs.message import Meta, new_id
 from libs.runtime import Resources, Service, ServiceSettings
-from libs.supervisor.nats import free_port
 from proto import REGISTRY
 from proto.scheduler import ScheduleFired
+from tests.support.ports import own_port
 
 
 async def test_what_another_service_must_be_asked_for_waits_for_it(installation, tmp_path: Path):
@@ -40,7 +40,7 @@ async def test_what_another_service_must_be_asked_for_waits_for_it(installation,
 
     settings = ServiceSettings(
         data_dir=tmp_path, database_url=servers.database_urls["scheduler"], nats_url=servers.nats_url,
-        nats_seed=servers.nats_seeds["scheduler"], secret_key="k" * 32, http_port=free_port(),
+        nats_seed=servers.nats_seeds["scheduler"], secret_key="k" * 32, http_port=own_port(),
     )  # fmt: skip
     schedule, at = new_id(), datetime.now(UTC)
     event = ScheduleFired(schedule_id=schedule, owner=new_id(), job_id=new_id(), due=at, at=at)

@@ -19,8 +19,8 @@ from libs.http import listening
 from libs.serving.headers import Served
 from libs.serving.ranges import Span
 from libs.serving.sending import PIECE, LocalFile, Source, answer
-from libs.supervisor.nats import free_port
 from tests.domain.test_serving import AT, DATE
+from tests.support.ports import own_port
 from tests.support.programs import program
 from tests.support.sure import being
 
@@ -32,7 +32,7 @@ async def serving(file: Served, source: Callable[[], Source], stalled: float = 3
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await answer(file, source(), scope, receive, send, stalled)
 
-    port = free_port()
+    port = own_port()
     async with listening("127.0.0.1", port, app):
         yield f"http://127.0.0.1:{port}/file.bin"
 
@@ -205,7 +205,7 @@ async def test_a_client_that_goes_away_ends_the_reading():
     async with serving(HUGE, lambda: source) as url, aiohttp.ClientSession() as session:
         async with session.get(url) as got:
             await got.content.readexactly(PIECE)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await source.closed.wait()
 
     # To a connection that is gone the server takes everything at once, until it is heard of.
@@ -219,7 +219,7 @@ async def test_a_client_that_takes_nothing_is_not_read_ahead_for_and_given_up():
         aiohttp.ClientSession(read_bufsize=1) as session,
         session.get(url) as got,
     ):
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await source.closed.wait()
         with pytest.raises(aiohttp.ClientError):
             while await got.content.readany():

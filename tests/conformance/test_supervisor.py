@@ -194,7 +194,7 @@ def test_servers_do_not_outlive_a_killed_supervisor(folder):
     assert len(pids) == 2
     process.kill()
     process.wait()
-    assert ended(pids, 30)
+    assert ended(pids, 60)
 
     async def again() -> None:
         with folder.lock():
@@ -220,7 +220,7 @@ def test_a_start_does_not_wait_for_the_killed_ones_servers_to_be_gone(folder):
                 await write(servers, "after")
 
     asyncio.run(again())
-    assert ended(pids, 5)
+    assert ended(pids, 60)
 
 
 async def test_a_killed_first_start_leaves_nothing_half_made(folder):

@@ -16,13 +16,13 @@ from services.scheduler.domain import Schedule
 from services.scheduler.ticker import Ticker
 from tests.support.sure import sure
 
-HOURLY = "0 * * * *"
+YEARLY = "0 0 1 1 *"
 
 
 def schedule(due: datetime | None, *, enabled: bool = True) -> Schedule:
     one = new_id()
     return Schedule(
-        schedule_id=one, owner=new_id(), slug=str(one), name="a", cron=HOURLY, url="https://example.com/",
+        schedule_id=one, owner=new_id(), slug=str(one), name="a", cron=YEARLY, url="https://example.com/",
         options=Options(), priority=5, enabled=enabled, next_run=due,
     )  # fmt: skip
 
@@ -48,14 +48,15 @@ async def fired(store, one: Schedule) -> list[ScheduleFired]:
 
 
 async def test_a_schedule_that_came_due_many_times_while_all_was_down_fires_once_and_goes_on(installation):
-    late = datetime.now(UTC) - timedelta(days=2)
+    began = datetime.now(UTC)
+    late = began - timedelta(days=1000)
     one, off = schedule(late), schedule(None, enabled=False)
     pool = await installation.pool("scheduler")
     async with pool.acquire() as conn:
         await views.save(conn, one)
         await views.save(conn, off)
     async with ticking(installation, replicas=2) as (_, _, store, said):
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await said.wait()
         async with pool.acquire() as conn:
             after = await views.schedule(conn, one.schedule_id)
@@ -63,7 +64,7 @@ async def test_a_schedule_that_came_due_many_times_while_all_was_down_fires_once
 
     assert [(event.due, event.by_hand) for event in events] == [(late, False)]
     assert quiet == []
-    assert datetime.now(UTC) < sure(sure(after).next_run) <= datetime.now(UTC) + timedelta(hours=1)
+    assert began < sure(sure(after).next_run) <= began + timedelta(days=366)
 
 
 async def test_an_alarm_that_is_due_wakes_the_job_service_and_is_gone(installation):
@@ -78,7 +79,7 @@ async def test_an_alarm_that_is_due_wakes_the_job_service_and_is_gone(installati
         async with pool.acquire() as conn:
             await views.set_alarms(conn, [(new_id(), datetime.now(UTC))])
         tickers[0].changed.set()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await woken.wait()
         left = await pool.fetchval("select count(*) from scheduler.alarms")
 
@@ -91,12 +92,12 @@ async def test_a_clock_whose_connection_was_cut_stops_when_it_is_told_to(install
         async with pool.acquire() as conn:
             await views.save(conn, schedule(datetime.now(UTC) - timedelta(hours=1)))
         ticker.changed.set()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await said.wait()
         [task] = [one for one in asyncio.all_tasks() if getattr(one.get_coro(), "__qualname__", "") == "Ticker.run"]
         await pool.execute("select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory'")
         task.cancel()
 
-        _, pending = await asyncio.wait({task}, timeout=5)
+        _, pending = await asyncio.wait({task}, timeout=60)
 
     assert not pending

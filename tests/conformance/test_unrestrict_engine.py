@@ -208,7 +208,7 @@ async def test_a_lease_is_kept_with_what_was_read_so_far(tmp_path):
     async with site_and_engine() as (site, http):
         slow = site.file(BIG, "film.mkv", "files.test", gate="slow", gate_at=10_000_000)
         desk = Desk(opened(slow, BIG, keep_every=0.05))
-        async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+        async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
             running = tasks.create_task(run(http, desk, tmp_path))
             await desk.was_kept.wait()
             site.release("slow")
@@ -223,7 +223,7 @@ async def test_what_is_on_the_disk_is_counted_while_the_upstream_stands_still(tm
     async with site_and_engine() as (site, http):
         slow = site.file(SIZE, "film.mkv", "files.test", gate="slow", gate_at=2 * BLOCK + 10)
         desk = Desk(opened(slow, keep_every=0.05), reads=2 * BLOCK)
-        async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+        async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
             running = tasks.create_task(run(http, desk, tmp_path))
             await desk.was_kept.wait()
             site.release("slow")
@@ -237,7 +237,7 @@ async def test_where_a_reader_waits_another_connection_begins_while_the_first_go
         front = site.file(BIG, "film.mkv", "files.test", gate="front", gate_at=2_000_000)
         engine = UnrestrictEngine(Desk(opened(front, BIG, early=True, max_chunks=2)), http)
         watcher, asked = Watcher(), fetch(LINK, tmp_path)
-        async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+        async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
             running = tasks.create_task(engine.fetch(asked, watcher))
             with await noted(tmp_path / "host.part") as there:
                 while (9_000_000, BIG) not in (seen := told(there.fileno())):
@@ -256,7 +256,7 @@ async def test_readers_of_a_host_that_allows_one_connection_wait_for_the_first(t
         front = site.file(BIG, "film.mkv", "files.test", gate="front", gate_at=2_000_000)
         engine = UnrestrictEngine(Desk(opened(front, BIG, early=True, max_chunks=1)), http)
         watcher, asked = Watcher(), fetch(LINK, tmp_path)
-        async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+        async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
             running = tasks.create_task(engine.fetch(asked, watcher))
             with await noted(tmp_path / "host.part") as there:
                 while not told(there.fileno()):
@@ -281,7 +281,7 @@ async def test_a_job_that_is_stopped_gives_its_lease_back(tmp_path):
         slow = site.file(BIG, "film.mkv", "files.test", gate="slow", gate_at=10_000_000)
         desk = Desk(opened(slow, BIG, keep_every=0.05))
         running = asyncio.create_task(run(http, desk, tmp_path))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await desk.was_kept.wait()
         running.cancel()
         await asyncio.wait([running])

@@ -241,7 +241,7 @@ async def test_cancelled_half_way_the_next_fetch_resumes(tmp_path, engine) -> No
         url = there.site.url("/watch/embed", "video.test", media="gate=half&gate_at=60000")
         heard = Heard()
         task, runner = await held(there, engine, url, "half", heard)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await heard.moved.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -285,7 +285,7 @@ async def test_a_note_that_a_kill_left_wrong_does_no_harm(tmp_path, engine, note
         heard = Heard()
         task, _ = await held(there, engine, url, "note", heard)
         await there.site.reached("note", times=3)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await heard.moved.wait()
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -13,11 +13,12 @@ from libs.bus.topology import CONSUMERS, STREAMS, USERS
 from libs.database import Target, migrate, open_pool
 from libs.runtime import ServiceSettings
 from libs.supervisor import DataFolder
-from libs.supervisor.nats import binary, free_port
+from libs.supervisor.nats import binary
 from libs.supervisor.postgres import DATABASE, Postgres, unprivileged
 from proto import SERVICES
 from services.serve import migrations
 from tests.contracts.deployments import DEPLOYED, ROOT, SEALED, STRUCTS, Container, accepted, missing, prepare
+from tests.support.ports import own_port
 from tests.support.sure import being
 
 MOUNTED = "/run/secrets"
@@ -128,7 +129,7 @@ def test_the_image_runs_as_nobody_in_particular() -> None:
 
 async def test_the_bus_of_compose_knows_every_user(secrets: Path, tmp_path: Path) -> None:
     """With its configuration and the accounts that were made, all users get in and the streams can be made."""
-    port = free_port()
+    port = own_port()
     text = (ROOT / "deploy" / "nats.conf").read_text()
     assert re.search(r"^\s*sync_interval: always$", text, re.MULTILINE)
     here = text.replace("0.0.0.0:4222", f"127.0.0.1:{port}").replace("0.0.0.0:8222", "127.0.0.1:-1")

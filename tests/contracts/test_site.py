@@ -110,7 +110,7 @@ async def test_a_changing_file_is_another_one_after_the_client_left() -> None:
         address = site.file(SIZE, "away.bin", gate="away", etag="changing")
         async with client.get(address):
             await site.reached("away")
-        await site.until(lambda log: log[0].ended == "gone", timeout=10)
+        await site.until(lambda log: log[0].ended == "gone", timeout=60)
         site.release("away")
         async with client.get(address) as answer:
             body = await answer.read()
@@ -164,7 +164,7 @@ async def test_a_client_that_leaves_a_gate_is_seen_leaving() -> None:
     async with MediaSite.start() as site, aiohttp.ClientSession() as client:
         async with client.get(site.file(SIZE, "left.bin", gate="never", gate_at=1000)):
             await site.reached("never")
-        await site.until(lambda log: log[0].ended != "open", timeout=10)
+        await site.until(lambda log: log[0].ended != "open", timeout=60)
 
         assert (site.log[0].sent, site.log[0].ended) == (1000, "gone")
 
@@ -175,7 +175,7 @@ async def test_an_endless_file_does_not_end() -> None:
         async with client.get(site.url("/endless/e.bin")) as answer:
             for _ in range(20):
                 assert len(await answer.content.readexactly(1 << 20)) == 1 << 20
-        await site.until(lambda log: log[0].ended == "gone", timeout=10)
+        await site.until(lambda log: log[0].ended == "gone", timeout=60)
 
 
 @pytest.mark.parametrize("kind", HOSTILE_NAMES)

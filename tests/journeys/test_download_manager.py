@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from libs.message import new_id
-from libs.supervisor.nats import free_port
 from proto.unrestrict_proxy import AddHostAccount
 from tests.journeys.test_clients import said
+from tests.support.ports import own_port
 from tests.support.programs import program
 from tests.support.system import running
 
@@ -35,9 +35,9 @@ async def fetched(*words: str, folder: Path) -> str:
 async def test_a_download_manager_finds_everything_that_its_documents_promise(hosts, tmp_path: Path, data: Path):
     gator = hosts.host("rapidgator")
     account = gator.add_account()
-    file = gator.add_file("größe.mkv", SIZE, knobs={"rate": 2_000_000})
+    file = gator.add_file("größe.mkv", SIZE, knobs={"rate": 1_000_000})
     offline = gator.add_file("gone.mkv", 1000, state="offline")
-    port = free_port()
+    port = own_port()
     task = {
         "base": f"http://127.0.0.1:{port}",
         "url": file.url,

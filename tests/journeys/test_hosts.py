@@ -41,7 +41,7 @@ class Asking:
 
     async def unrestrict(self, url: str, password: str | None = None) -> Unrestricted:
         command = UnrestrictLink(owner=self.owner, url=url, password=password)
-        answer, _ = await self.caller.command(command, result=Unrestricted, timeout=20.0)
+        answer, _ = await self.caller.command(command, result=Unrestricted, timeout=PATIENCE)
         return answer
 
     async def link(self, link_id: str) -> HostLink:
@@ -164,8 +164,9 @@ async def test_a_job_of_another_dialect_with_such_a_link_goes_through_the_pool_a
     assert traffic.quota - traffic.left == SIZE
 
 
-async def test_who_cancels_pays_for_what_was_read_and_the_account_is_free_again(system, user, gator):
-    file = gator.add_file("film.mkv", 12_000_000, knobs={"rate": 2_000_000})
+async def test_who_cancels_pays_for_what_was_read_and_the_account_is_free_again(system, user, hosts, gator):
+    gate = uuid4().hex
+    file = gator.add_file("film.mkv", 12_000_000, knobs={"gate": gate, "gate_at": 6_000_000})
     async with asking(system, user) as one, pooled(one.caller, gator), user.http() as http:
         link = (await one.unrestrict(file.url)).link
         await one.until(link, "downloading")
@@ -174,6 +175,7 @@ async def test_who_cancels_pays_for_what_was_read_and_the_account_is_free_again(
         traffic = await one.traffic()
         again = await one.unrestrict(file.url)
         await http.jobs("DELETE", f"/jobs/{again.link.job_id}")
+        hosts.release(gate)
 
     assert ended.status == 106
     assert traffic.reserved == 0

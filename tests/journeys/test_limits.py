@@ -45,9 +45,8 @@ async def test_a_user_who_is_no_admin_sets_nobodys_limits(user, system):
         assert await caller.query(ReadLimits(username=user.name), result=Limits) == Limits()
 
 
-def hours(first: float, last: float) -> str:
-    """A window from so many hours to so many hours from now."""
-    now = datetime.now(UTC)
+def hours(now: datetime, first: float, last: float) -> str:
+    """A window from so many hours to so many hours from `now`."""
     return "-".join(f"{now + timedelta(hours=one):%H:%M}" for one in (first, last))
 
 
@@ -83,19 +82,19 @@ async def test_no_more_of_a_users_jobs_run_at_a_time_than_the_limit_says(user, o
 
 
 async def test_a_job_outside_its_owners_hours_waits_with_the_reason_and_the_time(user, site):
-    name = f"{uuid4().hex}.bin"
-    await heard(user, "--window", hours(2, 3))
+    name, now = f"{uuid4().hex}.bin", datetime.now(UTC).replace(second=0, microsecond=0)
+    await heard(user, "--window", hours(now, 2, 3))
     async with user.http() as http:
         job_id = await http.submit(site.file(1000, name))
         job = await http.until(job_id, lambda job: "waiting_for" in job)
         _, told = await http.gdluxx("GET", f"/jobs?ids={job_id}")
         opens = datetime.fromtimestamp(job["waiting_until"] / 1000, UTC)
-        await limit(user, "--window", hours(-1, 1))
+        await limit(user, "--window", hours(now, -1, 1))
         ended = await http.ended(job_id)
 
         assert http.history(job_id).count("job.deferred") == 2
     assert (job["status"], job["waiting_for"]) == ("Pending", "window")
-    assert timedelta(hours=1, minutes=58) < opens - datetime.now(UTC) < timedelta(hours=2)
+    assert opens == now + timedelta(hours=2)
     assert told["data"]["jobs"][0]["waitingFor"] == "window"
     assert ended["status"] == "Completed"
 

@@ -37,7 +37,7 @@ async def kept(system: System, user: User, host: Host, **account: Any) -> HostLi
         await caller.command(added)
         try:
             asked = UnrestrictLink(owner=owner, url=host.files[0].url)
-            first, _ = await caller.command(asked, result=Unrestricted, timeout=30.0)
+            first, _ = await caller.command(asked, result=Unrestricted, timeout=PATIENCE)
             query = ReadLink(owner=owner, link_id=first.link.link_id)
             async with asyncio.timeout(PATIENCE):
                 while (link := await caller.query(query, result=HostLink)).state not in {"done", "error"}:

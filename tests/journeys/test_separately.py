@@ -18,9 +18,9 @@ import pytest
 from msgspec import Struct
 
 from libs.supervisor import DataFolder, Servers
-from libs.supervisor.nats import free_port
 from proto import SERVICES
 from tests.support.accounts import pooled
+from tests.support.ports import own_port
 from tests.support.system import ROOT, System, User
 
 JOBS = 24
@@ -104,7 +104,7 @@ class Cluster(Struct, frozen=True):
 async def cluster(data: Path, replicas: int = 2) -> AsyncIterator[Cluster]:
     """Ready; `replicas` of the gateway, of the job service and of the workers."""
     folder, beside = DataFolder(data), data.parent
-    ports = {name: [free_port() for _ in range(replicas if name in ("gateway", "job") else 1)] for name in SERVICES}
+    ports = {name: [own_port() for _ in range(replicas if name in ("gateway", "job") else 1)] for name in SERVICES}
     with folder.lock():
         async with Servers.run(folder, SERVICES) as servers:
             assert "streams: up to date" in await asyncio.to_thread(migrate, servers, folder, beside / "config.toml")

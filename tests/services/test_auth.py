@@ -22,7 +22,7 @@ async def login(http, name: str, password: str):
 
 async def until_status(http, wanted: int, method: str, path: str, **headers: str) -> None:
     """What auth takes back is heard by the gateway a moment later."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while (await http.call(method, path, **headers))[0] != wanted:
             await asyncio.sleep(0.01)  # the interval of a polling client
 

@@ -348,7 +348,7 @@ async def test_the_file_of_cookies_goes_when_an_attempt_fails_and_there_will_be_
 
 
 async def gone(path: Path) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while path.exists():
             await asyncio.sleep(0.02)  # a file has no signal for its end
 

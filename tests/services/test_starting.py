@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from libs.supervisor.nats import free_port
+from tests.support.ports import own_port
 from tests.support.system import ROOT, longshore, running
 
 
 def up(data: Path, **settings: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "services", "up", "--data", str(data), "--port", str(free_port())],
+        [sys.executable, "-m", "services", "up", "--data", str(data), "--port", str(own_port())],
         cwd=ROOT, env={**os.environ, **settings}, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
 
@@ -60,6 +60,7 @@ def test_a_database_that_does_not_answer_is_named_without_its_password(tmp_path:
     told = {
         "LONGSHORE_DATA_DIR": str(tmp_path),
         "LONGSHORE_SECRET_KEY": "k" * 32,
+        "LONGSHORE_HTTP_PORT": str(own_port()),
         "LONGSHORE_NATS_URL": "nats://127.0.0.1:1",
         "LONGSHORE_DATABASE_URL": "postgresql://who:hush-secret@127.0.0.1:1/longshore",
     }

@@ -31,7 +31,7 @@ async def test_a_file_that_is_given_up_leaves_the_disk_and_its_link_while_the_jo
         foreign, _ = await stranger.jobs("DELETE", f"/jobs/{job['id']}/file")
         status, _ = await http.jobs("DELETE", f"/jobs/{job['id']}/file")
         after = await http.show(job["id"])
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while list((system.data / "files").rglob(name)):
                 await asyncio.sleep(0.02)  # storage hears of it a moment later
         async with http.session.get(job["s3_url"]) as answer:
@@ -52,7 +52,7 @@ async def test_what_two_jobs_fetched_is_on_the_disk_once_and_belongs_to_both(use
         paths = [stored(system)[name], stored(system)["other.bin"]]
         once = paths[0].samefile(paths[1])
         await http.jobs("DELETE", f"/jobs/{first['id']}/file")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while paths[0].exists():
                 await asyncio.sleep(0.02)  # storage hears of it a moment later
         async with http.session.get((await http.show(second["id"]))["s3_url"]) as answer:

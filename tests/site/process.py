@@ -54,7 +54,7 @@ class SiteProcess(Addresses, frozen=True):
         async with aiohttp.ClientSession(raise_for_status=True) as session, session.post(self.url(f"/_gate/{gate}")):
             pass
 
-    async def reached(self, gate: str, *, times: int = 1, timeout: float = 30) -> None:
+    async def reached(self, gate: str, *, times: int = 1, timeout: float = 60) -> None:
         """Until `times` responses in all have arrived at the gate."""
         address = self.url(f"/_gate/{gate}", times=times, timeout=timeout)
         async with aiohttp.ClientSession() as session, session.get(address) as answer:

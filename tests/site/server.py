@@ -94,11 +94,11 @@ class MediaSite(Addresses, frozen=True):
     def release(self, gate: str) -> None:
         self.state.gates.release(gate)
 
-    async def reached(self, gate: str, *, times: int = 1, timeout: float = 30) -> None:
+    async def reached(self, gate: str, *, times: int = 1, timeout: float = 60) -> None:
         """Until `times` responses in all have arrived at the gate. An extractor may probe before it downloads."""
         await self.state.gates.reached(gate, times, timeout)
 
-    async def until(self, holds: Callable[[list[Hit]], bool], *, timeout: float = 30) -> None:
+    async def until(self, holds: Callable[[list[Hit]], bool], *, timeout: float = 60) -> None:
         """Until the log satisfies `holds`; asked again after every change, also of `sent`."""
         await self.state.log.until(holds, timeout)
 

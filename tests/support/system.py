@@ -23,10 +23,10 @@ import psutil
 
 from libs.bus import Bus
 from libs.calls import Caller
-from libs.supervisor.nats import free_port
 from proto.auth import CreateUser, IssuedKey, IssueKey
 from proto.job import HistoryEntry, ReadHistory
 from services.operate import connect
+from tests.support.ports import own_port
 from tests.support.sure import sure
 
 R = TypeVar("R")
@@ -113,7 +113,7 @@ async def _history(caller: Caller, job_id: UUID) -> list[str]:
 @contextmanager
 def running(data: Path, allow: str, *, port: int | None = None, **settings: str) -> Iterator[System]:
     """Everything on `data`, ready. Whatever is left of it afterwards is ended."""
-    port = port or free_port()
+    port = port or own_port()
     env = {**os.environ, "LONGSHORE_EGRESS_ALLOW": allow, "LONGSHORE_ADMIN_PASSWORD": PASSWORD, **settings}
     log = (data.parent / f"{data.name}.log").open("a")
     process = subprocess.Popen(

@@ -230,13 +230,13 @@ class Host:
     def release(self, kind: str) -> None:
         self._loop.call_soon_threadsafe(self._held.pop(kind).set)
 
-    def wait(self, kind: str, times: int = 1, timeout: float = 30) -> None:
+    def wait(self, kind: str, times: int = 1, timeout: float = 60) -> None:
         """Until `times` calls of this kind have arrived in all. Raises TimeoutError."""
         with self._changed:
             if not self._changed.wait_for(lambda: self.calls[kind] >= times, timeout):
                 raise TimeoutError(f"{self.platform}: {self.calls[kind]} of {times} calls of {kind} in {timeout} s")
 
-    async def until(self, kind: str, times: int = 1, timeout: float = 30) -> None:
+    async def until(self, kind: str, times: int = 1, timeout: float = 60) -> None:
         await asyncio.to_thread(self.wait, kind, times, timeout)
 
     # What follows is for the protocols and the server.
