@@ -36,6 +36,7 @@ from services.job.engines.partial import BLOCK
 from services.job.engines.unrestrict import KEY, UnrestrictEngine
 from tests.conformance.test_http_engine import Watcher, fetch, on_disk
 from tests.site import MediaSite
+from tests.site.content import sha256
 
 SIZE = 3_000_000
 BIG = 12_000_000
@@ -138,6 +139,45 @@ async def test_a_link_whose_file_is_not_as_long_as_was_said_is_given_back_and_no
 
         assert watcher.file.sha256 == site.sha256(SIZE, "film.mkv")
         assert [(one.status, one.reason) for one in desk.closes] == [(0, "wrong_length"), (None, "")]
+
+
+async def test_a_file_that_is_replaced_under_the_same_link_half_way_is_fetched_anew_and_never_a_mixture(tmp_path):
+    """Of one address the validator does prove something, also for another process that goes on."""
+    async with site_and_engine() as (site, http):
+        link = site.file(SIZE, "film.mkv", "files.test", etag="changing", cut=1_000_000, cut_times=2)
+        watcher = await run(http, Desk(*(opened(link) for _ in range(3))), tmp_path)
+
+        third = sha256(SIZE, "film.mkv", version=3)
+        assert watcher.file.sha256 == on_disk(watcher.file) == third
+
+
+async def test_a_file_that_is_replaced_while_nobody_fetches_it_is_no_mixture_either(tmp_path):
+    async with site_and_engine() as (site, http):
+        link = site.file(SIZE, "film.mkv", "files.test", etag="changing", gate="half", gate_at=2 * BLOCK)
+        desk = Desk(opened(link, keep_every=0.05), opened(link))
+        first = asyncio.create_task(run(http, desk, tmp_path))
+        async with asyncio.timeout(60):
+            await desk.was_kept.wait()
+        first.cancel()
+        await asyncio.wait([first])
+        site.release("half")
+        async with asyncio.timeout(60):
+            await site.until(lambda hits: hits[0].ended == "gone")
+        watcher = await run(http, desk, tmp_path)
+
+        assert desk.opens[1].have > 0
+        assert watcher.file.sha256 == on_disk(watcher.file) == sha256(SIZE, "film.mkv", version=2)
+
+
+async def test_a_host_that_does_not_say_how_long_its_answer_is_is_believed_when_it_ends_where_it_should(tmp_path):
+    async with site_and_engine() as (site, http):
+        short = site.file(SIZE - 7, "film.mkv", "files.test", length="none")
+        right = site.file(SIZE, "film.mkv", "video.test", length="none")
+        desk = Desk(opened(short), opened(right))
+        watcher = await run(http, desk, tmp_path)
+
+        assert watcher.file.sha256 == on_disk(watcher.file) == site.sha256(SIZE, "film.mkv")
+        assert [one.reason for one in desk.closes] == ["wrong_length", ""]
 
 
 async def test_what_will_not_be_kept_is_given_up_with_one_link_and_nothing_read(tmp_path):

@@ -112,6 +112,17 @@ def test_a_connection_that_broke_after_some_bytes_is_nobodys_fault_but_the_links
     assert choice.blame(0, 1) == "link"
 
 
+@pytest.mark.parametrize("reason", ["wrong_length", "wrong_range", "keeps_changing"])
+def test_a_file_that_is_not_as_it_was_announced_is_nothing_against_the_account(reason):
+    assert choice.blame(0, 0, reason) == "link"
+
+
+def test_an_account_whose_links_bring_nothing_is_not_said_to_have_been_answered():
+    after, _ = standing.denied(account(strikes=1), 0, NOW, at_once=False)
+
+    assert after.cool_reason == "Links that the platform gave brought nothing."
+
+
 # ---- accounts --------------------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import mimetypes
 import re
 from datetime import UTC, datetime, timedelta
@@ -63,7 +64,13 @@ def identity(url: str, response: aiohttp.ClientResponse) -> Identity:
         last_modified=response.headers.get("Last-Modified"),
         name=name,
         media_type=_media_type(response, name),
+        place=place(response),
     )
+
+
+def place(response: aiohttp.ClientResponse) -> str:
+    """The same for answers of one address."""
+    return hashlib.sha256(str(response.url).encode()).hexdigest()[:16]
 
 
 def same_version(known: Identity, response: aiohttp.ClientResponse) -> bool:

@@ -13,7 +13,17 @@ from msgspec import Struct
 from libs.egress.rate import LOOK_SECONDS, Rate
 from libs.names import unkept
 from services.job.engines import EngineFailed, Fetch, Observer, not_kept
-from services.job.engines.answers import LOST, classified, failed, identity, part, raise_for, same_version, unsatisfied
+from services.job.engines.answers import (
+    LOST,
+    classified,
+    failed,
+    identity,
+    part,
+    place,
+    raise_for,
+    same_version,
+    unsatisfied,
+)
 from services.job.engines.body import Body
 from services.job.engines.manifest import Identity
 from services.job.engines.partial import BLOCK, Partial
@@ -84,8 +94,8 @@ class Download:
         by_size: bool = False,
         readers: Readers | None = None,
     ) -> None:
-        """`by_size`: the source vouches that all it opens is one file, whichever server it comes from now, so the
-        validators of one server say nothing of what another sends. `size` in bytes is what the file must then have.
+        """`by_size`: the source vouches that all it opens is one file, whichever address it comes from now, so the
+        validators of one say nothing of what another sends. `size` in bytes is what the file must then have.
         With `readers` others read along, and where one of them waits a connection is opened."""
         self._source = source
         self._fetch = fetch
@@ -142,7 +152,7 @@ class Download:
         return headers if self._by_size else {**headers, "If-Range": known.validator or ""}
 
     def _same(self, known: Identity, response: aiohttp.ClientResponse) -> bool:
-        return self._by_size or same_version(known, response)
+        return (self._by_size and known.place != place(response)) or same_version(known, response)
 
     async def _connection(self, *, afresh: bool) -> None:
         """One answer and what it brings; helped by others when it is slow."""
@@ -165,8 +175,7 @@ class Download:
                 found = identity(self._fetch.url, response)
                 if (why := unkept(found.name, found.media_type, self._fetch.allowed)) is not None:
                     raise EngineFailed(not_kept(why))
-                if self._size is not None and found.size != self._size:
-                    raise failed("transient", "wrong_length", "the server's file has another size than was announced")
+                self._check_announced(found.size)
                 await partial.begin(found)
                 start, stop = 0, response.content_length
                 self._speed = _Speed(0)
@@ -175,7 +184,13 @@ class Download:
                 await self._tell()
             await self._share(response, Range(start, stop))
         if stop is None:
+            self._check_announced(partial.done)
             await partial.sized(partial.done)
+
+    def _check_announced(self, size: int | None) -> None:
+        """A server that does not say is believed until its answer ends."""
+        if self._size is not None and size not in {None, self._size}:
+            raise failed("transient", "wrong_length", "the server's file has another size than was announced")
 
     async def _continued(self, response: aiohttp.ClientResponse, start: int, stop: int | None, *, asked: bool) -> int:
         found, known = part(response), self._partial.identity

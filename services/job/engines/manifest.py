@@ -20,6 +20,8 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     last_modified: str | None
     name: str = "download"
     media_type: str = "application/octet-stream"
+    place: str | None = None
+    """Whose validators these are: a digest of the address that answered, which may carry the right to fetch."""
 
     @property
     def validator(self) -> str | None:

@@ -101,16 +101,20 @@ def retry_after(standings: Iterable[Standing], platform: str, domains: Collectio
 
 Blame = Literal["nobody", "link", "account", "access", "host"]
 
+OF_FILE = frozenset({"wrong_length", "wrong_range", "keeps_changing"})
+"""Why bytes were not taken that an account was given: no other file of its would fail so."""
 
-def blame(status: int | None, read: int) -> Blame:
+
+def blame(status: int | None, read: int, reason: str = "") -> Blame:
     """What the answer to asking for bytes says. `access` may be a link that is over or an account that is: the link is
     forgotten at once, the account is looked at and gets a strike. A connection that broke after `read` bytes says
-    nothing but that another link is worth a try; one that brought none may do so for this account alone."""
+    nothing but that another link is worth a try; one that brought none may do so for this account alone, unless the
+    `reason` is another."""
     if status is None or 200 <= status < 400:
         return "nobody"
     if status in {429, 509}:
         return "account"
-    if status in {401, 402, 403} or (status == 0 and not read):
+    if status in {401, 402, 403} or (status == 0 and not read and reason not in OF_FILE):
         return "access"
     if status >= 500:
         return "host"

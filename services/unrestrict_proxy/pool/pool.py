@@ -218,7 +218,7 @@ class Pool:
         now = self._now()
         ref = LinkClass(platform=slot.platform, file_ref=slot.file_ref)
         servers = Way(adapter.platform, adapter.platform, "bytes")
-        verdict = choice.blame(status, read)
+        verdict = choice.blame(status, read, reason)
         if verdict == "nobody":
             after = await self._changes.standing(slot.account_id, lambda one: (standing.served(one, read), []))
             if read > 0:

@@ -168,6 +168,8 @@ def denied(one: Standing, status: int | None, now: datetime, *, at_once: bool) -
     the account. Its state is to be read either way."""
     if one.strikes == 0 and not at_once:
         return _again(msgspec.structs.replace(one, strikes=1), [])
+    if not status:
+        return strike(one, "no_bytes", "Links that the platform gave brought nothing.", now)
     return strike(one, f"http_{status}", f"The platform answered {status} when the file was fetched.", now)
 
 
