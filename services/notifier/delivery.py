@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
+from uuid import UUID
 
 import asyncpg
 
@@ -23,6 +24,9 @@ Send = Callable[[Delivery], Awaitable[Answered]]
 
 LOOK_SECONDS = 60.0
 AT_A_TIME = 20
+ORDER_SECONDS = 2.0
+"""For so long what is told of a job waits for what was to be told before it. A receiver that leaves what it does not
+want without an answer hears soon enough of the end."""
 AT_ONE_RECEIVER = 5
 """Who has so many tries under way is given no more: one who never answers keeps nobody else waiting. A single lease may
 go beyond it."""
@@ -36,11 +40,13 @@ class Deliverer:
         pool: asyncpg.Pool,
         store: EventStore,
         channels: Mapping[Channel, Send],
+        order_seconds: float = ORDER_SECONDS,
     ) -> None:
         self.changed = asyncio.Event()
         self._pool = pool
         self._store = store
         self._channels = channels
+        self._order_seconds = order_seconds
 
     async def run(self) -> None:
         """Until cancelled; the loss of the database only pauses it."""
@@ -48,6 +54,7 @@ class Deliverer:
 
     async def _rounds(self) -> None:
         busy: Counter[str] = Counter()
+        latest: dict[UUID, asyncio.Task[None]] = {}
         async with asyncio.TaskGroup() as tasks:
             while True:
                 self.changed.clear()
@@ -59,7 +66,10 @@ class Deliverer:
                     following = await views.next_due(conn, full) if free and not due else None
                 for one in due:
                     busy[one.receiver] += 1
-                    tasks.create_task(self._deliver(one)).add_done_callback(partial(self._over, busy, one.receiver))
+                    task = tasks.create_task(self._deliver(one, latest.get(one.job_id)))
+                    latest[one.job_id] = task
+                    task.add_done_callback(partial(self._over, busy, one.receiver))
+                    task.add_done_callback(partial(_forget, latest, one.job_id))
                 if not due:
                     await self._idle(following)
 
@@ -77,7 +87,9 @@ class Deliverer:
         except TimeoutError:
             return
 
-    async def _deliver(self, one: Delivery) -> None:
+    async def _deliver(self, one: Delivery, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            await asyncio.wait((before,), timeout=self._order_seconds)
         answered = await self._channels[one.channel](one)
         at, number = datetime.now(UTC), one.attempts + 1
         failed = answered.error is not None
@@ -109,3 +121,8 @@ class Deliverer:
                 ]
             )
             await views.attempted(tx.conn, one.delivery_id, number, following)
+
+
+def _forget(latest: dict[UUID, asyncio.Task[None]], job_id: UUID, task: asyncio.Task[None]) -> None:
+    if latest.get(job_id) is task:
+        del latest[job_id]

@@ -33,6 +33,8 @@ class Hook(Struct, frozen=True):
     """Of that file, when it is on our disk."""
     subtitle: str | None = None
     """As `first_file`, which is none that only goes with another."""
+    stage: str | None = None
+    """The last that it entered."""
 
 
 def body(event: JobCompleted | JobFailed, hook: Hook, link: str | None = None) -> bytes:
@@ -43,6 +45,8 @@ def body(event: JobCompleted | JobFailed, hook: Hook, link: str | None = None) -
     if hook.style == "legacy":
         told = {"type": "job_completed", "status": "Completed" if isinstance(event, JobCompleted) else "Failed"}
     told |= {"job_id": str(event.job_id), "url": hook.link, "folder": hook.folder}
+    if event.batch_id is not None:
+        told["batch_id"] = str(event.batch_id)
     if isinstance(event, JobFailed):
         told |= {"error": event.failure.message, "error_code": event.failure.code}
         if hook.style == "legacy":
@@ -73,18 +77,27 @@ def _kind(event: JobCompleted | JobFailed) -> tuple[str, str]:
     return ("job_completed", "completed") if event.items_done else ("job_skipped", "skipped")
 
 
-STAGES = {"downloading": ("downloading", 0), "processing": ("muxing", 33), "storing": ("uploading", 66)}
-"""Our stages in the words and percents of theirs."""
+ENTERED = {"downloading": ("downloading", 0), "processing": ("muxing", 33), "storing": ("uploading", 66)}
+LEFT = {"downloading": ("download_complete", 33), "processing": ("mux_complete", 66)}
+"""Our stages in the words and percents of theirs, which have one for the end of some as well."""
+_ORDER = (*ENTERED, "completed")
 
 
-def progress_body(event: JobStageEntered | JobCompleted) -> bytes | None:
-    """None for a stage that they have no word for."""
-    told = ("completed", 100) if isinstance(event, JobCompleted) else STAGES.get(event.stage)
-    if told is None:
-        return None
-    return msgspec.json.encode(
-        {"type": "progress", "job_id": str(event.job_id), "stage": told[0], "progress_percent": told[1]}
-    )
+def progress_bodies(event: JobStageEntered | JobCompleted, before: str | None) -> list[bytes]:
+    """What there is to tell after the stage `before`, in order; nothing of a stage that they have no word for. Who goes
+    back to a stage begins anew and has completed nothing."""
+    stage = "completed" if isinstance(event, JobCompleted) else event.stage
+    if stage not in _ORDER or stage == before:
+        return []
+    told = [("completed", 100) if stage == "completed" else ENTERED[stage]]
+    if before in LEFT and _ORDER.index(before) < _ORDER.index(stage):
+        told.insert(0, LEFT[before])
+    return [
+        msgspec.json.encode(
+            {"type": "progress", "job_id": str(event.job_id), "stage": word, "progress_percent": percent}
+        )
+        for word, percent in told
+    ]
 
 
 class BatchHook(Struct, frozen=True, kw_only=True):
@@ -96,7 +109,6 @@ class BatchHook(Struct, frozen=True, kw_only=True):
     link: str
     folder: str | None
     size: int
-    style: Style = "current"
     completed: int = 0
     failed: int = 0
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import secrets
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid5
 
 import asyncpg
@@ -99,8 +100,9 @@ LinkTo = Callable[[UUID, str, datetime], str]
 
 
 async def note(conn: Connection, batch: Sequence[Applied], at: datetime, link_to: LinkTo) -> None:
-    """Remember whom to tell, and queue what there is to tell. `link_to` makes a link to a file of ours by its id and
-    name."""
+    """Remember whom to tell, and queue what there is to tell, in the order of the events. `link_to` makes a link to a
+    file of ours by its id and name."""
+    moments = (at + timedelta(microseconds=one) for one in itertools.count())
     events = [one.event for one in batch]
     hooks = [
         (e.job_id, e.owner, e.link, e.folder, e.url, e.progress, e.style)
@@ -115,11 +117,11 @@ async def note(conn: Connection, batch: Sequence[Applied], at: datetime, link_to
         if isinstance(event, JobItemCompleted):
             await _note_file(conn, event.job_id, event.item)
         elif isinstance(event, (JobStageEntered, JobCompleted, JobFailed, JobCancelled)):
-            await _tell(conn, event, one.at.version, at, link_to)
+            await _tell(conn, event, one.at.version, moments, link_to)
         if isinstance(event, (JobCompleted, JobFailed)):
-            await _tell_slack(conn, event, one.at.version, at)
+            await _tell_slack(conn, event, one.at.version, next(moments))
         if isinstance(event, (JobCompleted, JobFailed, JobCancelled)) and event.batch_id is not None:
-            await _tell_batch(conn, event, event.batch_id, at)
+            await _tell_batch(conn, event, event.batch_id, next(moments))
 
 
 async def _note_file(conn: Connection, job_id: UUID, item: StoredItem) -> None:
@@ -130,22 +132,26 @@ async def _note_file(conn: Connection, job_id: UUID, item: StoredItem) -> None:
         await views.note_subtitle(conn, job_id, place)
 
 
-async def _tell(conn: Connection, event: JobStageEntered | Ended, version: int, at: datetime, link_to: LinkTo) -> None:
+async def _tell(
+    conn: Connection, event: JobStageEntered | Ended, version: int, moments: Iterator[datetime], link_to: LinkTo
+) -> None:
     found = await views.hook(conn, event.job_id)
     if found is None:
         return
     url, hook = found
-    bodies = {}
+    bodies = []
     if isinstance(event, (JobStageEntered, JobCompleted)) and hook.progress:
-        bodies["progress"] = domain.progress_body(event)
+        bodies += domain.progress_bodies(event, hook.stage)
     if isinstance(event, (JobCompleted, JobFailed)):
+        at = next(moments)
         link = link_to(hook.file_id, hook.first_file, at) if hook.file_id and hook.first_file else None
-        bodies["end"] = domain.body(event, hook, link)
-    for name, body in bodies.items():
-        if body is not None:
-            # Named after the event, so that seeing it twice queues it once.
-            delivery_id = uuid5(event.job_id, f"{version} {name}")
-            await views.add_delivery(conn, Delivery(delivery_id, event.owner, event.job_id, url, body, 0), at)
+        bodies.append(domain.body(event, hook, link))
+    if isinstance(event, JobStageEntered) and hook.progress:
+        await views.note_stage(conn, event.job_id, event.stage)
+    for number, body in enumerate(bodies):
+        # Named after the event, so that seeing it twice queues it once.
+        delivery_id = uuid5(event.job_id, f"{version} {number}")
+        await views.add_delivery(conn, Delivery(delivery_id, event.owner, event.job_id, url, body, 0), next(moments))
     if isinstance(event, JobCompleted):
         await views.remove_hook(conn, event.job_id)
 
@@ -161,7 +167,7 @@ async def _tell_slack(conn: Connection, event: JobCompleted | JobFailed, version
 async def _tell_batch(conn: Connection, event: Ended, batch_id: UUID, at: datetime) -> None:
     """Once, when the last of its jobs has ended for the first time."""
     batch = await views.end_in_batch(conn, batch_id, event.job_id, completed=isinstance(event, JobCompleted))
-    if batch is not None and batch.over and batch.style == "current":
+    if batch is not None and batch.over:
         delivery_id = uuid5(batch_id, "over")
         body = domain.batch_body(batch)
         await views.add_delivery(conn, Delivery(delivery_id, batch.owner, batch_id, batch.url, body, 0), at)
@@ -175,7 +181,6 @@ def _batch(event: BatchWebhookRequested) -> BatchHook:
         link=event.link,
         folder=event.folder,
         size=event.size,
-        style=event.style,
     )
 
 

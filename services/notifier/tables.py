@@ -21,6 +21,7 @@ hooks = sa.Table(
     sa.Column("subtitle", sa.Text),
     sa.Column("progress", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("style", sa.Text, nullable=False, server_default="current"),
+    sa.Column("stage", sa.Text),
 )
 
 batches = sa.Table(
@@ -32,7 +33,6 @@ batches = sa.Table(
     sa.Column("link", sa.Text, nullable=False),
     sa.Column("folder", sa.Text),
     sa.Column("size", sa.Integer, nullable=False),
-    sa.Column("style", sa.Text, nullable=False, server_default="current"),
 )
 
 ended = sa.Table(

@@ -47,16 +47,16 @@ async def hooked(conn: Connection) -> set[UUID]:
 
 async def add_batches(conn: Connection, batches: Sequence[BatchHook]) -> None:
     await conn.executemany(
-        "insert into notifier.batches (batch_id, owner, url, link, folder, size, style)"
-        " values ($1, $2, $3, $4, $5, $6, $7) on conflict do nothing",
-        [(one.batch_id, one.owner, one.url, one.link, one.folder, one.size, one.style) for one in batches],
+        "insert into notifier.batches (batch_id, owner, url, link, folder, size)"
+        " values ($1, $2, $3, $4, $5, $6) on conflict do nothing",
+        [(one.batch_id, one.owner, one.url, one.link, one.folder, one.size) for one in batches],
     )
 
 
 async def end_in_batch(conn: Connection, batch_id: UUID, job_id: UUID, *, completed: bool) -> BatchHook | None:
     """The batch after this job's end; None when nobody wants to hear of it. A job that is retried counts once."""
     row = await conn.fetchrow(
-        "select batch_id, owner, url, link, folder, size, style from notifier.batches where batch_id = $1", batch_id
+        "select batch_id, owner, url, link, folder, size from notifier.batches where batch_id = $1", batch_id
     )
     if row is None:
         return None
@@ -90,10 +90,14 @@ async def note_subtitle(conn: Connection, job_id: UUID, name: str) -> None:
     await conn.execute("update notifier.hooks set subtitle = $2 where job_id = $1 and subtitle is null", job_id, name)
 
 
+async def note_stage(conn: Connection, job_id: UUID, stage: str) -> None:
+    await conn.execute("update notifier.hooks set stage = $2 where job_id = $1", job_id, stage)
+
+
 async def hook(conn: Connection, job_id: UUID) -> tuple[str, Hook] | None:
     """(where to, what about)."""
     row = await conn.fetchrow(
-        "select url, link, folder, first_file, progress, style, file_id, subtitle from notifier.hooks"
+        "select url, link, folder, first_file, progress, style, file_id, subtitle, stage from notifier.hooks"
         " where job_id = $1",
         job_id,
     )
@@ -123,13 +127,18 @@ async def add_delivery(conn: Connection, one: Delivery, due: datetime) -> None:
 
 
 async def lease(conn: Connection, at: datetime, until: datetime, limit: int, full: Sequence[str]) -> list[Delivery]:
-    """Take what is due, so that nobody else does before `until`; nothing for the receivers that are `full`."""
+    """Take what is due, in that order, so that nobody else does before `until`; nothing for the receivers that are
+    `full`."""
     rows = await conn.fetch(
-        "update notifier.deliveries set due_at = $2 where delivery_id in ("
-        " select delivery_id from notifier.deliveries where due_at <= $1 and split_part(url, '/', 3) <> all($4)"
+        "with due as materialized ("
+        " select delivery_id, due_at as since from notifier.deliveries"
+        " where due_at <= $1 and split_part(url, '/', 3) <> all($4)"
         " order by due_at limit $3"
-        " for update skip locked)"
-        " returning delivery_id, owner, job_id, url, body, attempts, channel",
+        " for update skip locked),"
+        " leased as ("
+        " update notifier.deliveries d set due_at = $2 from due where d.delivery_id = due.delivery_id"
+        " returning d.delivery_id, d.owner, d.job_id, d.url, d.body, d.attempts, d.channel, due.since)"
+        " select delivery_id, owner, job_id, url, body, attempts, channel from leased order by since",
         at,
         until,
         limit,

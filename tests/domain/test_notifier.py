@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from proto.job import Failure, JobCompleted, JobFailed
+from proto.job import Failure, JobCompleted, JobFailed, JobStageEntered, Stage
 from services.notifier import domain
 from services.notifier.domain import Hook
 
@@ -153,3 +153,46 @@ def test_a_job_that_brought_nothing_new_is_told_as_skipped_with_the_reason():
     told = json.loads(domain.body(replace(COMPLETED, items_done=0, size=0), Hook("https://example.com/a", None, None)))
 
     assert (told["type"], told["status"], told["reason"]) == ("job_skipped", "skipped", "nothing new behind this link")
+
+
+def entered(stage: Stage) -> JobStageEntered:
+    return JobStageEntered(job_id=JOB, owner=OWNER, attempt=1, stage=stage, at=AT)
+
+
+@pytest.mark.parametrize(
+    ("events", "told"),
+    [
+        (
+            [entered("resolving"), entered("downloading"), entered("processing"), entered("storing"), COMPLETED],
+            "downloading 0, download_complete 33, muxing 33, mux_complete 66, uploading 66, completed 100",
+        ),
+        (
+            [entered("downloading"), entered("storing"), entered("storing"), COMPLETED],
+            "downloading 0, download_complete 33, uploading 66, completed 100",
+        ),
+        ([entered("downloading"), COMPLETED], "downloading 0, download_complete 33, completed 100"),
+        (
+            [entered("downloading"), entered("processing"), entered("resolving"), entered("downloading")],
+            "downloading 0, download_complete 33, muxing 33, downloading 0",
+        ),
+        ([COMPLETED], "completed 100"),
+    ],
+    ids=["all", "nothing to make", "several", "again", "at once"],
+)
+def test_progress_tells_when_a_stage_begins_and_when_it_is_over(
+    events: list[JobStageEntered | JobCompleted], told: str
+):
+    before, bodies = None, []
+    for event in events:
+        bodies += [json.loads(one) for one in domain.progress_bodies(event, before)]
+        before = event.stage if isinstance(event, JobStageEntered) else "completed"
+
+    assert ", ".join(f"{one['stage']} {one['progress_percent']}" for one in bodies) == told
+
+
+@pytest.mark.parametrize("event", [COMPLETED, GONE])
+def test_a_job_of_a_batch_names_it(event: JobCompleted | JobFailed):
+    hook, batch = Hook("https://example.com/a", None, "a.bin"), UUID(int=3)
+
+    assert json.loads(domain.body(replace(event, batch_id=batch), hook))["batch_id"] == str(batch)
+    assert "batch_id" not in json.loads(domain.body(event, hook))

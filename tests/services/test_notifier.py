@@ -143,10 +143,10 @@ async def test_a_webhook_that_asked_for_progress_hears_of_every_stage(user, site
         job_id = await http.submit(
             site.file(1000, f"{uuid4().hex}.bin"), webhook_url=receiver.url, enable_progress_webhook=True
         )
-        told = [json.loads(post.body) for post in await receiver.until(4)]
+        told = [json.loads(post.body) for post in await receiver.until(5)]
 
     progress = {one["stage"]: one["progress_percent"] for one in told if one["type"] == "progress"}
-    assert progress == {"downloading": 0, "uploading": 66, "completed": 100}
+    assert progress == {"downloading": 0, "download_complete": 33, "uploading": 66, "completed": 100}
     assert {one["job_id"] for one in told} == {job_id}
     assert [one["type"] for one in told].count("job_completed") == 1
 

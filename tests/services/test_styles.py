@@ -73,6 +73,19 @@ async def test_webhooks_speak_as_the_key_does_that_submitted_the_job(user, site,
     assert (told["type"], told["status"]) == (kind, status)
 
 
+async def test_old_programs_hear_of_the_end_of_a_batch_too(user, site):
+    old = await key(user, "--webhook-style", "legacy")
+    async with receiving() as receiver, user.http() as http:
+        body = {"jobs": [{"url": site.url("/status/404")}], "webhook_url": f"{receiver.url}/hook"}
+        _, made = await http.call("POST", "/jobs/bulk", body, x_api_key=old)
+        told = [json.loads(post.body) for post in await receiver.until(2)]
+
+    assert {(one["type"], one.get("status"), one["batch_id"]) for one in told} == {
+        ("job_completed", "Failed", made["batch_id"]),
+        ("batch_completed", None, made["batch_id"]),
+    }
+
+
 async def test_only_keys_of_the_jobs_api_have_an_older_style(user):
     def refused() -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -1,0 +1,74 @@
+"""In which order receivers of webhooks are told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from libs.message import new_id
+from services.notifier import views
+from services.notifier.channels.posting import Answered
+from services.notifier.delivery import Deliverer
+from services.notifier.views import Delivery
+
+PATIENCE = 60.0
+
+
+class Receiver:
+    """Takes words; leaves those of `silent` without an answer until the last one has come."""
+
+    def __init__(self, last: str, silent: frozenset[str] = frozenset()) -> None:
+        self.came: list[str] = []
+        self.answered: list[str] = []
+        self.over = asyncio.Event()
+        self._last, self._silent = last, silent
+        self._came_last = asyncio.Event()
+
+    async def send(self, one: Delivery) -> Answered:
+        word = one.body.decode()
+        self.came.append(word)
+        if word == self._last:
+            self._came_last.set()
+        elif word in self._silent:
+            await self._came_last.wait()
+        else:
+            for _ in range(100 // len(self.came)):
+                await asyncio.sleep(0)  # who comes later has less to do, and would be through before
+        self.answered.append(word)
+        if word == self._last:
+            self.over.set()
+        return Answered(200, None, 0)
+
+
+@asynccontextmanager
+async def delivering(installation, receiver: Receiver, order_seconds: float, *words: str) -> AsyncIterator[None]:
+    """Of one job, in this order, due at once."""
+    pool, store = await installation.pool("notifier"), await installation.store("notifier")
+    job_id, owner, at = new_id(), new_id(), datetime.now(UTC)
+    async with pool.acquire() as conn:
+        for number, word in enumerate(words):
+            one = Delivery(UUID(int=99 - number), owner, job_id, "http://receiver.test/hook", word.encode(), 0)
+            await views.add_delivery(conn, one, at + timedelta(microseconds=number))
+    deliverer = Deliverer(pool, store, {"webhook": receiver.send}, order_seconds)
+    async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(deliverer.run())
+        await receiver.over.wait()
+        yield
+        task.cancel()
+
+
+async def test_what_is_told_of_a_job_is_told_in_its_order(installation) -> None:
+    """The next word when the one before was answered, and the answer recorded."""
+    words = ("downloading", "download_complete", "uploading", "completed")
+    receiver = Receiver("completed")
+    async with delivering(installation, receiver, PATIENCE, *words):
+        assert receiver.came == receiver.answered == list(words)
+
+
+async def test_a_word_that_is_not_answered_holds_up_the_end_only_for_a_moment(installation) -> None:
+    receiver = Receiver("completed", silent=frozenset({"downloading", "uploading"}))
+    async with delivering(installation, receiver, 0.01, "downloading", "uploading", "completed"):
+        assert receiver.answered[0] == "completed"
