@@ -268,6 +268,113 @@ async def test_linksnappys_unlimited_traffic_is_unknown_and_its_lifetime_has_no_
     assert (state.usable, state.premium_until, state.traffic_left) == (True, None, None)
 
 
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        (b'"expire": "2000000000", "trafficleft": "2048", "maxtraffic": "4096"', (True, 2 << 20, 4 << 20)),
+        (b'"expire": 2000000000, "trafficleft": "0"', (True, 0, None)),
+        (b'"expire": 2000000000, "trafficleft": -7', (True, 0, None)),
+        (b'"expire": 2000000000, "trafficleft": "-7"', (True, 0, None)),
+        (b'"expire": "1500000000", "trafficleft": 2048', (False, 2 << 20, None)),
+        (b'"expire": 1500000000, "trafficleft": 2048', (False, 2 << 20, None)),
+        (b'"expire": "expired", "trafficleft": null', (False, None, None)),
+    ],
+)
+async def test_linksnappys_numbers_may_be_text_less_than_nothing_or_of_the_past(
+    hosts: Hosts, said: bytes, expected: tuple[bool, int | None, int | None]
+) -> None:
+    async with bench_of(hosts, "linksnappy") as bench:
+        bench.host.script(Answer(body=b'{"status": "OK", "error": false, "return": {%b}}' % said), on="account")
+        state = await bench.state()
+
+    assert (state.usable, state.traffic_left, state.traffic_total) == expected
+
+
+async def test_linksnappy_may_write_that_a_host_works_as_a_number(hosts: Hosts) -> None:
+    body = b'{"status": "OK", "return": {"rapidgator.net": {"Status": 1}, "nitroflare.com": {"Status": 0}}}'
+    async with bench_of(hosts, "linksnappy") as bench:
+        bench.host.script(Answer(body=body), on="hosts")
+        served = await bench.adapter.hosts(await bench.line())
+
+    assert served == ("rapidgator.net",)
+
+
+async def test_keep2share_asks_for_a_guests_captcha_where_a_token_is_none_any_more(hosts: Hosts) -> None:
+    """At a login the same number asks for a person."""
+    async with bench_of(hosts, "keep2share") as bench:
+        file = bench.host.add_file("a.bin", SIZE)
+        bench.host.script(Answer(status=406, body=b'{"status":"error","code":406,"errorCode":30}'), on="resolve")
+        forgotten = await refusal(bench.link(file))
+        bench.host.script(Answer(status=406, body=b'{"status":"error","code":406,"errorCode":30}'), on="login")
+        asked = await refusal(bench.line())
+
+    assert (forgotten.scope, forgotten.renew) == ("account", True)
+    assert (asked.message, asked.renew) == (CAPTCHA.message, False)
+
+
+async def test_realdebrid_without_a_limited_host_says_so_with_an_empty_list(hosts: Hosts) -> None:
+    async with bench_of(hosts, "realdebrid") as bench:
+        bench.host.script(lambda user: user, on="account")
+        bench.host.script(Answer(body=b"[]"), on="account")
+        state = await bench.state()
+
+    assert (state.usable, state.per_host) == (True, {})
+
+
+async def test_realdebrid_may_know_no_name_of_a_file(hosts: Hosts) -> None:
+    async with bench_of(hosts, "realdebrid") as bench:
+        bench.host.script(Answer(body=b'{"filename": null, "filesize": 0, "supported": 1}'), on="check")
+        [info] = await bench.check(bench.host.add_file("a.bin", SIZE))
+
+    assert (info.online, info.name, info.size) == ("online", None, None)
+
+
+@pytest.mark.parametrize(
+    ("platform", "call", "body", "expected"),
+    [
+        (
+            "alldebrid",
+            "hosts",
+            b'{"status": "success", "data": {"hosts": {"a": {"domains": ["a.test"], "status": null},"b": {"domains": ["b.test"], "status": false}}}}',
+            ("a.test",),
+        ),
+        (
+            "torbox",
+            "hosts",
+            b'{"success": true, "data": [{"domains": null, "status": true}, {"domains": ["a.test"], "status": true}]}',
+            ("a.test",),
+        ),
+    ],
+)
+async def test_one_host_of_a_list_without_a_field_leaves_the_others(
+    hosts: Hosts, platform: str, call: str, body: bytes, expected: tuple[str, ...]
+) -> None:
+    async with bench_of(hosts, platform) as bench:
+        bench.host.script(Answer(body=body), on=call)
+        served = await bench.adapter.hosts(await bench.line())
+
+    assert served == expected
+
+
+async def test_torboxes_progress_beyond_its_end_is_its_end(hosts: Hosts) -> None:
+    body = b'{"success": true, "data": {"download_state": "downloading", "progress": 1.5, "files": null}}'
+    async with bench_of(hosts, "torbox") as bench:
+        bench.host.script(Answer(body=body), on="poll")
+        found = await bench.adapter.poll(await bench.line(), Pending(ticket="7"))
+
+    assert isinstance(found, Pending)
+    assert found.fraction == 1.0
+
+
+async def test_rapidgators_traffic_may_be_null(hosts: Hosts) -> None:
+    body = b'{"response": {"user": {"is_premium": true, "traffic": null}}, "status": 200, "details": null}'
+    async with bench_of(hosts, "rapidgator") as bench:
+        bench.host.script(Answer(body=body), on="account")
+        state = await bench.state()
+
+    assert (state.usable, state.traffic_left) == (True, None)
+
+
 @pytest.mark.parametrize("style", ["basic", "header", "cookie"])
 async def test_a_generic_host_takes_basic_credentials_headers_and_cookies(hosts: Hosts, style: str) -> None:
     async with bench_of(hosts, "generic", secret=f"a-{style}-secret") as bench:
@@ -433,6 +540,7 @@ def premiumize_says(message: str) -> Answer:
         ("premiumize", premiumize_says("item not found"), OFFLINE),
         ("keep2share", k2s_says(21, 9), PRIVATE),
         ("keep2share", k2s_says(42, 9), PRIVATE),
+        ("keep2share", k2s_says(42, 4), PRIVATE),
     ],
 )
 async def test_what_public_clients_know_of_a_platforms_words_is_known(hosts: Hosts, platform, answer, expected) -> None:

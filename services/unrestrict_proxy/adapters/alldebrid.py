@@ -96,7 +96,8 @@ class _Host(Struct, frozen=True):
     """`quota` is what is left, in megabytes or in links as `kind` says; most hosts have none."""
 
     domains: tuple[str, ...]
-    status: bool = True
+    status: bool | None = None
+    """False for one that is out of order; not of all it is said."""
     quota: Annotated[float, Meta(ge=0, le=1e12)] | None = None
     kind: str | None = field(default=None, name="quotaType")
 
@@ -119,7 +120,7 @@ class _Infos(Struct, frozen=True):
 class _Unlocked(Struct, frozen=True):
     """`link` is empty as long as `delayed` names what to ask for."""
 
-    link: str = ""
+    link: str | None = None
     filename: str | None = None
     filesize: Bytes | None = None
     max_chunks: int | None = None
@@ -130,8 +131,8 @@ class _Delayed(Struct, frozen=True):
     """`status`: 1 is on its way, 2 is ready, 3 has failed. `time_left` in seconds."""
 
     status: int
-    time_left: float = 0
-    link: str = ""
+    time_left: float | None = None
+    link: str | None = None
 
 
 class AllDebrid:
@@ -159,7 +160,7 @@ class AllDebrid:
 
     async def hosts(self, line: Line) -> tuple[str, ...]:
         _, got = await _call(line, _HOSTS, [], _Hosts)
-        return tuple(domain for host in got.hosts.values() if host.status for domain in host.domains)
+        return tuple(domain for host in got.hosts.values() if host.status is not False for domain in host.domains)
 
     async def check(self, line: Line, files: Sequence[HostFile]) -> list[FileInfo]:
         if not files:
@@ -175,7 +176,7 @@ class AllDebrid:
         if got.delayed:
             return Pending(ticket=str(got.delayed), name=got.filename, size=got.filesize or None)
         return DirectLink(
-            url=reply.link(got.link),
+            url=reply.link(got.link or ""),
             name=got.filename,
             size=got.filesize or None,
             max_chunks=chunks(got.max_chunks),
@@ -184,11 +185,11 @@ class AllDebrid:
     async def poll(self, line: Line, pending: Pending) -> DirectLink | Pending:
         reply, got = await _call(line, "v4/link/delayed", [("id", pending.ticket)], _Delayed)
         if got.status == 1:
-            after = min(max(got.time_left, 5.0), 60.0)
+            after = min(max(got.time_left or 0.0, 5.0), 60.0)
             return Pending(ticket=pending.ticket, after=after, name=pending.name, size=pending.size)
         if got.status != 2:
             raise reply.refused(LATER, f"delayed_{got.status}")
-        return DirectLink(url=reply.link(got.link), name=pending.name, size=pending.size)
+        return DirectLink(url=reply.link(got.link or ""), name=pending.name, size=pending.size)
 
 
 async def _call(line: Line, path: str, form: Sequence[tuple[str, str]], kind: type[T]) -> tuple[Reply, T]:

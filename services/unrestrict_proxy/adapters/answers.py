@@ -25,8 +25,9 @@ LONGEST_PAUSE = 86400.0
 CHUNKS_MOST = 16
 
 Bytes = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
-Moment = Annotated[int, Meta(ge=0, le=253_402_300_799)]
-"""Unix seconds until the end of the year 9999."""
+LAST_MOMENT = 253_402_300_799
+"""Unix seconds of the end of the year 9999."""
+Moment = Annotated[int, Meta(ge=0, le=LAST_MOMENT)]
 
 _LINK = re.compile(r"""(?i)(https?:\\?/\\?/[^\s"'<>/\\?#]*)[^\s"'<>]*""")
 _SECRET_KEY = re.compile(

@@ -59,6 +59,7 @@ _HOME = "keep2share.cc"
 _SITE = {domain: site for site, domains in _SISTERS.items() for domain in domains}
 _FILE = re.compile(r"^/(?:file/(?:info/)?)?(?P<id>[0-9a-f]{13,})(?![0-9a-z])", re.ASCII)
 
+_CAPTCHA_OF_GUESTS = 30
 _NOT_AVAILABLE = 21
 _NO_DOWNLOAD = 42
 _CODES: dict[int, Verdict] = {
@@ -67,7 +68,7 @@ _CODES: dict[int, Verdict] = {
     20: OFFLINE,
     22: BANNED,
     23: UNSUPPORTED,
-    30: CAPTCHA,
+    _CAPTCHA_OF_GUESTS: CAPTCHA,
     31: CAPTCHA,
     33: CAPTCHA,
     43: NOT_PREMIUM,
@@ -84,7 +85,7 @@ _NO_DOWNLOAD_CODES: dict[int, Verdict] = {
     1: SLOTS,
     2: EXHAUSTED,
     3: NOT_PREMIUM,
-    4: ADDRESS,
+    4: PRIVATE,
     5: SLOTS,
     6: SLOTS,
     7: NOT_PREMIUM,
@@ -230,6 +231,8 @@ def _refused(reply: Reply, said: _Status, *, renewable: bool) -> HostError:
     verdict = by_status(status, _STATUSES) if said.error_code is None else _CODES.get(said.error_code, UNKNOWN)
     if verdict is SESSION_OVER and not renewable:
         verdict = WRONG_LOGIN
+    if said.error_code == _CAPTCHA_OF_GUESTS and renewable:
+        verdict = SESSION_OVER  # a token that is none any more is answered as nobody is
     return reply.refused(verdict, status if said.error_code is None else said.error_code, retry_after=pause)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta, Struct, field
 
-from services.unrestrict_proxy.adapters.answers import Moment, Reply, ask, by_status, moment
+from services.unrestrict_proxy.adapters.answers import LAST_MOMENT, Reply, ask, by_status, moment
 from services.unrestrict_proxy.adapters.contract import (
     AccountState,
     Caps,
@@ -47,6 +48,8 @@ from services.unrestrict_proxy.adapters.verdicts import (
 
 API = "https://linksnappy.com/api"
 _KILOBYTE = 1024
+_MOST_KILOBYTES = 1 << 52
+_DIGITS = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 _POLL_SECONDS = 5.0
 
 _WORDS: tuple[tuple[str, Verdict], ...] = (
@@ -98,11 +101,11 @@ class _Status(Struct, frozen=True):
 
 
 class _User(Struct, frozen=True):
-    """`expire` in unix seconds or in words, `left` in kilobytes or in words."""
+    """`expire` in unix seconds or in words, `left` in kilobytes or in words. Numbers come as text, too."""
 
-    expire: Moment | str
-    left: Annotated[int, Meta(ge=0, le=1 << 52)] | str | None = field(default=None, name="trafficleft")
-    total: Annotated[int, Meta(ge=0, le=1 << 52)] | str | None = field(default=None, name="maxtraffic")
+    expire: int | str
+    left: int | str | None = field(default=None, name="trafficleft")
+    total: int | str | None = field(default=None, name="maxtraffic")
 
 
 class _Details(Struct, frozen=True):
@@ -110,7 +113,7 @@ class _Details(Struct, frozen=True):
 
 
 class _Host(Struct, frozen=True):
-    status: str = field(name="Status")
+    status: str | int = field(name="Status")
 
 
 class _Hosts(Struct, frozen=True):
@@ -122,7 +125,7 @@ class _Link(Struct, frozen=True):
     generated: str | Literal[False] = ""
     filename: str | None = None
     hash: str | None = None
-    caching: bool = field(default=False, name="cacheDL")
+    caching: bool | None = field(default=None, name="cacheDL")
     error: str | bool | None = None
 
 
@@ -169,19 +172,21 @@ class LinkSnappy:
         reply = await _call(line, "USERDETAILS", [])
         _well(reply)
         user = reply.read(_Details).user
-        premium = user.expire != "expired"
+        until = _number(user.expire, LAST_MOMENT)
+        premium = user.expire != "expired" if until is None else until > time.time()
+        left, total = (_number(said, _MOST_KILOBYTES) for said in (user.left, user.total))
         return AccountState(
             usable=premium,
-            premium_until=moment(user.expire) if isinstance(user.expire, int) else None,
-            traffic_left=user.left * _KILOBYTE if isinstance(user.left, int) else None,
-            traffic_total=user.total * _KILOBYTE if isinstance(user.total, int) else None,
+            premium_until=moment(until),
+            traffic_left=None if left is None else left * _KILOBYTE,
+            traffic_total=None if total is None else total * _KILOBYTE,
             reason="" if premium else NOT_PREMIUM.message,
         )
 
     async def hosts(self, line: Line) -> tuple[str, ...]:
         reply = await _call(line, "FILEHOSTS", [])
         _well(reply)
-        return tuple(name for name, host in reply.read(_Hosts).hosts.items() if host.status == "1")
+        return tuple(name for name, host in reply.read(_Hosts).hosts.items() if str(host.status) == "1")
 
     async def check(self, line: Line, files: Sequence[HostFile]) -> list[FileInfo]:
         """It has no call for it: a link is only known by being made."""
@@ -215,6 +220,13 @@ class LinkSnappy:
         if percent < 100:
             return Pending(ticket=pending.ticket, after=_POLL_SECONDS, fraction=percent / 100, name=ticket.name)
         return DirectLink(url=ticket.url, name=ticket.name)
+
+
+def _number(said: int | str | None, most: int) -> int | None:
+    """None for words. Who has used more than there was has less than nothing left."""
+    if isinstance(said, str):
+        said = int(said) if _DIGITS.fullmatch(said) else None
+    return None if said is None else min(max(said, 0), most)
 
 
 async def _call(line: Line, path: str, params: Sequence[tuple[str, str]], hidden: str = "") -> Reply:

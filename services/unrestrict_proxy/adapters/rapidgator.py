@@ -105,7 +105,7 @@ class _Traffic(Struct, frozen=True):
 class _User(Struct, frozen=True):
     is_premium: bool
     premium_end_time: Moment | None = None
-    traffic: _Traffic = _Traffic()
+    traffic: _Traffic | None = None
 
 
 class _Info(Struct, frozen=True):
@@ -148,12 +148,12 @@ class RapidGator:
 
     async def account(self, line: Line) -> AccountState:
         _, info = await self._call(line, "user/info", [], _Info)
-        user = info.user
+        user, traffic = info.user, info.user.traffic or _Traffic()
         return AccountState(
             usable=user.is_premium,
             premium_until=moment(user.premium_end_time),
-            traffic_left=user.traffic.left,
-            traffic_total=user.traffic.total,
+            traffic_left=traffic.left,
+            traffic_total=traffic.total,
             reason="" if user.is_premium else NOT_PREMIUM.message,
         )
 

@@ -98,12 +98,12 @@ class _User(Struct, frozen=True):
 class _Limit(Struct, frozen=True):
     """`left` counts bytes, or links when `type` says so."""
 
-    left: Annotated[int, Meta(le=(1 << 63) - 1)]
+    left: Annotated[int, Meta(le=(1 << 63) - 1)] | None = None
     type: str = ""
 
 
 class _Checked(Struct, frozen=True):
-    filename: str
+    filename: str | None
     filesize: Bytes | None = None
 
 
@@ -134,12 +134,18 @@ class RealDebrid:
 
     async def account(self, line: Line) -> AccountState:
         user = (await _call(line, "GET", "user")).read(_User)
-        limits = (await _call(line, "GET", "traffic")).read(dict[str, _Limit])
+        reply = await _call(line, "GET", "traffic")
+        # Where no host is limited it is an empty list.
+        limits: dict[str, _Limit] = {} if reply.body.strip() == b"[]" else reply.read(dict[str, _Limit])
         premium = user.type == "premium" and user.premium > 0
         return AccountState(
             usable=premium,
             premium_until=datetime.now(UTC) + timedelta(seconds=user.premium) if premium else None,
-            per_host={host: max(0, one.left) for host, one in limits.items() if one.type in {"gigabytes", "bytes"}},
+            per_host={
+                host: max(0, one.left)
+                for host, one in limits.items()
+                if one.left is not None and one.type in {"gigabytes", "bytes"}
+            },
             reason="" if premium else NOT_PREMIUM.message,
         )
 

@@ -6,9 +6,9 @@ import hashlib
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Annotated, TypeVar
+from typing import TypeVar
 
-from msgspec import Meta, Raw, Struct
+from msgspec import Raw, Struct
 
 from services.unrestrict_proxy.adapters.answers import Bytes, Reply, ask, by_status, instant
 from services.unrestrict_proxy.adapters.contract import (
@@ -109,7 +109,7 @@ class _User(Struct, frozen=True):
 
 
 class _Host(Struct, frozen=True):
-    domains: tuple[str, ...]
+    domains: tuple[str, ...] | None
     status: bool
 
 
@@ -119,7 +119,7 @@ class _Created(Struct, frozen=True):
 
 class _Part(Struct, frozen=True):
     id: int
-    size: Bytes = 0
+    size: Bytes | None = None
     name: str | None = None
     short_name: str | None = None
 
@@ -130,8 +130,8 @@ class _Download(Struct, frozen=True):
     download_state: str
     name: str | None = None
     size: Bytes | None = None
-    progress: Annotated[float, Meta(ge=0, le=1)] | None = None
-    download_finished: bool = False
+    progress: float | None = None
+    download_finished: bool | None = None
     files: tuple[_Part, ...] | None = None
 
 
@@ -167,7 +167,7 @@ class TorBox:
 
     async def hosts(self, line: Line) -> tuple[str, ...]:
         _, got = await _call(line, "GET", "webdl/hosters", [], tuple[_Host, ...])
-        return tuple(domain for host in got if host.status for domain in host.domains)
+        return tuple(domain for host in got if host.status for domain in host.domains or ())
 
     async def check(self, line: Line, files: Sequence[HostFile]) -> list[FileInfo]:
         """It tells what it has already; of the others nothing is known."""
@@ -204,12 +204,11 @@ class TorBox:
         if not got.download_finished and got.download_state not in _DONE:
             if _FAILED.search(got.download_state):
                 raise reply.refused(LATER, got.download_state)
-            return Pending(
-                ticket=pending.ticket, after=_POLL_SECONDS, fraction=got.progress, name=got.name, size=got.size
-            )
+            fraction = None if got.progress is None else min(max(got.progress, 0.0), 1.0)
+            return Pending(ticket=pending.ticket, after=_POLL_SECONDS, fraction=fraction, name=got.name, size=got.size)
         if not got.files:
             raise reply.broken()
-        best = max(got.files, key=lambda one: one.size)
+        best = max(got.files, key=lambda one: one.size or 0)
         params = [("token", line.credentials.secret), ("web_id", pending.ticket), ("file_id", str(best.id))]
         reply, link = await _call(line, "GET", "webdl/requestdl", params, str)
         if line.credentials.secret in link:
