@@ -335,7 +335,7 @@ async def test_realdebrid_may_know_no_name_of_a_file(hosts: Hosts) -> None:
         (
             "alldebrid",
             "hosts",
-            b'{"status": "success", "data": {"hosts": {"a": {"domains": ["a.test"], "status": null},"b": {"domains": ["b.test"], "status": false}}}}',
+            b'{"status":"success","data":{"hosts":{"a":{"domains":["a.test"],"status":null},"b":{"domains":[],"status":true}}}}',
             ("a.test",),
         ),
         (
