@@ -24,7 +24,7 @@ from libs.egress.policy import Allowance
 from libs.eventstore import EventStore
 from libs.eventstore.projection import Applied, Apply, Follower, Later
 from libs.eventstore.relay import Relay
-from libs.http import AsgiApp, Check, application, free_address, listening
+from libs.http import AsgiApp, Check, application, listening, refuse_taken
 from libs.lasting import only
 from libs.message import Event, Registry
 from libs.settings import DatabaseUrl, NatsUrl, OptionalUrl
@@ -133,8 +133,17 @@ class Resources:
         bus = await self.bus(settings.nats_url, service, settings.nats_seed)
         wake = asyncio.Event()
         store = EventStore(pool, service, registry, wake.set)
-        relay = Relay(store, buses.Stream(bus, f"EV_{service.upper()}"), url=settings.database_url, wake=wake)
+        sink, subject = buses.Stream(bus, f"EV_{service.upper()}"), f"wake.{service}"
+
+        async def tell() -> None:
+            await bus.signal(subject, b"")
+
+        async def woken(_: buses.Message) -> None:
+            relay.woken()
+
+        relay = Relay(store, sink, url=settings.database_url, wake=wake, tell=tell)
         self.relay = relay
+        await bus.listen(subject, woken)
         self.spawn(relay.run(), "relay")
 
         async def lag() -> str | None:
@@ -236,12 +245,13 @@ async def _close_pool(pool: asyncpg.Pool) -> None:
 async def run(
     services: Sequence[tuple[Service, ServiceSettings]], *, ready: Callable[[], None], stop: asyncio.Event
 ) -> None:
-    """Start all, serve until `stop` is set, leave in reverse order. Raises NoAddress before anything is
+    """Start all, serve until `stop` is set, leave in reverse order. Raises PortInUse before anything is
     started, NotReady, and what a service could not start for."""
     addresses = {(settings.http_host, settings.http_port) for _, settings in services}
-    numbers = {(await asyncio.to_thread(free_address, host, port), port) for host, port in addresses}
+    for host, port in addresses:
+        refuse_taken(host, port)
     try:
-        await _serve(services, numbers, ready, stop)
+        await _serve(services, addresses, ready, stop)
     except BaseExceptionGroup as group:
         raise only(group) from None
 

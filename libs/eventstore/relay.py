@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import asyncpg
 import msgspec
@@ -19,11 +19,12 @@ from libs.eventstore.postgres import EventStore
 from libs.feed import Outgoing, Sink, SinkGone, WrongSequence, event_subject
 from libs.lasting import lasting
 from libs.message import ORIGIN, Meta, Position
+from libs.waking import pass_on
 
 BATCH = 500
 """Events in one atomic batch; the server takes up to a thousand."""
 POLL_SECONDS = 1.0
-"""How long an event of another process can wait for a relay that nobody woke."""
+"""How long an event can wait for a relay that was not woken: who committed it died, or the bus lost what it said."""
 ELECTION_SECONDS = 2.0
 HIDDEN_PAUSE = 0.001
 
@@ -36,16 +37,29 @@ BARRIER = Gauge(
 _decode_meta = msgspec.json.Decoder(Meta).decode
 
 
+async def _nobody() -> None:
+    """Hears of a commit before a poll finds it."""
+
+
 class Relay:
-    """`wake` is set after every commit of this process; other processes' events are found by the poll."""
+    """`wake` is set after every commit of this process. While another leads, `tell` is called for it, and that one's
+    `woken` is to follow."""
 
     def __init__(
-        self, store: EventStore, sink: Sink, *, url: str, wake: asyncio.Event, poll_seconds: float = POLL_SECONDS
+        self,
+        store: EventStore,
+        sink: Sink,
+        *,
+        url: str,
+        wake: asyncio.Event,
+        tell: Callable[[], Awaitable[None]] = _nobody,
+        poll_seconds: float = POLL_SECONDS,
     ) -> None:
         self._store = store
         self._sink = sink
         self._url = url
         self._wake = wake
+        self._tell = tell
         self._poll = poll_seconds
         self._drained_at = time.monotonic()
         self._beside = False
@@ -56,6 +70,11 @@ class Relay:
         """Since the stream was last known to be the whole feed. Zero while another process leads, for that one answers;
         who can not lead because something is away does."""
         return 0.0 if self._beside else time.monotonic() - self._drained_at
+
+    def woken(self) -> None:
+        """Another process has committed. Who does not lead ignores it, or they would wake each other for ever."""
+        if not self._beside:
+            self._wake.set()
 
     async def run(self) -> None:
         """Leads when it can, for ever; the loss of Postgres or of the stream only pauses it."""
@@ -74,7 +93,7 @@ class Relay:
         try:
             while not await conn.fetchval("select pg_try_advisory_lock(hashtext($1))", f"relay {self._store.schema}"):
                 self._beside = True
-                await asyncio.sleep(ELECTION_SECONDS)  # pace of elections
+                await pass_on(self._wake, self._tell, ELECTION_SECONDS)
             if self._beside:
                 self._drained_at, self._beside = time.monotonic(), False
             await self._lead(conn)

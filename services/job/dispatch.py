@@ -20,6 +20,7 @@ from libs.bus import Bus, enqueue
 from libs.eventstore import EventStore, WrongVersion
 from libs.leading import lead
 from libs.message import Meta, Refused
+from libs.waking import pass_on
 from proto.auth import Window
 from proto.job import Ticket
 from services.job import domain, views
@@ -55,13 +56,32 @@ class Dispatcher:
         self._leases = leases
         self._host_limit = host_limit
         self._hours: dict[UUID, tuple[Window, ...]] | None = None
+        self._leads = False
+
+    def woken(self) -> None:
+        """Another process has committed, or a wait is over. It is the leader's news alone, who does not pass it on."""
+        if self._leads:
+            self._ledger.changed.set()
 
     def forget(self) -> None:
         """Hours of owners have changed."""
         self._hours = None
 
     async def run(self) -> None:
-        await lead("dispatch.interrupted", LOCK, self._pool, self._lead, SWEEP_SECONDS / 2)
+        await lead("dispatch.interrupted", LOCK, self._pool, self._led, SWEEP_SECONDS / 2, self._beside)
+
+    async def _beside(self, seconds: float) -> None:
+        await pass_on(self._ledger.changed, self._tell, seconds)
+
+    async def _tell(self) -> None:
+        await self._bus.signal("wake.job", b"")
+
+    async def _led(self, conn: asyncpg.pool.PoolConnectionProxy[asyncpg.Record]) -> None:
+        self._leads = True
+        try:
+            await self._lead(conn)
+        finally:
+            self._leads = False
 
     async def _lead(self, conn: asyncpg.pool.PoolConnectionProxy[asyncpg.Record]) -> None:
         loop = asyncio.get_running_loop()

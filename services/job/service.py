@@ -72,12 +72,12 @@ async def start(settings: JobSettings, resources: Resources) -> AsyncIterator[No
 
     await bus.listen("ctl.shares", dealt)
 
+    dispatcher = Dispatcher(pool, store, ledger, bus, leases, settings.host_limit)
+
     async def woken(_: Message) -> None:
-        ledger.changed.set()
+        dispatcher.woken()
 
     await bus.listen("wake.job", woken)
-
-    dispatcher = Dispatcher(pool, store, ledger, bus, leases, settings.host_limit)
 
     def limited(_: object) -> None:
         allowances.forget()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
@@ -41,8 +41,9 @@ async def append(store, count):
 
 
 @asynccontextmanager
-async def relaying(installation, store, sink):
-    relay = Relay(store, sink, url=installation.servers.database_urls["job"], wake=installation.wake, poll_seconds=0.1)
+async def relaying(installation, store, sink, *, wake=None, poll_seconds=0.1, **more):
+    url, wake = installation.servers.database_urls["job"], wake or installation.wake
+    relay = Relay(store, sink, url=url, wake=wake, poll_seconds=poll_seconds, **more)
     task = asyncio.create_task(relay.run())
     try:
         yield relay
@@ -77,6 +78,30 @@ async def test_two_relays_at_once_publish_everything_once(installation):
 
     assert list(found.values()) == await stored(store)
     assert await Stream(bus, STREAM).last_sequence() == 60
+
+
+async def test_what_is_committed_beside_the_leader_is_published_without_waiting_for_its_poll(installation):
+    """Who does not lead tells who does, and is not woken by what it said itself."""
+    store, bus, gateway = await installation.store(), await installation.bus("job"), await installation.bus("gateway")
+    relays: list[Relay] = []
+    told = 0
+
+    async def tell() -> None:
+        nonlocal told
+        told += 1
+        for one in relays:
+            one.woken()
+
+    async with AsyncExitStack() as stack:
+        for number in (1, 2):
+            wake = asyncio.Event()
+            context = relaying(installation, store, Stream(bus, STREAM), wake=wake, tell=tell, poll_seconds=1000)
+            relays.append(await stack.enter_async_context(context))
+            await append(store, 1)
+            wake.set()
+            await published(gateway, number)
+
+    assert told == 1
 
 
 class Dying:

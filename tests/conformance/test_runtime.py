@@ -9,14 +9,69 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from libs import runtime
-from libs.bus import Unreachable
-from libs.eventstore import NoStream, Write, letters
+from libs.bus import Message, Unreachable
+from libs.eventstore import EventStore, NoStream, Write, letters
 from libs.eventstore.projection import Applied
 from libs.message import Meta, new_id
 from libs.runtime import Resources, Service, ServiceSettings
 from proto import REGISTRY
 from proto.scheduler import ScheduleFired
 from tests.support.ports import own_port
+
+
+async def fire(store: EventStore) -> None:
+    schedule, at = new_id(), datetime.now(UTC)
+    event = ScheduleFired(schedule_id=schedule, owner=new_id(), job_id=new_id(), due=at, at=at)
+    meta = Meta(correlation=new_id(), actor="service:scheduler")
+    fired = Write(stream_id=schedule, kind="schedule", expected=NoStream(), events=[event], meta=meta)
+    async with store.transaction() as tx:
+        await tx.append([fired])
+
+
+@asynccontextmanager
+async def process(start, servers, tmp_path: Path):
+    """The scheduler's, started with `start` and ready."""
+    settings = ServiceSettings(
+        data_dir=tmp_path, database_url=servers.database_urls["scheduler"], nats_url=servers.nats_url,
+        nats_seed=servers.nats_seeds["scheduler"], secret_key="k" * 32, http_port=own_port(),
+    )  # fmt: skip
+    ready, stop = asyncio.Event(), asyncio.Event()
+    service = Service("scheduler", ServiceSettings, start)
+    running = asyncio.create_task(runtime.run([(service, settings)], ready=ready.set, stop=stop))
+    try:
+        async with asyncio.timeout(60):
+            await ready.wait()
+        yield
+    finally:
+        stop.set()
+        await asyncio.wait({running})
+    assert running.exception() is None
+
+
+async def test_a_process_that_does_not_lead_tells_the_others_what_it_committed(installation, tmp_path: Path):
+    """Or its events would wait for the leader's poll, and clients of another replica would not see what they wrote."""
+    stores: list[EventStore] = []
+    told = asyncio.Event()
+
+    @asynccontextmanager
+    async def start(settings: ServiceSettings, resources: Resources):
+        _, _, store = await resources.event_source(settings, "scheduler", REGISTRY)
+        stores.append(store)
+        yield
+
+    async def heard(_: Message) -> None:
+        told.set()
+
+    bus = await installation.bus("scheduler")
+    await bus.listen("wake.scheduler", heard)
+    async with (
+        process(start, installation.servers, tmp_path),
+        process(start, installation.servers, tmp_path),
+        asyncio.timeout(60),
+    ):
+        for store in stores:
+            await fire(store)
+        await told.wait()
 
 
 async def test_what_another_service_must_be_asked_for_waits_for_it(installation, tmp_path: Path):
@@ -38,27 +93,8 @@ async def test_what_another_service_must_be_asked_for_waits_for_it(installation,
         )
         yield
 
-    settings = ServiceSettings(
-        data_dir=tmp_path, database_url=servers.database_urls["scheduler"], nats_url=servers.nats_url,
-        nats_seed=servers.nats_seeds["scheduler"], secret_key="k" * 32, http_port=own_port(),
-    )  # fmt: skip
-    schedule, at = new_id(), datetime.now(UTC)
-    event = ScheduleFired(schedule_id=schedule, owner=new_id(), job_id=new_id(), due=at, at=at)
-    meta = Meta(correlation=new_id(), actor="service:scheduler")
-    fired = Write(stream_id=schedule, kind="schedule", expected=NoStream(), events=[event], meta=meta)
-    ready, stop = asyncio.Event(), asyncio.Event()
-    service = Service("scheduler", ServiceSettings, start)
-    running = asyncio.create_task(runtime.run([(service, settings)], ready=ready.set, stop=stop))
-    try:
-        async with asyncio.timeout(60):
-            await ready.wait()
-            store = await installation.store("scheduler")
-            async with store.transaction() as tx:
-                await tx.append([fired])
-            await done.wait()
-    finally:
-        stop.set()
-        await asyncio.wait({running})
+    async with process(start, servers, tmp_path), asyncio.timeout(60):
+        await fire(await installation.store("scheduler"))
+        await done.wait()
 
-    assert running.exception() is None
     assert await letters.count(await installation.pool("scheduler"), "scheduler") == 0
