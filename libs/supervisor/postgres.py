@@ -18,7 +18,6 @@ from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import IO
-from urllib.parse import quote
 
 import asyncpg
 
@@ -34,9 +33,19 @@ SUPERUSER = "postgres"
 READY_SECONDS = 300.0
 """A long crash recovery is not a failed start: as long as the process lives, we wait this long."""
 
+CLUSTER = (
+    "--encoding=UTF8",
+    "--locale=C",
+    "--locale-provider=builtin",
+    "--builtin-locale=C.UTF-8",
+    "--data-checksums",
+)
+"""What initdb is told of every cluster, here and in deploy/compose.yaml. The encoding does not follow from the builtin
+locale, and without it initdb refuses."""
+
 _CONFIGURATION = """
 listen_addresses = ''
-unix_socket_directories = {socket}
+unix_socket_directories = '{socket}'
 unix_socket_permissions = 0700
 max_connections = 60
 shared_buffers = 24MB
@@ -97,9 +106,8 @@ class Postgres:
         if not self._folder.postgres.exists():
             await asyncio.to_thread(self._initialise)
         self._forget_pid()
-        socket = HERE if self._socket == self._folder.postgres else str(self._socket)
-        (self._folder.postgres / "longshore.conf").write_bytes(
-            os.fsencode(_CONFIGURATION.format(socket=_one_folder(socket)))
+        (self._folder.postgres / "longshore.conf").write_text(
+            _CONFIGURATION.format(socket=HERE if self._socket == self._folder.postgres else self._socket)
         )
         self.child = await Child.start(
             "postgres",
@@ -124,7 +132,7 @@ class Postgres:
 
     def url(self, service: str) -> str:
         password = self._secrets.service_passwords[service]
-        return f"postgresql://longshore_{service}:{password}@/{DATABASE}?host={quote(str(self._socket))}"
+        return f"postgresql://longshore_{service}:{password}@/{DATABASE}?host={self._socket}"
 
     async def ensure_roles(self, services: Sequence[str]) -> None:
         """A database, and per service a role that owns the schema of the same name and can not look into another."""
@@ -186,12 +194,8 @@ class Postgres:
                     SUPERUSER,
                     "--auth=scram-sha-256",
                     "--pwfile=/dev/stdin",
-                    "--encoding=UTF8",
-                    "--locale=C",
-                    "--locale-provider=builtin",
-                    "--builtin-locale=C.UTF-8",
                     "--no-instructions",
-                    "--data-checksums",
+                    *CLUSTER,
                 ],
                 cwd=data,
                 stdin=password,
@@ -280,12 +284,6 @@ class Postgres:
             except (OSError, asyncpg.CannotConnectNowError, asyncpg.PostgresConnectionError, TimeoutError):
                 await asyncio.sleep(0.01)  # it has no signal for "ready" but an answered connection
         raise StartFailed(f"Postgres was not ready within {READY_SECONDS:g} s")
-
-
-def _one_folder(path: str) -> str:
-    """As the value of a setting that takes several: one name of a list, in a string. A path may have any character."""
-    name = path.replace('"', '""').replace("\\", "\\\\").replace("'", "''")
-    return f"'\"{name}\"'"
 
 
 def _nameless(account: Identity) -> bool:

@@ -14,7 +14,7 @@ from libs.database import Target, migrate, open_pool
 from libs.runtime import ServiceSettings
 from libs.supervisor import DataFolder
 from libs.supervisor.nats import binary
-from libs.supervisor.postgres import DATABASE, Postgres, unprivileged
+from libs.supervisor.postgres import CLUSTER, DATABASE, Postgres, unprivileged
 from proto import SERVICES
 from services.serve import migrations
 from tests.contracts.deployments import DEPLOYED, ROOT, SEALED, STRUCTS, Container, accepted, missing, prepare
@@ -117,6 +117,11 @@ def test_prepare_keeps_what_exists(tmp_path: Path) -> None:
 
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
     assert tmp_path.stat().st_mode & 0o077 == 0
+
+
+def test_the_database_is_made_as_the_supervisor_makes_its_own() -> None:
+    """With arguments that initdb is known to take, or the first start would end there."""
+    assert COMPOSE["services"]["postgres"]["environment"]["POSTGRES_INITDB_ARGS"].split() == list(CLUSTER)
 
 
 def test_the_image_runs_as_nobody_in_particular() -> None:
