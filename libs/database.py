@@ -135,7 +135,7 @@ async def migrate_aside(targets: Sequence[Target]) -> None:
     if not late:
         return
     child = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "libs.database",
+        sys.executable, "-P", "-m", "libs.database",
         stdin=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         env={"PATH": os.defpath, "PYTHONPATH": str(Path(__file__).parent.parent)},
     )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, MutableMapping
 from contextlib import asynccontextmanager
@@ -22,12 +23,18 @@ AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 Check = Callable[[], Awaitable[str | None]]
 
 
-class PortInUse(Exception):
-    """Another program listens on this address; stop it or set LONGSHORE_HTTP_PORT."""
+class NoAddress(Exception):
+    """Nobody can listen on this address; the message says why and what to do."""
 
 
-def refuse_taken(host: str, port: int) -> None:
-    """Raises PortInUse."""
+_ADVICE = {
+    errno.EADDRINUSE: "Stop the program that listens there, or choose another port",
+    errno.EACCES: "Ports below 1024 are for root; choose another port",
+}
+
+
+def free_address(host: str, port: int) -> str:
+    """The address that `host` stands for, on which nobody listens at `port`. Raises NoAddress."""
     # The server binds with SO_REUSEPORT: without this check two installations would share a port in silence.
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
@@ -35,9 +42,16 @@ def refuse_taken(host: str, port: int) -> None:
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise PortInUse(
-                f"{host}:{port} can not be used: {error.strerror}. Stop the other program or set LONGSHORE_HTTP_PORT."
+            where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            advice, setting = _ADVICE.get(error.errno or 0), "PORT"
+            if advice is None:
+                advice, setting = "Choose an address of this machine", "HOST"
+            raise NoAddress(
+                f"{where} can not be used: {error.strerror}. {advice} with --{setting.lower()} or "
+                f"LONGSHORE_HTTP_{setting}."
             ) from error
+        address: str = probe.getsockname()[0]
+        return address
 
 
 @asynccontextmanager

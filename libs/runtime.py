@@ -24,7 +24,7 @@ from libs.egress.policy import Allowance
 from libs.eventstore import EventStore
 from libs.eventstore.projection import Applied, Apply, Follower, Later
 from libs.eventstore.relay import Relay
-from libs.http import AsgiApp, Check, application, listening, refuse_taken
+from libs.http import AsgiApp, Check, application, free_address, listening
 from libs.lasting import only
 from libs.message import Event, Registry
 from libs.settings import DatabaseUrl, NatsUrl, OptionalUrl
@@ -245,13 +245,12 @@ async def _close_pool(pool: asyncpg.Pool) -> None:
 async def run(
     services: Sequence[tuple[Service, ServiceSettings]], *, ready: Callable[[], None], stop: asyncio.Event
 ) -> None:
-    """Start all, serve until `stop` is set, leave in reverse order. Raises PortInUse before anything is
+    """Start all, serve until `stop` is set, leave in reverse order. Raises NoAddress before anything is
     started, NotReady, and what a service could not start for."""
     addresses = {(settings.http_host, settings.http_port) for _, settings in services}
-    for host, port in addresses:
-        refuse_taken(host, port)
+    numbers = {(await asyncio.to_thread(free_address, host, port), port) for host, port in addresses}
     try:
-        await _serve(services, addresses, ready, stop)
+        await _serve(services, numbers, ready, stop)
     except BaseExceptionGroup as group:
         raise only(group) from None
 

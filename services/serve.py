@@ -17,7 +17,7 @@ from libs import memory, runtime, settings, telemetry
 from libs.bus import BusError
 from libs.bus.topology import CONSUMERS, STREAMS
 from libs.database import NoDatabase, Target, migrate
-from libs.http import PortInUse
+from libs.http import NoAddress
 from proto import SERVICES
 from services.stopping import stop_signal
 
@@ -45,7 +45,7 @@ async def serve(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
                 return await _service(options.service.replace("-", "_"), environ)
             case _:
                 return await _migrate(environ)
-    except (settings.BadSettings, PortInUse, runtime.NotReady, NoDatabase, BusError) as error:
+    except (settings.BadSettings, NoAddress, runtime.NotReady, NoDatabase, BusError) as error:
         print(error, file=sys.stderr)
         return 1
 

@@ -22,7 +22,7 @@ from libs.bus.topology import CONSUMERS, STREAMS
 from libs.calls import Caller, ServiceFailed
 from libs.database import MigrationFailed, NoDatabase, Target, migrate_aside
 from libs.feed import SinkGone
-from libs.http import PortInUse
+from libs.http import NoAddress
 from libs.message import Refused, new_id
 from libs.supervisor import Child, DataFolder, DataFolderInUse, Servers, StartFailed, UnusableFolder
 from proto import REGISTRY, SERVICES
@@ -43,7 +43,7 @@ FAILURES = (
     UnusableFolder,
     StartFailed,
     settings.BadSettings,
-    PortInUse,
+    NoAddress,
     runtime.NotReady,
     NoDatabase,
     MigrationFailed,
@@ -220,7 +220,7 @@ async def _worker(
         env = _worker_environment(msgspec.structs.replace(worker, worker_id=worker_id), environ)
         child = await Child.start(
             f"worker-{number}",
-            [sys.executable, "-m", "services", "worker"],
+            [sys.executable, "-P", "-m", "services", "worker"],
             env=env,
             log=folder.log(f"worker-{number}"),
             # Politely asked, an orphan would report what it holds while its successor fetches the same.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from pathlib import Path
@@ -13,7 +12,7 @@ import structlog
 from libs.bus.topology import USERS
 from libs.lasting import only
 from libs.supervisor.child import Child, Identity
-from libs.supervisor.folder import LONGEST_SOCKET_FOLDER, DataFolder, DataFolderInUse, UnusableFolder
+from libs.supervisor.folder import DataFolder, DataFolderInUse, UnusableFolder, may_hold_socket
 from libs.supervisor.nats import Nats
 from libs.supervisor.postgres import Postgres, StartFailed, unprivileged
 
@@ -96,7 +95,7 @@ class Servers:
 def _socket(folder: DataFolder, identity: Identity | None) -> AbstractContextManager[Path]:
     """As root in Postgres' own folder, the one place inside ours that its account may write to; nothing is left behind
     there, whatever ends us."""
-    if identity is not None and len(os.fsencode(folder.postgres)) <= LONGEST_SOCKET_FOLDER:
+    if identity is not None and may_hold_socket(folder.postgres):
         return nullcontext(folder.postgres)
     return folder.socket_folder((identity.uid, identity.gid) if identity else None)
 

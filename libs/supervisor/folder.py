@@ -115,9 +115,10 @@ class DataFolder:
 
     @contextmanager
     def socket_folder(self, owner: tuple[int, int] | None) -> Iterator[Path]:
-        """For Postgres' socket, enterable by its account alone besides us; below /tmp when our own path is too long."""
+        """For Postgres' socket, enterable by its account alone besides us; below /tmp when our own path
+        can not be its address."""
         own = self.path / "run" / "pg"
-        if len(os.fsencode(own)) <= LONGEST_SOCKET_FOLDER and owner is None:
+        if owner is None and may_hold_socket(own):
             own.mkdir(mode=0o700, exist_ok=True)
             yield own
             return
@@ -148,6 +149,11 @@ class DataFolder:
 
     def withdraw(self) -> None:
         (self.run / "endpoint.json").unlink(missing_ok=True)
+
+
+def may_hold_socket(folder: Path) -> bool:
+    """Whether a socket in it can be an address: a short one, without the comma that would make it two."""
+    return len(os.fsencode(folder)) <= LONGEST_SOCKET_FOLDER and "," not in str(folder)
 
 
 def write_durably(path: Path, content: bytes) -> None:

@@ -41,9 +41,7 @@ class Nats:
 
     def prepare(self) -> None:
         public = {user.name: _public_key(self._folder.seed(user.name)) for user in USERS}
-        write_durably(
-            self._folder.nats / "nats.conf", render(self._port, self._folder.nats / "jetstream", USERS, public).encode()
-        )
+        write_durably(self._folder.nats / "nats.conf", render(self._port, USERS, public).encode())
 
     async def start(self) -> Child:
         await end_leftovers(["nats-server"], self._folder.nats, ((signal.SIGTERM, 5.0), *HARD))
@@ -80,7 +78,7 @@ class Nats:
             await self.child.stop(signal.SIGTERM, patience=4.0)
 
 
-def render(port: int, store: Path, users: Iterable[UserSpec], public_keys: dict[str, str]) -> str:
+def render(port: int, users: Iterable[UserSpec], public_keys: dict[str, str]) -> str:
     """The server's configuration. It holds public keys only."""
     return json.dumps(
         {
@@ -88,7 +86,8 @@ def render(port: int, store: Path, users: Iterable[UserSpec], public_keys: dict[
             "server_name": "longshore",
             "max_payload": 8 * 1024 * 1024,
             "jetstream": {
-                "store_dir": str(store),
+                # Below the folder that it runs in: a path may have a name that its language can not spell.
+                "store_dir": "jetstream",
                 # What is acknowledged is on disk. Lazily synced streams lose their last seconds with the power.
                 "sync_interval": "always",
                 "max_memory_store": 64 * 1024 * 1024,

@@ -18,6 +18,7 @@ from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import IO
+from urllib.parse import quote
 
 import asyncpg
 
@@ -45,7 +46,7 @@ locale, and without it initdb refuses."""
 
 _CONFIGURATION = """
 listen_addresses = ''
-unix_socket_directories = '{socket}'
+unix_socket_directories = {socket}
 unix_socket_permissions = 0700
 max_connections = 60
 shared_buffers = 24MB
@@ -106,8 +107,9 @@ class Postgres:
         if not self._folder.postgres.exists():
             await asyncio.to_thread(self._initialise)
         self._forget_pid()
-        (self._folder.postgres / "longshore.conf").write_text(
-            _CONFIGURATION.format(socket=HERE if self._socket == self._folder.postgres else self._socket)
+        socket = HERE if self._socket == self._folder.postgres else str(self._socket)
+        (self._folder.postgres / "longshore.conf").write_bytes(
+            os.fsencode(_CONFIGURATION.format(socket=_one_folder(socket)))
         )
         self.child = await Child.start(
             "postgres",
@@ -132,7 +134,7 @@ class Postgres:
 
     def url(self, service: str) -> str:
         password = self._secrets.service_passwords[service]
-        return f"postgresql://longshore_{service}:{password}@/{DATABASE}?host={self._socket}"
+        return f"postgresql://longshore_{service}:{password}@/{DATABASE}?host={quote(str(self._socket))}"
 
     async def ensure_roles(self, services: Sequence[str]) -> None:
         """A database, and per service a role that owns the schema of the same name and can not look into another."""
@@ -284,6 +286,12 @@ class Postgres:
             except (OSError, asyncpg.CannotConnectNowError, asyncpg.PostgresConnectionError, TimeoutError):
                 await asyncio.sleep(0.01)  # it has no signal for "ready" but an answered connection
         raise StartFailed(f"Postgres was not ready within {READY_SECONDS:g} s")
+
+
+def _one_folder(path: str) -> str:
+    """As the value of a setting that takes several: one name of a list, in a string. A path may have any character."""
+    name = path.replace('"', '""').replace("\\", "\\\\").replace("'", "''")
+    return f"'\"{name}\"'"
 
 
 def _nameless(account: Identity) -> bool:

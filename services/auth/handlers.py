@@ -96,14 +96,15 @@ async def set_password(command: SetPassword, call: Call, pool: asyncpg.Pool, sto
     hashed = await asyncio.to_thread(tokens.hash_password, command.password)
     async with pool.acquire() as conn:
         user = await views.user(conn, username=command.username)
-        if user is None:
-            raise Refused(UserNotFound(message="no such user"))
-        open_sessions = await views.open_sessions(conn, user.user_id)
-    events: list[Event] = [PasswordSet(user_id=user.user_id, at=at)]
-    events += [
-        SessionEnded(user_id=user.user_id, session_id=one, reason="password_set", at=at) for one in open_sessions
-    ]
+    if user is None:
+        raise Refused(UserNotFound(message="no such user"))
     async with store.transaction() as tx:
+        await views.take_turn(tx.conn, user.username)
+        open_sessions = await views.open_sessions(tx.conn, user.user_id)
+        events: list[Event] = [PasswordSet(user_id=user.user_id, at=at)]
+        events += [
+            SessionEnded(user_id=user.user_id, session_id=one, reason="password_set", at=at) for one in open_sessions
+        ]
         position = await _append(tx, user.user_id, "user", events, call.meta)
         await views.set_password(tx.conn, user.user_id, hashed)
         for one in open_sessions:
@@ -151,7 +152,10 @@ async def log_in(
             raise Refused(locked)
         stored = await views.password_hash(conn, command.username)
     if not await asyncio.to_thread(tokens.verify_password, stored, command.password):
-        async with pool.acquire() as conn:
+        async with pool.acquire() as conn, conn.transaction():
+            # Read anew: of many tries at once each counts, or so many would be free as there is room for at a time.
+            await views.take_turn(conn, command.username)
+            lockout = await views.lockout(conn, command.username)
             await views.save_lockout(conn, command.username, domain.after_failure(lockout, at))
         raise Refused(BAD_CREDENTIALS)
     async with pool.acquire() as conn:
@@ -162,6 +166,9 @@ async def log_in(
         session_id=new_id(), user_id=user.user_id, generation=0, expires_at=at + SESSION_LIFE, ended_at=None
     )
     async with store.transaction() as tx:
+        await views.take_turn(tx.conn, user.username)
+        if await views.password_hash(tx.conn, user.username) != stored:
+            raise Refused(BAD_CREDENTIALS)  # it was changed meanwhile: that ended all sessions which the old one opened
         position = await _append(
             tx, user.user_id, "user", [LoggedIn(user_id=user.user_id, session_id=session.session_id, at=at)], call.meta
         )

@@ -56,6 +56,12 @@ async def set_limits(conn: Connection, user_id: UUID, limits: Limits) -> None:
     await conn.execute("update auth.users set limits = $2 where user_id = $1", user_id, msgspec.json.encode(limits))
 
 
+async def take_turn(conn: Connection, username: str) -> None:
+    """Until the end of the transaction nobody else decides by what this user's password is, what sessions it opened or
+    how often it was wrong. It is no write: an append may follow."""
+    await conn.execute("select pg_advisory_xact_lock(hashtextextended($1, 0))", f"auth.user {username}")
+
+
 async def lockout(conn: Connection, username: str) -> Lockout | None:
     row = await conn.fetchrow("select failures, locked_until from auth.lockouts where username = $1", username)
     return Lockout(row["failures"], row["locked_until"]) if row else None

@@ -77,7 +77,8 @@ def application(edge: Edge, hub: Hub) -> AsgiApp:
             return
         parent = next((telemetry.checked(value) for name, value in scope["headers"] if name == b"traceparent"), "")
         with telemetry.span("http.request", parent=parent, server=True, method=scope["method"], path=scope["path"]):
-            await app(scope, receive, _after_the_body(receive, send))
+            body = Body(receive)
+            await app(scope, body, _after(body, send))
 
     return traced
 
@@ -115,21 +116,35 @@ def _allowed(request: AnyRequest) -> str:
     return ", ".join(found)
 
 
-def _after_the_body(receive: Receive, send: Send) -> Send:
+class Body:
+    """What is received of a request; whether all of it was."""
+
+    def __init__(self, receive: Receive) -> None:
+        self.over = False
+        self._receive = receive
+
+    async def __call__(self) -> MutableMapping[str, Any]:
+        part = await self._receive()
+        self.over = not part.get("more_body", False)
+        return part
+
+    async def discard(self) -> None:
+        """What is left of it, within bounds."""
+        left, clock = DISCARDED_MOST, asyncio.get_running_loop()
+        end = clock.time() + DISCARD_SECONDS
+        with contextlib.suppress(TimeoutError):
+            while left > 0 and not self.over:
+                async with asyncio.timeout_at(min(clock.time() + SILENT_SECONDS, end)):
+                    left -= len((await self()).get("body", b""))
+
+
+def _after(body: Body, send: Send) -> Send:
     """A client that is still sending when its connection closes sees a broken pipe in place of the answer; so what it
-    has left to send is read and thrown away first, within bounds."""
+    has left to send is read and thrown away first."""
 
     async def sending(message: MutableMapping[str, Any]) -> None:
         if message["type"] == "http.response.start" and message["status"] == 413:
-            left, clock = DISCARDED_MOST, asyncio.get_running_loop()
-            end = clock.time() + DISCARD_SECONDS
-            with contextlib.suppress(TimeoutError):
-                while left > 0:
-                    async with asyncio.timeout_at(min(clock.time() + SILENT_SECONDS, end)):
-                        part = await receive()
-                    left -= len(part.get("body", b""))
-                    if not part.get("more_body", False):
-                        break
+            await body.discard()
         await send(message)
 
     return sending

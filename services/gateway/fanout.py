@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -32,6 +33,7 @@ BUFFER = 512
 PROGRESS_SECONDS = 1.0
 REPLAY_MOST = 20_000
 """Events a returning socket may have missed; beyond it fetching anew is cheaper than replaying."""
+REPLAY_SECONDS = 10.0
 VIEWS_KEPT = 4096
 
 SOCKETS = Gauge("longshore_sockets", "Connected WebSocket clients")
@@ -181,36 +183,47 @@ class Hub:
         for one in watchers:
             one.progress(signal.job_id, frame)
 
-    async def subscribe(self, sees: UUID | None, since: str | None) -> Subscriber:
-        """With the token of an earlier frame, `since`, everything that was missed comes first; a token that is too old
-        or of another history gets a `reset`, after which the client fetches anew."""
+    @asynccontextmanager
+    async def subscribed(self, sees: UUID | None, since: str | None) -> AsyncIterator[Subscriber]:
+        """`sees` is whose jobs, None for everybody's. With the token of an earlier frame, `since`, everything that was
+        missed comes first; a token that is too old or of another history gets a `reset`, after which the client fetches
+        anew. So it does when what was missed can not be read now."""
         one = Subscriber(sees)
         here = one.live_from = (
             self._sequence if not self._news.empty() else max(self._sequence, self._follower.sequence)
         )
         self._by_owner.setdefault(sees, set()).add(one)
         SOCKETS.inc()
-        if since is not None:
-            epoch, _, text = since.rpartition("~")
-            after = int(text) if text.isdecimal() else -1
-            if epoch != self._epoch or after < 0 or after > here or here - after > REPLAY_MOST:
-                one.event(encode("reset", {"reason": "unknown token"}, self._token(here)))
-            elif after < here:
-                await self._replay(one, after)
-        return one
+        try:
+            if since is not None:
+                await self._catch_up(one, since, here)
+            yield one
+        finally:
+            self._unsubscribe(one)
 
-    def unsubscribe(self, one: Subscriber) -> None:
-        watchers = self._by_owner.get(one.sees, set())
-        if one in watchers:
-            watchers.discard(one)
-            SOCKETS.dec()
+    def _unsubscribe(self, one: Subscriber) -> None:
+        watchers = self._by_owner[one.sees]
+        watchers.discard(one)
+        SOCKETS.dec()
         if not watchers:
-            self._by_owner.pop(one.sees, None)
+            del self._by_owner[one.sees]
+
+    async def _catch_up(self, one: Subscriber, since: str, here: int) -> None:
+        epoch, _, text = since.rpartition("~")
+        after = int(text) if text.isdecimal() else -1
+        if epoch != self._epoch or after < 0 or after > here or here - after > REPLAY_MOST:
+            one.event(encode("reset", {"reason": "unknown token"}, self._token(here)))
+        elif after < here:
+            try:
+                await self._replay(one, after)
+            except AWAY as error:
+                await log.awarning("fanout.not_replayed", reason=type(error).__name__)
+                one.lost()
 
     async def _replay(self, one: Subscriber, after: int) -> None:
         """Live events gather behind while history is read; both lie on one line of sequences, so none comes twice."""
         missed: list[bytes] = []
-        async with asyncio.timeout(10), follow(self._bus, STREAM, after) as batches:
+        async with asyncio.timeout(REPLAY_SECONDS), follow(self._bus, STREAM, after) as batches:
             async for batch in batches:
                 for event in batch:
                     if event.sequence <= one.live_from:

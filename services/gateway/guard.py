@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -46,13 +47,14 @@ class Identity(Struct, frozen=True, kw_only=True):
 
 class Guard:
     def __init__(self, caller: Caller, bus: Bus, throttle: Throttle | None = None) -> None:
-        self.ended_listeners: list[Callable[[UUID], None]] = []
         self._caller = caller
         self._bus = bus
         self._throttle = throttle or Throttle(0)
         self._keys: Recent[str, KeyHolder] = Recent(TRUSTED_SECONDS, KEYS_KEPT)
         self._public: dict[str, Ed25519PublicKey] = {}
         self._ended: OrderedDict[UUID, None] = OrderedDict()
+        self._watched: dict[UUID, list[Callable[[], None]]] = {}
+        """What is to be told of the end of a session, by the session."""
         self._revoked_keys: OrderedDict[UUID, None] = OrderedDict()
 
     async def key(self, key: str, dialect: KeyDialect) -> KeyHolder | None:
@@ -131,8 +133,21 @@ class Guard:
 
     def _session_ended(self, event: SessionEnded) -> None:
         _add(self._ended, event.session_id)
-        for listener in self.ended_listeners:
-            listener(event.session_id)
+        for tell in self._watched.get(event.session_id, ()):
+            tell()
+
+    @contextmanager
+    def watching(self, session_id: UUID, tell: Callable[[], None]) -> Iterator[None]:
+        """`tell` is called when this session ends, also when it had ended before."""
+        if session_id in self._ended:
+            tell()
+        self._watched.setdefault(session_id, []).append(tell)
+        try:
+            yield
+        finally:
+            self._watched[session_id].remove(tell)
+            if not self._watched[session_id]:
+                del self._watched[session_id]
 
 
 def _add(known: OrderedDict[UUID, None], one: UUID) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import date
 from uuid import UUID
@@ -154,6 +155,9 @@ def _page(*, owned: bool, states: int | None) -> str:
     )
 
 
+_BATCH = "batch_id, url, folder, size, held and started_at is null as held, submitted_at"
+
+
 class Jobs:
     """Reads. `owner` None is an operator or an admin, who sees all; a foreign job is absent for anybody else."""
 
@@ -211,25 +215,31 @@ class Jobs:
 
     async def batch(self, batch_id: UUID, owner: UUID | None) -> BatchView | None:
         row = await self._pool.fetchrow(
-            "select url, folder, size, held and started_at is null as held, submitted_at from gateway.batches"
-            " where batch_id = $1 and ($2::uuid is null or owner = $2)",
+            f"select {_BATCH} from gateway.batches where batch_id = $1 and ($2::uuid is null or owner = $2)",
             batch_id,
             owner,
         )
-        if row is None:
-            return None
-        jobs = await self._pool.fetch(
-            "select job_id, state from gateway.jobs where batch_id = $1 order by number", batch_id
-        )
-        states: dict[str, int] = {}
-        for job in jobs:
-            states[job["state"]] = states.get(job["state"], 0) + 1
-        return BatchView(batch_id=batch_id, job_ids=tuple(job["job_id"] for job in jobs), states=states, **row)
+        return (await self._with_jobs([row]))[0] if row else None
 
     async def batches(self, owner: UUID, limit: int) -> list[BatchView]:
         """Newest first."""
-        rows = await self._pool.fetch(
-            "select batch_id from gateway.batches where owner = $1 order by submitted_at desc limit $2", owner, limit
+        return await self._with_jobs(
+            await self._pool.fetch(
+                f"select {_BATCH} from gateway.batches where owner = $1 order by submitted_at desc limit $2",
+                owner,
+                limit,
+            )
         )
-        found = [await self.batch(row["batch_id"], owner) for row in rows]
-        return [one for one in found if one is not None]
+
+    async def _with_jobs(self, batches: Sequence[asyncpg.Record]) -> list[BatchView]:
+        """Of all batches with one statement; jobs in the order in which they were submitted."""
+        job_ids: dict[UUID, list[UUID]] = {row["batch_id"]: [] for row in batches}
+        states: dict[UUID, Counter[str]] = {row["batch_id"]: Counter() for row in batches}
+        for job in await self._pool.fetch(
+            "select batch_id, job_id, state from gateway.jobs where batch_id = any($1) order by number", list(job_ids)
+        ):
+            job_ids[job["batch_id"]].append(job["job_id"])
+            states[job["batch_id"]][job["state"]] += 1
+        return [
+            BatchView(**row, job_ids=tuple(job_ids[row["batch_id"]]), states=states[row["batch_id"]]) for row in batches
+        ]

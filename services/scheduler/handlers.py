@@ -32,17 +32,14 @@ from services.scheduler.ticker import Ticker
 log = structlog.get_logger()
 
 
-async def create_schedule(
-    command: CreateSchedule, call: Call, pool: asyncpg.Pool, store: EventStore, ticker: Ticker
-) -> Answer:
+async def create_schedule(command: CreateSchedule, call: Call, store: EventStore, ticker: Ticker) -> Answer:
     """Creating the same schedule id again is answered as the first time."""
-    async with pool.acquire() as conn:
-        taken = await views.slugs(conn, command.owner)
-    event = domain.create(command, taken, datetime.now(UTC))
-    if isinstance(event, Refusal):
-        raise Refused(event)
     try:
         async with store.transaction() as tx:
+            await views.lock_slugs(tx.conn, command.owner)
+            event = domain.create(command, await views.slugs(tx.conn, command.owner), datetime.now(UTC))
+            if isinstance(event, Refusal):
+                raise Refused(event)
             places = await tx.append([_write(event, call, new=True)])
             await views.save(tx.conn, domain.created(event))
     except WrongVersion:

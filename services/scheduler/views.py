@@ -49,6 +49,12 @@ async def schedule(conn: Connection, schedule_id: UUID) -> Schedule | None:
     return _schedule(row) if row else None
 
 
+async def lock_slugs(conn: Connection, owner: UUID) -> None:
+    """Until the end of the transaction nobody else gives a schedule of this owner a slug. It is no write: an append may
+    follow."""
+    await conn.execute("select pg_advisory_xact_lock(hashtextextended($1, 0))", f"scheduler.slugs {owner}")
+
+
 async def slugs(conn: Connection, owner: UUID) -> frozenset[str]:
     return frozenset(
         r["slug"] for r in await conn.fetch("select slug from scheduler.schedules where owner = $1", owner)

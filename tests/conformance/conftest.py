@@ -7,6 +7,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 import pytest_asyncio
@@ -35,8 +36,12 @@ class Installation:
         self._closers.append(bus.close)
         return bus
 
-    async def pool(self, service: str, limit: int = 5):
-        pool = await open_pool(self.servers.database_urls[service], service, limit)
+    async def pool(self, service: str, limit: int = 5, **settings: str):
+        """`settings` of the server, for its sessions alone."""
+        url = self.servers.database_urls[service]
+        if settings:
+            url += ("&" if "?" in url else "?") + urlencode(settings)
+        pool = await open_pool(url, service, limit)
         self._closers.append(pool.close)
         return pool
 

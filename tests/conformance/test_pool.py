@@ -178,6 +178,26 @@ async def test_many_who_need_a_session_over_two_pools_log_in_once(installation):
     assert host.asked["resolve"] == 12
 
 
+async def test_a_login_may_take_longer_than_any_other_transaction_and_so_may_the_wait_for_it(installation):
+    host = Host("filehost", "file.test", slots=2)
+    pools = Pools(installation, host, transaction_timeout="3s")
+    await pools.add("filehost", "a")
+    gate = host.hold("login")
+    async with pools.pool() as one, pools.pool() as two, asyncio.TaskGroup() as tasks:
+        first = tasks.create_task(one.open(new_id(), host.file("1"), None))
+        second = tasks.create_task(two.open(new_id(), host.file("2"), None))
+        begun = (await pools.rows("select clock_timestamp() as at"))[0]["at"]
+        late = "select where clock_timestamp() > $1::timestamptz + interval '4 seconds'"
+        async with asyncio.timeout(60):
+            while not host.asked["login"] or not await pools.rows(late, begun):
+                await asyncio.sleep(0.05)  # until the database's clock says that the time of the others is over
+        gate.set()
+
+    assert isinstance(first.result(), Lease)
+    assert isinstance(second.result(), Lease)
+    assert host.asked["login"] == 1
+
+
 async def test_a_session_that_is_over_is_renewed_once_and_the_call_made_again(installation):
     host = Host("filehost", "file.test")
     pools = Pools(installation, host)

@@ -413,3 +413,17 @@ async def test_a_path_too_long_for_a_socket_is_no_obstacle(tmp_path):
             assert await notes(servers) == ["reached"]
             elsewhere = Path(servers.database_urls["job"].partition("?host=")[2])
         assert not os.path.exists(elsewhere)  # noqa: PTH110 - a look, after everything has ended
+
+
+@pytest.mark.parametrize("name", ["Müllers Löwe 日本", "a 'b' \"c\" \\d %41 #e?f&g=h:i;j", "one, two"])
+async def test_the_folder_may_be_called_anything(tmp_path, name):
+    """Neither server's configuration nor an address takes a part of the name for something else."""
+    folder = DataFolder(tmp_path / name)
+    with folder.lock():
+        for _ in range(2):
+            async with Servers.run(folder, SERVICES) as servers:
+                await write(servers, "here")
+                await fill_stream(servers)
+        async with Servers.run(folder, SERVICES) as servers:
+            assert await notes(servers) == ["here"] * 2
+            assert await tickets(servers) == 1

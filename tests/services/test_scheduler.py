@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -48,6 +49,15 @@ async def test_a_schedule_is_nobody_elses(user, other, system):
         ):
             with pytest.raises(Refused, match="no such schedule"):
                 await caller.command(command)
+
+
+async def test_schedules_of_one_name_that_are_made_at_once_are_all_made(user, system):
+    async with system.operator() as (_, caller):
+        owner = await owner_of(user, caller)
+        wanted = [creating(owner, "https://example.com/") for _ in range(12)]
+        made = await asyncio.gather(*(caller.command(one, result=UUID) for one in wanted))
+
+    assert [schedule_id for schedule_id, _ in made] == [one.schedule_id for one in wanted]
 
 
 async def test_an_expression_that_is_no_cron_is_refused(user, system):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
+import aiohttp
 import pytest
 
+from libs.http import NoAddress, free_address
 from tests.support.ports import own_port
 from tests.support.system import ROOT, longshore, running
 
@@ -52,6 +55,45 @@ def test_everything_that_is_wrong_is_said_at_once_without_a_stack_trace(tmp_path
         "Remove LONGSHORE_DATABASE_URL: `longshore up` has servers of its own; `longshore serve` is for others.",
         "Remove LONGSHORE_NATS_URL: `longshore up` has servers of its own; `longshore serve` is for others.",
     ]
+
+
+async def test_it_may_be_started_anywhere_and_listen_at_a_name(tmp_path: Path, site):
+    """Python files in the folder where that is are not taken for ours, whatever they are called."""
+    anywhere = tmp_path / "anywhere"
+    anywhere.mkdir()
+    for name in ("services", "libs", "proto", "queue", "yt_dlp", "gallery_dl"):
+        (anywhere / f"{name}.py").write_text("raise SystemExit('not this one')")
+    links = (site.file(1000, "a.bin"), site.url("/watch/embed", "video.test"))
+    with running(
+        tmp_path / "data", f"{site.egress_allow},127.0.0.0/8", cwd=anywhere, LONGSHORE_HTTP_HOST="localhost"
+    ) as system:
+        got = longshore("get", "--wait", *links, data=system.data)
+        async with aiohttp.ClientSession() as session, session.get(f"{system.url}/healthz") as answer:
+            told = answer.status
+
+    assert got.splitlines() == ["a.bin", "Embedded clip (1).mp4"]
+    assert told == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "advice"),
+    [
+        ("203.0.113.9", "Choose an address of this machine with --host or LONGSHORE_HTTP_HOST."),
+        ("no.such.invalid", "Choose an address of this machine with --host or LONGSHORE_HTTP_HOST."),
+        (
+            "127.0.0.1",
+            "Stop the program that listens there, or choose another port with --port or LONGSHORE_HTTP_PORT.",
+        ),
+    ],
+)
+def test_an_address_that_can_not_be_had_is_named_with_what_to_do_about_it(host: str, advice: str):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(NoAddress) as refused:
+            free_address(host, taken.getsockname()[1])
+
+    assert str(refused.value).endswith(advice)
 
 
 @pytest.mark.parametrize("words", [("serve", "job"), ("serve", "auth"), ("migrate",)], ids=" ".join)

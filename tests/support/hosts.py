@@ -131,10 +131,12 @@ class Clock:
 
 
 class Pools:
-    """Any number of pools on one database, as replicas have them, and what was announced."""
+    """Any number of pools on one database, as replicas have them, and what was announced. `settings` are the server's,
+    for their sessions."""
 
-    def __init__(self, installation, *hosts) -> None:
+    def __init__(self, installation, *hosts, **settings: str) -> None:
         self.hosts = hosts
+        self._settings = settings
         self.clock = Clock()
         self._installation = installation
         self._reader = None
@@ -151,7 +153,7 @@ class Pools:
 
     @asynccontextmanager
     async def pool(self, limit: int = 5, allow: str = "", **more) -> AsyncIterator[Pool]:
-        pool = await self._installation.pool("unrestrict_proxy", limit)
+        pool = await self._installation.pool("unrestrict_proxy", limit, **self._settings)
         store = await self._installation.store("unrestrict_proxy", limit)
         async with Pool(pool, store, EgressPolicy.parse(allow), KEY, self.hosts, self.clock, **more) as one:
             yield one

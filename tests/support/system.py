@@ -111,14 +111,16 @@ async def _history(caller: Caller, job_id: UUID) -> list[str]:
 
 
 @contextmanager
-def running(data: Path, allow: str, *, port: int | None = None, **settings: str) -> Iterator[System]:
+def running(data: Path, allow: str, *, port: int | None = None, cwd: Path = ROOT, **settings: str) -> Iterator[System]:
     """Everything on `data`, ready. Whatever is left of it afterwards is ended."""
     port = port or own_port()
-    env = {**os.environ, "LONGSHORE_EGRESS_ALLOW": allow, "LONGSHORE_ADMIN_PASSWORD": PASSWORD, **settings}
+    ours = {"LONGSHORE_EGRESS_ALLOW": allow, "LONGSHORE_ADMIN_PASSWORD": PASSWORD, "PYTHONPATH": str(ROOT)}
     log = (data.parent / f"{data.name}.log").open("a")
     process = subprocess.Popen(
-        [sys.executable, "-m", "services", "up", "--data", str(data), "--port", str(port)],
-        cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True,
+        # As the installed command: what lies in the folder where it is started is no part of it.
+        [sys.executable, "-P", "-m", "services", "up", "--data", str(data), "--port", str(port)],
+        cwd=cwd, env={**os.environ, **ours, **settings},
+        stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True,
     )  # fmt: skip
     family: list[psutil.Process] = []
     system = System(process, data, port)

@@ -47,7 +47,7 @@ class GalleryDlEngine:
     async def fetch(self, fetch: Fetch, observer: Observer) -> None:
         """A link that it does not know raises EngineFailed with code `not_mine`, unless it was asked for by name."""
         settings = await asyncio.to_thread(prepare, fetch, self.instances)
-        argv = [sys.executable, "-m", "gallery_dl", "--config-ignore", "-c", str(settings), "--", fetch.url]
+        argv = [sys.executable, "-P", "-m", "gallery_dl", "--config-ignore", "-c", str(settings), "--", fetch.url]
         environment = sandbox.environment(fetch.work, {"PYTHONUNBUFFERED": "1"})
         with Archive(fetch.archive) as archive:
             run = _Run(fetch, observer, archive)

@@ -83,7 +83,7 @@ class Router:
         """Empty when the program does not answer: then its links go the way of those that nobody knows."""
         folder = self._cache.parent
         hosts: set[str] = set()
-        argv = [sys.executable, "-m", "gallery_dl", "--config-ignore", "--list-extractors"]
+        argv = [sys.executable, "-P", "-m", "gallery_dl", "--config-ignore", "--list-extractors"]
         async with sandbox.program(argv, cwd=folder, env=sandbox.environment(folder)) as process:
             try:
                 async with asyncio.timeout(LIST_SECONDS):

@@ -108,6 +108,7 @@ class Runners:
         with theirs, errors:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
+                "-P",
                 "-m",
                 "services.job.engines.zygote",
                 str(theirs.fileno()),

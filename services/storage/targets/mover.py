@@ -170,6 +170,7 @@ class Mover:
         kept = {name: os.environ[name] for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if name in os.environ}
         return await asyncio.create_subprocess_exec(
             sys.executable,
+            "-P",
             "-m",
             "services.storage.targets.moving",
             stdin=asyncio.subprocess.PIPE,

@@ -274,6 +274,10 @@ async def take_turn(conn: Connection, key: str) -> None:
 
 
 async def take_login(conn: Connection, account_id: UUID, seconds: float) -> None:
-    """As `take_turn`; the transaction may then be idle for so long, as one that writes nothing yet holds nobody up."""
-    await conn.execute(f"set local idle_in_transaction_session_timeout = '{int(seconds * 1000)}ms'")
+    """As `take_turn`, of an account's login. The transaction may then be idle for so many seconds, while the platform
+    answers: until it writes it holds no feed back. Roles have a `transaction_timeout` of ten seconds, which would end
+    it, or who waits for it, before that; only 0 takes it away from a transaction that has begun."""
+    await conn.execute(
+        f"set local idle_in_transaction_session_timeout = '{int(seconds * 1000)}ms'; set local transaction_timeout = 0"
+    )
     await conn.execute("select pg_advisory_xact_lock($1, hashtext($2))", _LOGINS, str(account_id))

@@ -157,18 +157,11 @@ def downloads(edge: Edge, hub: Hub) -> WebsocketRouteHandler:
             await socket.close(CLOSE_TOO_MANY, "too many connections")
             return
         sockets[identity.user_id] = sockets.get(identity.user_id, 0) + 1
-        subscriber = await hub.subscribe(identity.sees, socket.query_params.get("since"))
-
-        def ended(session_id: UUID) -> None:
-            if session_id == identity.session_id:
-                subscriber.end()
-
-        edge.guard.ended_listeners.append(ended)
         try:
-            await _serve(socket, subscriber, identity)
+            async with hub.subscribed(identity.sees, socket.query_params.get("since")) as subscriber:
+                with edge.guard.watching(identity.session_id, subscriber.end):
+                    await _serve(socket, subscriber, identity)
         finally:
-            edge.guard.ended_listeners.remove(ended)
-            hub.unsubscribe(subscriber)
             sockets[identity.user_id] -= 1
             if not sockets[identity.user_id]:
                 del sockets[identity.user_id]
