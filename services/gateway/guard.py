@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,6 +29,9 @@ TRUSTED_SECONDS = 60.0
 KEYS_KEPT = 10_000
 SESSIONS_KEPT = 100_000
 LONGEST_KEY = 200
+KEYS_SECONDS = 1.0
+"""At the least between two questions for the keys that sign tokens: anybody can make up tokens that name a key which is
+not there, and each question costs the bus and auth's database more than such a token cost its maker."""
 
 
 class Identity(Struct, frozen=True, kw_only=True):
@@ -46,12 +51,21 @@ class Identity(Struct, frozen=True, kw_only=True):
 
 
 class Guard:
-    def __init__(self, caller: Caller, bus: Bus, throttle: Throttle | None = None) -> None:
+    def __init__(
+        self,
+        caller: Caller,
+        bus: Bus,
+        throttle: Throttle | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._caller = caller
         self._bus = bus
         self._throttle = throttle or Throttle(0)
         self._keys: Recent[str, KeyHolder] = Recent(TRUSTED_SECONDS, KEYS_KEPT)
         self._public: dict[str, Ed25519PublicKey] = {}
+        self._clock = clock
+        self._loading = asyncio.Lock()
+        self._loaded_at = float("-inf")
         self._ended: OrderedDict[UUID, None] = OrderedDict()
         self._watched: dict[UUID, list[Callable[[], None]]] = {}
         """What is to be told of the end of a session, by the session."""
@@ -111,10 +125,13 @@ class Guard:
         return None if found.session_id in self._ended else found
 
     async def _load(self, kid: str) -> Ed25519PublicKey | None:
-        for name, pem in (await self._caller.query(ReadPublicKeys(), result=dict[str, str])).items():
-            key = load_pem_public_key(pem.encode())
-            if isinstance(key, Ed25519PublicKey):
-                self._public[name] = key
+        async with self._loading:
+            if kid not in self._public and self._clock() - self._loaded_at >= KEYS_SECONDS:
+                for name, pem in (await self._caller.query(ReadPublicKeys(), result=dict[str, str])).items():
+                    key = load_pem_public_key(pem.encode())
+                    if isinstance(key, Ed25519PublicKey):
+                        self._public[name] = key
+                self._loaded_at = self._clock()
         return self._public.get(kid)
 
     async def follow(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -193,9 +194,11 @@ class Auth:
 
     def __init__(self, public: dict[str, str]) -> None:
         self._public = public
+        self.asked = 0
 
     async def query(self, query: ReadPublicKeys, *, result: type) -> dict[str, str]:
         assert (type(query), result) == (ReadPublicKeys, dict[str, str])
+        self.asked += 1
         return self._public
 
 
@@ -238,6 +241,21 @@ async def test_a_token_is_refused_when_its_quarter_hour_is_over():
 @pytest.mark.parametrize("kid", ["k1", "k2", ""])
 async def test_a_token_that_another_key_signed_is_refused_whatever_name_it_gives(kid: str):
     assert await guard().token(tokens.AccessTokens(kid, STRANGER).make(ME, SESSION, minutes_ago(0))) is None
+
+
+async def test_tokens_that_name_keys_which_are_not_there_cost_auth_a_question_a_second_at_the_most():
+    auth, now = Auth({"k1": PUBLIC}), [0.0]
+    one = Guard(cast("Caller", auth), bus=cast("Bus", None), clock=lambda: now[0])
+    forged = [tokens.AccessTokens(f"none {n}", STRANGER).make(ME, SESSION, minutes_ago(0)) for n in range(50)]
+    good = tokens.AccessTokens("k1", PRIVATE).make(ME, SESSION, minutes_ago(0))
+
+    found = await asyncio.gather(*map(one.token, [*forged, good]))
+    at_first = auth.asked
+    now[0] = 1.0
+    await asyncio.gather(*map(one.token, forged))
+
+    assert [who is not None for who in found] == [False] * 50 + [True]
+    assert (at_first, auth.asked) == (1, 2)
 
 
 @pytest.mark.parametrize("alg", ["none", "None", "NONE"])
