@@ -16,6 +16,7 @@ from libs.egress.policy import refusal
 from proto.job import Failure, FailureKind
 from services.job.engines import EngineFailed
 from services.job.engines.manifest import Identity
+from services.job.engines.statuses import by_status
 
 LOST = "connection_lost"
 """Code of the one failure after which the engine itself goes on."""
@@ -30,17 +31,6 @@ _FILENAME_STAR = re.compile(r";\s*filename\*\s*=\s*\"?(utf-8|iso-8859-1)'[^']*'(
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _NOTHING = frozenset({"", ".", ".."})
 _UNKNOWN_TYPES = frozenset({"application/octet-stream", "binary/octet-stream", "application/force-download"})
-
-_STATUS: dict[int, tuple[FailureKind, str, str]] = {
-    401: ("auth_required", "auth_required", "the server asks for a login"),
-    403: ("content", "forbidden", "the server refuses this link"),
-    404: ("content", "gone", "there is nothing behind this link"),
-    408: ("transient", "http_408", "the server was too slow"),
-    410: ("content", "gone", "what was behind this link is gone"),
-    416: ("transient", "wrong_range", "the server refused to go on where we were"),
-    425: ("transient", "http_425", "the server is not ready"),
-    451: ("content", "gone", "what was behind this link was taken down"),
-}
 
 
 class Part(Struct, frozen=True):
@@ -150,11 +140,7 @@ def raise_for(response: aiohttp.ClientResponse) -> None:
     if status in {200, 206}:
         return
     wait = retry_after(response.headers.get("Retry-After"))
-    if status == 429:
-        raise failed("rate_limited", "http_429", "the server asks to wait", wait)
-    if status >= 500:
-        raise failed("transient", f"http_{status}", f"the server answers with error {status}", wait)
-    raise failed(*_STATUS.get(status, ("content", f"http_{status}", f"the server answers with status {status}")))
+    raise failed(*by_status(status), wait if status == 429 or status >= 500 else None)
 
 
 def retry_after(value: str | None, now: datetime | None = None) -> datetime | None:

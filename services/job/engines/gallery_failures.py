@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from proto.job import Failure, FailureKind
-
-_Verdict = tuple[FailureKind, str, str]
+from proto.job import Failure
+from services.job.engines.statuses import Verdict, by_status
 
 UNSUPPORTED = 64
-_BITS: tuple[tuple[int, _Verdict], ...] = (
+_BITS: tuple[tuple[int, Verdict], ...] = (
     (16, ("auth_required", "auth_required", "the site asks for a login")),
     (8, ("content", "challenge", "the site wants to see a person first")),
     (128, ("transient", "disk_error", "the files could not be written")),
@@ -19,7 +18,7 @@ _BITS: tuple[tuple[int, _Verdict], ...] = (
 )
 """Of the exit status, the most telling first."""
 _STATUS = re.compile(r"'(\d{3}) ")
-_SAID: tuple[tuple[str, _Verdict], ...] = (
+_SAID: tuple[tuple[str, Verdict], ...] = (
     (
         r"(?i)egress refused|(Tunnel connection failed|ProxyError): 403",
         ("permanent", "egress_refused", "this address may not be reached"),
@@ -74,27 +73,13 @@ def _said(lines: Iterable[str]) -> Failure | None:
         if re.search(pattern, text):
             return _failure(verdict)
     if statuses := _STATUS.findall(text):
-        return _failure(_by_status(int(statuses[-1])))
+        return _failure(by_status(int(statuses[-1])))
     for pattern, verdict in _SAID[1:]:
         if re.search(pattern, text):
             return _failure(verdict)
     return None
 
 
-def _by_status(status: int) -> _Verdict:
-    if status == 429:
-        return "rate_limited", "http_429", "the server asks to wait"
-    if status in (404, 410, 451):
-        return "content", "gone", "there is nothing behind this link"
-    if status == 401:
-        return "auth_required", "auth_required", "the server asks for a login"
-    if status == 403:
-        return "content", "forbidden", "the server refuses this link"
-    if status >= 500:
-        return "transient", f"http_{status}", f"the server answers with error {status}"
-    return "content", f"http_{status}", f"the server answers with status {status}"
-
-
-def _failure(verdict: _Verdict) -> Failure:
+def _failure(verdict: Verdict) -> Failure:
     kind, code, message = verdict
     return Failure(kind=kind, code=code, message=message)

@@ -18,20 +18,12 @@ from yt_dlp.utils import (
     UserNotLive,
 )
 
+from services.job.engines.statuses import by_status
+
 Verdict = dict[str, str]
 """kind, code, message and, if the server said so, retry_at: the fields of `proto.job.Failure`."""
 
-_STATUS: dict[int, tuple[str, str, str]] = {
-    401: ("auth_required", "auth_required", "the server asks for a login"),
-    403: ("content", "forbidden", "the server refuses this link"),
-    404: ("content", "gone", "there is nothing behind this link"),
-    407: ("transient", "egress_lost", "the way out was closed"),
-    408: ("transient", "http_408", "the server was too slow"),
-    410: ("content", "gone", "what was behind this link is gone"),
-    416: ("transient", "wrong_range", "the server refused to go on where we were"),
-    425: ("transient", "http_425", "the server is not ready"),
-    451: ("content", "gone", "what was behind this link was taken down"),
-}
+_CLOSED = ("transient", "egress_lost", "the way out was closed")
 _SAID: tuple[tuple[re.Pattern[str], tuple[str, str, str]], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), verdict)
     for pattern, verdict in (
@@ -136,17 +128,13 @@ def _by_status(error: HTTPError) -> Verdict:
 
 
 def _by_code(status: int) -> Verdict:
-    if status == 429:
-        return _verdict("rate_limited", "http_429", "the server asks to wait")
-    if status >= 500:
-        return _verdict("transient", f"http_{status}", f"the server answers with error {status}")
-    return _verdict(*_STATUS.get(status, ("content", f"http_{status}", f"the server answers with status {status}")))
+    return _verdict(*(_CLOSED if status == 407 else by_status(status)))
 
 
 def _by_proxy(text: str) -> Verdict:
     """The proxy's own answer, not the origin's."""
     if "407" in text:
-        return _verdict(*_STATUS[407])
+        return _verdict(*_CLOSED)
     if "403" in text:
         return _verdict("permanent", "egress_refused", "this address may not be reached")
     return _verdict("host_down", "unreachable", "the server can not be reached")
