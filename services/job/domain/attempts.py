@@ -19,6 +19,7 @@ from proto.job import (
     ReportCompleted,
     ReportInterrupted,
     ReportStage,
+    StageNote,
     Wanted,
 )
 from services.job.domain.items import new_items, new_skips
@@ -56,21 +57,23 @@ def report_stage(job: Job, command: ReportStage, at: datetime) -> Decision:
         return refusal
     if job.state == command.stage and command.title is None and command.items_total is None:
         return []
-    return [
-        JobStageEntered(
-            job_id=job.job_id,
-            owner=job.owner,
-            attempt=job.attempt,
-            stage=command.stage,
-            at=at,
-            engine=command.engine,
-            title=command.title,
-            total_bytes=command.total_bytes,
-            items_total=command.items_total,
-            description=command.description,
-            release_date=command.release_date,
-        )
-    ]
+    return [_entered(job, command, at)]
+
+
+def _entered(job: Job, told: ReportStage | StageNote, at: datetime) -> JobStageEntered:
+    return JobStageEntered(
+        job_id=job.job_id,
+        owner=job.owner,
+        attempt=job.attempt,
+        stage=told.stage,
+        at=at,
+        engine=told.engine,
+        title=told.title,
+        total_bytes=told.total_bytes,
+        items_total=told.items_total,
+        description=told.description,
+        release_date=told.release_date,
+    )
 
 
 def report_completed(job: Job, command: ReportCompleted, at: datetime) -> Decision:
@@ -79,22 +82,7 @@ def report_completed(job: Job, command: ReportCompleted, at: datetime) -> Decisi
         return []
     if refusal := not_mine(job, command.attempt, also="paused"):
         return refusal
-    passed: list[Event] = [
-        JobStageEntered(
-            job_id=job.job_id,
-            owner=job.owner,
-            attempt=job.attempt,
-            stage=note.stage,
-            at=note.at,
-            engine=note.engine,
-            title=note.title,
-            total_bytes=note.total_bytes,
-            items_total=note.items_total,
-            description=note.description,
-            release_date=note.release_date,
-        )
-        for note in command.stages
-    ]
+    passed: list[Event] = [_entered(job, note, note.at) for note in command.stages]
     new = new_items(job, command.items, at)
     items = [*job.items.values(), *(event.item for event in new if isinstance(event, JobItemCompleted))]
     return [
