@@ -63,4 +63,6 @@ class Sink(Protocol):
         """None when the stream is empty; raises SinkGone."""
 
     async def publish(self, batch: Sequence[Outgoing], expected_last: int) -> int:
-        """All or nothing, after `expected_last`; the new last sequence. Raises WrongSequence, SinkGone."""
+        """Append behind sequence `expected_last` and return the new last sequence. Raises WrongSequence when the end is
+        elsewhere, and SinkGone. After either an unknown number of the first messages may be in, in order and without a
+        gap: read `last` before going on."""

@@ -15,23 +15,25 @@ import msgspec
 Extent = tuple[int, int]
 """Start and stop of bytes that are there."""
 LARGEST = 64 * 1024
+"""Bytes of a note that are read; one of some thousand extents fits."""
 
 _extents = msgspec.json.Decoder(tuple[Extent, ...]).decode
 
 
 def note(path: Path) -> Path:
-    """Of the file at `path`."""
+    """Where the note of the file at `path` lies: beside it."""
     return path.with_name(f"{path.name}.there")
 
 
 class Growth:
-    """The writer's end."""
+    """The writer's end of the note."""
 
     def __init__(self, path: Path) -> None:
-        """`path` is that of the file."""
+        """`path` is the growing file's; its note is made beside it."""
         self._handle = os.open(note(path), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     def tell(self, extents: tuple[Extent, ...]) -> None:
+        """Which bytes of the file can be read from now on; overwrites what was told before."""
         body = msgspec.json.encode(extents)
         os.pwrite(self._handle, zlib.crc32(body).to_bytes(4) + len(body).to_bytes(4) + body, 0)
 

@@ -18,11 +18,12 @@ class ReadHealth(Query, tag="any.health", kw_only=True, frozen=True):
 
 
 class Health(Struct, frozen=True, kw_only=True):
-    """Seconds; of a process that leads or of one that could. `consumers` by name."""
+    """How many seconds behind a service is, as the process that answers sees it."""
 
     relay: float | None
     """None for a service without a feed."""
     consumers: dict[str, float]
+    """By the names of their marks, such as `gateway.jobs`."""
     dead_letters: Annotated[int, Meta(ge=0)]
 
 
@@ -60,7 +61,7 @@ class DeadLetter(Struct, frozen=True, kw_only=True):
     error: str
     at: Annotated[datetime, Meta(tz=True)]
     event: dict[str, Any] | None = None
-    """In a list None."""
+    """The event's body; None in a list, where it would be too much."""
 
 
 class NoSuchDeadLetter(Refusal, tag="any.no_such_dead_letter", kw_only=True, frozen=True):

@@ -61,7 +61,8 @@ class Session(Struct, frozen=True, kw_only=True):
 
 
 class RefreshSession(Command, tag="auth.refresh_session", kw_only=True, frozen=True):
-    """Rotates: the same refresh token is answered for a short grace time, later reuse ends the session family."""
+    """The reply is a `Session` with a newer refresh token. The old one stays good until the newer is used; used after
+    that it ends the session, for one of the two is in foreign hands."""
 
     refresh_token: str
 

@@ -15,8 +15,8 @@ Instant = Annotated[datetime, Meta(tz=True)]
 
 
 class Asked(Struct, frozen=True, kw_only=True, tag_field="type", tag="gateway.asked"):
-    """Published on `ctl.asked` by each process of the gateway, for all others: requests that it let through since it
-    last said so, of those who ask often."""
+    """How often whom a process of the gateway let through. Published on `ctl.asked` for all other processes: requests
+    since the last such message, of those who ask often."""
 
     process: UUID
     counts: dict[str, Annotated[int, Meta(ge=1)]]

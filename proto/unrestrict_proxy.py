@@ -202,7 +202,8 @@ class OpenLink(Command, tag="unrestrict_proxy.open", kw_only=True, frozen=True):
     attempt: Annotated[int, Meta(ge=1)]
     url: Annotated[str, Meta(min_length=1, max_length=8192)]
     have: Bytes = 0
-    """Of the file; where these are more than what was reported as read, whoever read them was killed."""
+    """How much of the file the worker has on disk. Where that is more than was ever reported as read, an earlier worker
+    was killed before it could report, and the difference is charged now."""
 
 
 class Opened(Struct, frozen=True, kw_only=True, tag="opened"):
@@ -394,7 +395,7 @@ class HostAccountCooled(Event, tag="unrestrict_proxy.account_cooled", kw_only=Tr
 
 
 class HostAccountUsable(Event, tag="unrestrict_proxy.account_usable", kw_only=True, frozen=True):
-    """It is over that it was cooled or broken."""
+    """An account that was cooling or broken can be asked again."""
 
     account_id: UUID
     platform: str
@@ -412,8 +413,9 @@ class HostAccountBroken(Event, tag="unrestrict_proxy.account_broken", kw_only=Tr
 
 
 class BreakerOpened(Event, tag="unrestrict_proxy.breaker_opened", kw_only=True, frozen=True):
-    """A platform failed too often in a row: accounts of `via` are not asked for files of `platform` until then. Both
-    are the same when it is all that `via` does. `what` failed: its interface, or the servers its links lead to."""
+    """A platform failed too often in a row: accounts of the platform `via` are not asked for files of `platform` before
+    `until`. The two are the same where all of `via` failed, and differ where a multihost service had trouble with one
+    host. `what` failed: `calls` of its interface, or `bytes` from the servers that its links lead to."""
 
     via: str
     platform: str

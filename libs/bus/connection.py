@@ -22,7 +22,7 @@ log = structlog.get_logger()
 
 API_SECONDS = 5.0
 
-SLOW = Counter("longshore_bus_errors_total", "Asynchronous errors of the connection", ["kind"])
+ERRORS = Counter("longshore_bus_errors_total", "Asynchronous errors of the connection", ["kind"])
 
 Handler = Callable[[Message], Awaitable[bytes | None]]
 Listener = Callable[[Message], Awaitable[None]]
@@ -228,7 +228,7 @@ class Bus:
         task.add_done_callback(self._tasks.discard)
 
     async def _on_error(self, error: Exception) -> None:
-        SLOW.labels(type(error).__name__).inc()
+        ERRORS.labels(type(error).__name__).inc()
         await log.awarning("bus.error", reason=str(error) or type(error).__name__)
 
     async def _on_disconnect(self) -> None:

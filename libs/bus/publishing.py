@@ -56,11 +56,11 @@ class Stream:
         return Tail(sequence, Position.parse(reply.headers["Pos"]))
 
     async def publish(self, batch: Sequence[Outgoing], expected_last: int) -> int:
-        """Nothing of it, or nothing behind its first missing message, when the sequence is not the expected one.
+        """See `Sink.publish`.
 
-        Many go as an atomic batch (ADR-50): a few syncs for all of it, and some milliseconds whatever its size. Few are
-        cheaper one behind the other, each naming the sequence and the message it must follow; how many that is depends
-        on the disk.
+        Many messages go as an atomic batch (NATS ADR-50): a few syncs and some milliseconds whatever its size, and all
+        or nothing. Few are cheaper one behind the other, each naming the sequence and the message it must follow, so
+        that a refused one lets none behind it in. How many are few depends on the disk, whose speed is measured.
         """
         try:
             if len(batch) <= BATCH_SYNCS + BATCH_SECONDS / self._single:

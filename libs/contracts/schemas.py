@@ -53,6 +53,8 @@ def _anything(kind: type) -> Document:
 
 
 def summary(message: Message) -> str:
-    """The first line of its docstring; "" for a message whose name says it all."""
-    inherited = {base.__doc__ for base in message.__mro__[1:]}
-    return "" if message.__doc__ in inherited else (message.__doc__ or "").strip().partition("\n")[0]
+    """The first sentence of its docstring; "" for a message whose name says it all."""
+    if message.__doc__ in {base.__doc__ for base in message.__mro__[1:]}:
+        return ""
+    first, more, _ = " ".join((message.__doc__ or "").split()).partition(". ")
+    return f"{first}." if more else first

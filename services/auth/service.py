@@ -27,7 +27,7 @@ USERNAME = "a name of letters, digits, `.`, `_` and `-`"
 
 
 class Password(str):
-    """As of anybody else."""
+    """The administrator's, from the settings: held to the same rules as any user's password."""
 
     __slots__ = ()
 

@@ -1,4 +1,5 @@
-"""What the processes of the gateway tell each other of who asks how often."""
+"""The processes of the gateway tell each other how many requests of whom they let through, so that a limit holds for
+all of them together."""
 
 from __future__ import annotations
 

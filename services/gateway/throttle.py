@@ -8,11 +8,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 
 BURST_SECONDS = 10.0
-"""Of requests at the full rate that may come at once."""
+"""So many seconds' worth of requests at the full rate may come at once."""
 KEPT = 50_000
 TELL_SECONDS = 0.5
 SELDOM = 0.01
-"""Of what the rate allows."""
+"""The part of what the rate allows below which nobody else is told of an asker."""
 
 
 class TooMany(Exception):

@@ -1,4 +1,4 @@
 """Owns jobs, batches, attempts, the backlog and admission.
 
-Accepts job.* commands. Announces job.* events. Its workers are a separate process type.
+Accepts job.* commands. Announces job.* events. Reacts to auth.limits_set. Its workers are a separate process type.
 """

@@ -1,7 +1,7 @@
 """Which workers are alive, and what they run. A worker's heartbeat is its lease on everything it names.
 
-Kept in memory on purpose: after a restart every worker is given `GRACE` to be heard, which is shorter than reading a
-stale table would be wrong for.
+Kept in memory on purpose. After a restart nobody is called dead before every worker had `GRACE` seconds to be heard; a
+table would be out of date for longer than that.
 """
 
 from __future__ import annotations

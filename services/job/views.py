@@ -228,14 +228,15 @@ async def lock_owner(conn: Connection, owner: UUID) -> None:
 
 
 class Alike(Struct, frozen=True):
-    """A job that does what another was to do."""
+    """A job under way that does what a new submission asks for, and is given to it in place of a new one."""
 
     job_id: UUID
     number: int
 
 
 class Asked(Struct, frozen=True):
-    """For which work a job is wanted, unless one that was submitted since then is under way."""
+    """A submission that wants no second job: it looks for one of this owner with this fingerprint that was submitted
+    `since` then and has not ended."""
 
     owner: UUID
     fingerprint: UUID
@@ -247,6 +248,7 @@ class Asked(Struct, frozen=True):
 
 
 def columns(asked: Iterable[Asked]) -> tuple[list[UUID], list[UUID], list[datetime]]:
+    """Owners, fingerprints and times, as the functions of migration 0007 take them."""
     owners, prints, since = [], [], []
     for one in asked:
         owners.append(one.owner)
@@ -262,6 +264,7 @@ async def alike(conn: Connection, asked: Iterable[Asked]) -> dict[tuple[UUID, UU
 
 
 async def take(conn: Connection, owner: UUID, besides: UUID | None = None) -> Taken:
+    """What the owner's jobs take now, those `besides` one job where it is given."""
     row = await conn.fetchrow(_TAKEN, owner, besides)
     return Taken(**row)
 

@@ -63,8 +63,8 @@ Ended = JobCompleted | JobFailed | JobCancelled
 
 
 class Hooked:
-    """Whether an event is about a job, or a job of a batch, that somebody wants to hear of; or how a job of somebody
-    ends who has a channel."""
+    """The follower's filter: true of an event of a job, or of a job of a batch, for which a webhook was asked, and of
+    the end of any job whose owner has a Slack channel."""
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool

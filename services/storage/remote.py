@@ -209,9 +209,13 @@ class Remote:
 
 
 class _Upload:
-    """`claim` says that it goes on, and is told how long ago anybody asked for it, in whichever process; None when it
-    is another's. `let_go` is called at its end. `forget` is called when it was given up, or when nobody asked how it
-    went: whoever comes after that begins anew."""
+    """One file on its way, as a task that outlives each of those who ask for it.
+
+    `work` stores the file. `claim` renews this process's right to it every RENEW_SECONDS and answers how long ago
+    anybody asked for the file, in whichever process; None when another process has taken it over. `let_go` gives that
+    right up, and is called at the end, however it ends. `forget` is called when the upload was given up, or when nobody
+    came for its outcome: who asks after that begins anew.
+    """
 
     def __init__(
         self,

@@ -53,5 +53,5 @@ def archived(job: Job, events: Sequence[Event]) -> list[Archived]:
 
 
 def plain_host(url: str) -> str:
-    """Of a site that has one for desks and one for telephones, the same."""
+    """The link's host without `www.` or `m.`, so that a site's desktop and mobile addresses count as one."""
     return (urlsplit(url).hostname or "").removeprefix("www.").removeprefix("m.")

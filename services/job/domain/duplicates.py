@@ -24,6 +24,7 @@ def canonical(url: str) -> str:
 
 
 def fingerprint(url: str, options: Options) -> UUID:
-    """Of a link with what was wished for it; labels change nothing that is fetched."""
+    """The same for two submissions that would fetch the same: one canonical link and equal options. Labels are left
+    out, for they change nothing that is fetched."""
     told = canonical(url).encode() + b"\0" + _encode(replace(options, labels={}) if options.labels else options)
     return UUID(bytes=hashlib.sha256(told).digest()[:16])

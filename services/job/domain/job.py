@@ -165,10 +165,9 @@ def not_found(job_id: UUID) -> JobNotFound:
     return JobNotFound(message="no such job", job_id=job_id)
 
 
-def wrong_state(job: Job, wanted_: str) -> WrongState:
-    return WrongState(
-        message=f"a {job.state} job can not {wanted_}", job_id=job.job_id, state=job.state, wanted=wanted_
-    )
+def wrong_state(job: Job, verb: str) -> WrongState:
+    """`verb` is what was asked of the job, such as `retry`."""
+    return WrongState(message=f"a {job.state} job can not {verb}", job_id=job.job_id, state=job.state, wanted=verb)
 
 
 def stale(job: Job, attempt: int) -> StaleAttempt:
@@ -176,6 +175,7 @@ def stale(job: Job, attempt: int) -> StaleAttempt:
 
 
 def not_mine(job: Job, attempt: int, also: State | None = None) -> Refusal | None:
+    """The fence of every report: only the current attempt of a running job may speak, or of one in the state `also`."""
     if attempt != job.attempt or (job.state not in RUNNING and job.state != also):
         return stale(job, attempt)
     return None

@@ -10,7 +10,8 @@ from typing import Self
 
 
 class Archive:
-    """Reads; None has nothing. Looking up a key takes a disk that is warm some microseconds."""
+    """Answers `key in archive` from such a file; without one it holds nothing. A look-up blocks for some microseconds
+    when the file is in the page cache."""
 
     def __init__(self, path: Path | None) -> None:
         self._connection = sqlite3.connect(path, check_same_thread=False) if path is not None else None
@@ -29,7 +30,7 @@ class Archive:
 
 
 def begin(path: Path) -> None:
-    """An empty one, also where an earlier attempt left its own."""
+    """Makes an empty file, in place of one that an earlier attempt left."""
     path.unlink(missing_ok=True)
     with closing(sqlite3.connect(path)) as connection, connection:
         # As gallery-dl makes them.
@@ -37,5 +38,6 @@ def begin(path: Path) -> None:
 
 
 def add(path: Path, keys: Iterable[str]) -> None:
+    """Keys that are there already are left as they are."""
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.executemany("INSERT OR IGNORE INTO archive VALUES (?)", [(key,) for key in keys])

@@ -85,7 +85,8 @@ class _Helper:
 
 
 class Mover:
-    """One for a service. While entered it holds the proxy; the process comes and goes."""
+    """Our end: hands asks to the process in `moving.py` and waits for their answers. One for a service; while entered
+    it holds the egress proxy, and the process is started when there is something to ask and ended when it is idle."""
 
     def __init__(self, policy: EgressPolicy, idle: float = IDLE_SECONDS) -> None:
         self.policy = policy

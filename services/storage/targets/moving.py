@@ -206,6 +206,8 @@ DOING: dict[type[Asks], Callable[..., Awaitable[Found | None]]] = {
 
 
 class Mover:
+    """The process's own end: does what `mover.py` asks, many asks at a time."""
+
     def __init__(self, say: Callable[[bytes], None]) -> None:
         self._say = say
         self._works: dict[int, Work] = {}

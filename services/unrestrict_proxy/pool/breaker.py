@@ -24,7 +24,8 @@ PROBE_SECONDS = 60.0
 
 
 class Way(Struct, frozen=True):
-    """`bytes` apart from `calls`: an interface that gives links to a dead server would look well after each link."""
+    """From accounts of the platform `via` to files of `platform`. `bytes` are counted apart from `calls`: an interface
+    that gives links to a dead server would look well after each link."""
 
     via: str
     platform: str
