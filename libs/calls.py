@@ -119,7 +119,8 @@ class Caller:
         of: str = "",
     ) -> tuple[Any, Position | None]:
         """`of` names the service for a message that any takes. Raises Refused, ServiceFailed, and the bus's Unreachable
-        (nobody answers) and TimedOut (the outcome is unknown: with a `command_id` it is safe to ask again)."""
+        (nobody answers), ConnectionLost and TimedOut (the outcome is unknown: with a `command_id` it is safe to ask
+        again)."""
         headers = {
             "ce-id": str(new_id()),
             "ce-type": tag(message),

@@ -4,12 +4,13 @@ from libs.bus.connection import Bus, Handler, open  # noqa: A004 - reads as libs
 from libs.bus.ensuring import ensure_topology
 from libs.bus.following import follow
 from libs.bus.publishing import Stream
-from libs.bus.replies import BusError, Message, Refusing, TimedOut, Unreachable
+from libs.bus.replies import BusError, ConnectionLost, Message, Refusing, TimedOut, Unreachable
 from libs.bus.work import WorkItem, WorkQueue, enqueue
 
 __all__ = [
     "Bus",
     "BusError",
+    "ConnectionLost",
     "Handler",
     "Message",
     "Refusing",

@@ -16,7 +16,7 @@ from nats.aio.msg import Msg
 from nats.protocol.command import hpub_cmd
 from prometheus_client import Counter
 
-from libs.bus.replies import Message, TimedOut, Unreachable, accepted, answer_of
+from libs.bus.replies import ConnectionLost, Message, TimedOut, Unreachable, accepted, answer_of
 
 log = structlog.get_logger()
 
@@ -141,7 +141,8 @@ class Bus:
     async def ask(
         self, subject: str, body: bytes, headers: Mapping[str, str] | None = None, timeout: float = 5.0
     ) -> Message:
-        """Raises Unreachable at once when nobody listens, TimedOut after `timeout` seconds."""
+        """Raises Unreachable at once when nobody listens, ConnectionLost as soon as it is, TimedOut after `timeout`
+        seconds."""
         try:
             reply = await self._request(subject, body, headers, timeout)
         except TimeoutError as error:
@@ -157,7 +158,8 @@ class Bus:
             return (await self.ask_all([(subject, body, headers)]))[0]
 
     async def ask_all(self, requests: Sequence[tuple[str, bytes, Mapping[str, str] | None]]) -> list[Msg]:
-        """Sent in order without waiting in between; the answers in the same order. Raises what the client raises."""
+        """Sent in order without waiting in between; the answers in the same order. Raises ConnectionLost, and what the
+        client raises."""
         if not self._inbox:
             self._inbox = f"{self.client.new_inbox()}."
             await self._subscribe(f"{self._inbox}*", self._answered)
@@ -232,6 +234,11 @@ class Bus:
         await log.awarning("bus.error", reason=str(error) or type(error).__name__)
 
     async def _on_disconnect(self) -> None:
+        """No answer comes to what was asked: a server lets whom it asked answer once, and forgets that when it ends."""
+        for waiting in self._asked.values():
+            if not waiting.done():
+                waiting.set_exception(ConnectionLost("the connection was lost before the answer came"))
+                waiting.exception()  # seen: of several that were asked together only the first is waited for
         if not self._closing:
             await log.ainfo("bus.disconnected")
 

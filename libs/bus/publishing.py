@@ -12,7 +12,7 @@ from typing import Any
 import nats.errors
 
 from libs.bus.connection import API_SECONDS, Bus, sendable
-from libs.bus.replies import BusError, TimedOut, Unreachable, accepted, answer_of
+from libs.bus.replies import BusError, ConnectionLost, TimedOut, Unreachable, accepted, answer_of
 from libs.feed import Outgoing, SinkGone, Tail
 from libs.message import Position
 
@@ -33,7 +33,7 @@ class Stream:
     async def info(self) -> dict[str, Any]:
         try:
             return await self._bus.api(f"STREAM.INFO.{self.name}")
-        except (Unreachable, TimedOut) as error:
+        except (Unreachable, ConnectionLost, TimedOut) as error:
             raise SinkGone(str(error)) from error
 
     async def epoch(self) -> str:

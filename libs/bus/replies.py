@@ -28,6 +28,10 @@ class TimedOut(BusError):
     """No answer in time; whether it was acted on is unknown."""
 
 
+class ConnectionLost(BusError):
+    """The connection went before the answer came, and no answer will; whether it was acted on is unknown."""
+
+
 class Refusing(BusError):
     """The server understood the request and said no."""
 

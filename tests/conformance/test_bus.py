@@ -11,7 +11,7 @@ import nkeys
 import pytest
 
 from libs import bus as buses
-from libs.bus import BusError, Stream, TimedOut, Unreachable, enqueue, follow
+from libs.bus import BusError, ConnectionLost, Stream, TimedOut, Unreachable, enqueue, follow
 from libs.bus.pulling import Lost, Pull
 from libs.eventstore.relay import Relay
 from libs.feed import Outgoing, SinkGone, WrongSequence
@@ -181,6 +181,25 @@ async def test_a_pull_hears_of_a_new_connection_however_long_it_would_have_waite
 
     with pytest.raises(Lost):
         async with asyncio.timeout(30):
+            await waiting
+
+
+async def test_who_waits_for_an_answer_when_the_connection_is_lost_is_told_at_once(alone):
+    gateway, auth = await alone.bus("gateway"), await alone.bus("auth")
+    asked = asyncio.Event()
+
+    async def never(_) -> bytes:
+        asked.set()
+        await asyncio.Event().wait()
+        return b""
+
+    await auth.answer("cmd.auth.log_in", "auth", never)
+    waiting = asyncio.create_task(gateway.ask("cmd.auth.log_in", b"{}", timeout=3600))
+    async with asyncio.timeout(60):
+        await asked.wait()
+        os.kill(alone.servers.nats.child.pid, signal.SIGKILL)
+
+        with pytest.raises(ConnectionLost):
             await waiting
 
 

@@ -133,9 +133,10 @@ def running(data: Path, allow: str, *, port: int | None = None, cwd: Path = ROOT
         if process.poll() is None:
             process.terminate()
             try:
-                process.wait(15)
+                process.wait(60)
             except subprocess.TimeoutExpired:
                 process.kill()
+                process.wait()
         for one in family:
             if one.is_running() and one.status() != psutil.STATUS_ZOMBIE:
                 one.kill()
