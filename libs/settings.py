@@ -56,14 +56,17 @@ def environment_names(struct: type[msgspec.Struct]) -> set[str]:
     return {environment_name(field.name) for field in msgspec.structs.fields(struct)}
 
 
-def read(field: str, environ: Mapping[str, str]) -> Any:
-    """One setting as it is written, unchecked, for what must be known before all others can be; None when it is not
-    set. Raises BadSettings for a file that can not be read."""
+def read(field: str, environ: Mapping[str, str]) -> str | None:
+    """One setting that is text, otherwise unchecked, for what must be known before all others can be; None when it is
+    not set. Raises BadSettings for what is no text, and for a file that can not be read."""
     problems: list[str] = []
     file = _read_file(environ.get(CONFIG), problems)
     if problems:
         raise BadSettings(problems)
-    return environ.get(environment_name(field), file.get(field))
+    value = environ.get(environment_name(field), file.get(field))
+    if value is not None and not isinstance(value, str):
+        raise BadSettings([f"Correct {environment_name(field)}: it must be text, in quotes."])
+    return value
 
 
 def load(
@@ -117,7 +120,7 @@ def _convert(cls: type[S], values: Mapping[str, object], problems: list[str]) ->
                 continue
             good[field.name] = msgspec.convert(values[field.name], field.type, strict=False, dec_hook=_path)
         except msgspec.ValidationError as error:
-            wanted = _described(field.type)
+            wanted = _described(field.type) or _of_its_kind(msgspec.inspect.type_info(field.type))
             problems.append(f"Correct {name}: {f'it must be {wanted}' if wanted else error}.")
         except BadSettings as bad:
             problems += [f"Correct {name}: {problem}." for problem in bad.problems]
@@ -131,6 +134,26 @@ def _described(kind: Any) -> str | None:
     said = (meta.description for meta in getattr(kind, "__metadata__", ()) if isinstance(meta, Meta))
     of_parts = (_described(part) for part in getattr(kind, "__args__", ()))
     return next(filter(None, (*said, *of_parts)), None)
+
+
+def _of_its_kind(kind: msgspec.inspect.Type) -> str | None:
+    match kind:
+        case msgspec.inspect.BoolType():
+            return "true or false"
+        case msgspec.inspect.LiteralType(values):
+            return " or ".join(map(str, values))
+        case msgspec.inspect.IntType(ge=None):
+            return "a whole number"
+        case msgspec.inspect.IntType(ge=least, le=None):
+            return f"a whole number, {least} or more"
+        case msgspec.inspect.IntType(ge=least, le=most):
+            return f"a whole number from {least} to {most}"
+        case msgspec.inspect.StrType(min_length=int(least)) if least > 1:
+            return f"text of {least} characters or more"
+        case msgspec.inspect.StrType(min_length=1):
+            return "text that is not empty"
+        case _:
+            return None
 
 
 def _path(kind: type, value: object) -> object:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import getpass
 import importlib
 import os
 import sys
@@ -34,6 +35,11 @@ _COMMANDS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit status: 0 done, 1 could not be done, 2 the words were wrong."""
     options = parser().parse_args(argv)
+    try:
+        # Here and not in the loop, which Ctrl-C can not call back from what waits for a person.
+        options.secret = _secret() if {"password_stdin", "secret_stdin"} & vars(options).keys() else None
+    except KeyboardInterrupt:
+        return 130
     module, function = _COMMANDS.get(options.command, ("services.operate", "operate"))
     # Imported per command: `longshore key create` must not wait for what a server imports.
     work: Work = getattr(importlib.import_module(module), function)
@@ -60,11 +66,23 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _secret() -> str:
+    """All of stdin, or what is typed, unseen."""
+    if sys.stdin is None:
+        return ""
+    if not sys.stdin.isatty():
+        return sys.stdin.read().rstrip("\r\n")
+    try:
+        return getpass.getpass("Secret: ")
+    except EOFError:
+        return ""
+
+
 def _servers(commands: Commands) -> None:
     one = commands.add_parser("up", help="run everything on this machine")
     _data(one)
     one.add_argument("--host", help="address to listen on (127.0.0.1)")
-    one.add_argument("--port", type=int, help="port to listen on (8000)")
+    one.add_argument("--port", type=_port, help="port to listen on (8000)")
     one.add_argument("--workers", type=_count, default=1, help="worker processes (1)")
 
     one = commands.add_parser("serve", help="run one service, told by the environment")
@@ -108,7 +126,7 @@ def _user(parser: argparse.ArgumentParser) -> None:
     one.add_argument("name")
     one.add_argument("--traffic", metavar="BYTES", help="all that is granted, what was used included")
     one.add_argument("--daily", metavar="BYTES", help="of one host in 24 hours; 0 for no limit")
-    one.add_argument("--at-once", type=int, metavar="N", help="files of one host at the same time; 0 for no limit")
+    one.add_argument("--at-once", metavar="N", help="files of one host at the same time; 0 for no limit")
     one.add_argument("--history", action="store_true", help="show what the traffic went to, newest first")
     _data(one)
 
@@ -209,19 +227,30 @@ def _words(text: str) -> list[str]:
 def _data(parser: argparse.ArgumentParser, *, inner: bool = False) -> None:
     """Of an `inner` parser it is not taken away again what was said before the action."""
     missing = argparse.SUPPRESS if inner else None
-    parser.add_argument("--data", type=Path, metavar="DIR", default=missing, help="data folder (LONGSHORE_DATA_DIR)")
+    parser.add_argument("--data", type=_folder, metavar="DIR", default=missing, help="data folder (LONGSHORE_DATA_DIR)")
 
 
 def _instant(text: str) -> datetime:
     """Without a zone it is the time of this machine."""
     try:
         return datetime.fromisoformat(text).astimezone()
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise argparse.ArgumentTypeError("must be a time such as 2027-01-31T22:00:00Z") from error
 
 
 def _count(text: str) -> int:
-    value = int(text)
-    if not 1 <= value <= 256:
-        raise argparse.ArgumentTypeError("must be between 1 and 256")
-    return value
+    if not (text.isascii() and text.isdecimal() and len(text) <= len("256") and 1 <= int(text) <= 256):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number between 1 and 256")
+    return int(text)
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) <= len("65535") and 1 <= int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number between 1 and 65535")
+    return int(text)
+
+
+def _folder(text: str) -> Path:
+    if not text:  # as of `--data "$UNSET"`; the folder we are in is `.`
+        raise argparse.ArgumentTypeError("must name a folder")
+    return Path(text)

@@ -52,6 +52,11 @@ FAILURES = (
 )
 """What the words of the error suffice for: they say what to do."""
 
+EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared, not bound
+UNREACHABLE_LINKS = (
+    "Links in answers name this address, which leads other machines nowhere: set LONGSHORE_PUBLIC_URL to the one that "
+    "they use, such as http://192.168.1.10:8000."
+)
 OURS = frozenset({"database_url", "nats_url", "nats_seed", "worker_id"})
 """Settings that tell where servers are. Here there are servers of our own."""
 
@@ -185,6 +190,8 @@ async def _beside(
             for number in range(options.workers):
                 tasks.create_task(_worker(number, values["worker"], environ, folder, caller, stop))
             print(f"Longshore runs at {values['gateway'].base_url}", flush=True)
+            if values["gateway"].http_host in EVERYWHERE and not values["gateway"].public_url:
+                print(UNREACHABLE_LINKS, file=sys.stderr)
             await _admin(values["auth"], caller)
             await stop.wait()
     finally:

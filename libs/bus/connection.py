@@ -33,6 +33,11 @@ async def open(url: str, *, user: str, seed: Path | None = None, patience: float
 
     Once connected it stays so: after a loss it reconnects for ever, and keeps 2 MiB of what is published meanwhile.
     """
+    if seed is not None:
+        try:
+            await asyncio.to_thread(seed.read_bytes)
+        except OSError as error:  # the library goes on to close what it never opened
+            raise Unreachable(f"read the seed {seed}: {error.strerror}") from error
     client = _Client()
     bus = Bus(client)
     options: dict[str, Any] = {"nkeys_seed": str(seed)} if seed is not None else {}

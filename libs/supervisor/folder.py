@@ -146,6 +146,8 @@ class DataFolder:
             raise UnusableFolder(
                 f"{self.path} is another account's. Be that account, or choose your own folder with --data."
             ) from error
+        except OSError as error:
+            raise UnusableFolder(f"read {self.path}: {error.strerror}. Choose another folder with --data.") from error
 
     def withdraw(self) -> None:
         (self.run / "endpoint.json").unlink(missing_ok=True)

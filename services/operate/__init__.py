@@ -57,6 +57,8 @@ async def operate(options: argparse.Namespace, environ: Mapping[str, str]) -> in
         return 2
     except (UnusableFolder, BadSettings) as error:
         print(error, file=sys.stderr)
-    except (NotRunning, NoJob, BusError, ServiceFailed) as error:
+    except NotRunning as error:
+        print(f"{error}; start it with `longshore up`.", file=sys.stderr)
+    except (NoJob, BusError, ServiceFailed) as error:
         print(f"{error}.", file=sys.stderr)
     return 1

@@ -16,7 +16,7 @@ from proto import REGISTRY
 
 
 class NotRunning(Exception):
-    """Longshore is not running on this data folder; start it with `longshore up`."""
+    """Longshore is not running here, as far as can be seen; the message says what was looked at."""
 
 
 @asynccontextmanager
@@ -28,12 +28,12 @@ async def connect(options: argparse.Namespace, environ: Mapping[str, str]) -> As
         folder = DataFolder.find(options.data, environ)
         endpoint = folder.endpoint()
         if endpoint is None:
-            raise NotRunning(f"nothing runs on {folder.path}; start it with `longshore up`")
+            raise NotRunning(f"nothing runs on {folder.path}")
         url, seed = endpoint, str(folder.seed("cli"))
     try:
         bus = await buses.open(url, user="cli", seed=Path(seed) if seed else None, patience=3)
     except BusError as error:
-        raise NotRunning(f"the message server at {url} does not answer") from error
+        raise NotRunning(f"the message server does not answer ({error})") from error
     try:
         yield bus, Caller(bus, REGISTRY, "cli")
     finally:

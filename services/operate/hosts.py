@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
-import getpass
 import sys
 from uuid import UUID
 
@@ -36,8 +34,7 @@ async def host(options: argparse.Namespace, caller: Caller) -> int:
 
 async def _add(options: argparse.Namespace, caller: Caller) -> int:
     """The id alone goes to stdout. An account that does not work is kept: the platform may be out of order."""
-    secret = await asyncio.to_thread(_secret)
-    if not secret:
+    if not options.secret:
         print("The secret is empty.", file=sys.stderr)
         return 2
     account_id = new_id()
@@ -46,7 +43,7 @@ async def _add(options: argparse.Namespace, caller: Caller) -> int:
             account_id=account_id,
             platform=options.platform,
             username=options.user,
-            secret=secret,
+            secret=options.secret,
             domains=tuple(options.domains),
             base_url=options.base_url,
             slots=options.slots,
@@ -58,12 +55,6 @@ async def _add(options: argparse.Namespace, caller: Caller) -> int:
     account = await _checked(account_id, caller)
     print(_said(account), file=sys.stderr)
     return 0 if account.standing == "usable" else 1
-
-
-def _secret() -> str:
-    if sys.stdin.isatty():
-        return getpass.getpass("Secret: ")
-    return sys.stdin.read().rstrip("\r\n")
 
 
 async def _check(options: argparse.Namespace, caller: Caller) -> int:
@@ -98,6 +89,8 @@ def _table(accounts: list[HostAccount]) -> Table:
 
 
 def _said(one: HostAccount) -> str:
+    if one.standing == "unread":
+        return "unread: its platform has not answered yet"
     until = f" until {one.until:%Y-%m-%d %H:%M}" if one.until else ""
     return f"{one.standing}{until}{f': {one.reason}' if one.reason else ''}"
 

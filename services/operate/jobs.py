@@ -11,13 +11,12 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
-from rich.table import Table
+from rich.table import Column, Table
 
 from libs import bus as buses
-from libs.bus import Message
-from libs.calls import Caller
+from libs.bus import BusError, Message
+from libs.calls import Caller, ServiceFailed
 from libs.message import Refused, new_id
 from proto.auth import (
     ReadUser,
@@ -26,7 +25,7 @@ from proto.auth import (
 from proto.gateway import JobRow, ListJobs, ReadJob
 from proto.job import BadRequest, HistoryEntry, Options, ReadHistory, Request, SubmitJobs, Submitted
 from proto.job import Progress as ProgressSignal
-from services.operate.words import admin, show
+from services.operate.words import admin, plain, show
 
 LONGEST_NUMBER = 18
 """Digits; the database counts to nineteen."""
@@ -58,8 +57,12 @@ async def get(options: argparse.Namespace, bus: buses.Bus, caller: Caller, envir
             raise
         print(f"{options.urls[refused.refusal.index]}: {refused.refusal.message}.", file=sys.stderr)
         return 1
-    with _bars(options) as progress:
-        rows = await watch.until_ended(caller, progress, dict(zip(watch.ids, options.urls, strict=True)))
+    try:
+        with _bars(options) as progress:
+            rows = await watch.until_ended(caller, progress, dict(zip(watch.ids, options.urls, strict=True)))
+    except (asyncio.CancelledError, BusError, ServiceFailed):
+        print("The downloads go on without this command; `longshore jobs` shows them.", file=sys.stderr)
+        raise
     for row in rows:
         _print_end(row, as_json=options.json)
     return 0 if all(row.state == "completed" for row in rows) else 1
@@ -67,12 +70,14 @@ async def get(options: argparse.Namespace, bus: buses.Bus, caller: Caller, envir
 
 def _bars(options: argparse.Namespace) -> Progress:
     return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
+        # A long link gives way to what is known of it.
+        TextColumn("{task.description}", markup=False, table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
+        BarColumn(bar_width=20),
         DownloadColumn(),
         TransferSpeedColumn(),
-        TextColumn("{task.fields[state]}"),
-        console=Console(stderr=True),
+        TextColumn("{task.fields[state]}", markup=False),
+        console=plain(stderr=True),
+        expand=True,
         disable=options.wait or options.json or not sys.stderr.isatty(),
     )
 

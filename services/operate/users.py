@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
-import sys
 from typing import Any
 
 import msgspec
@@ -18,15 +16,23 @@ from proto.auth import (
     ReadUser,
     SetLimits,
     User,
+    Username,
 )
 from proto.unrestrict_proxy import ReadTraffic, ReadTrafficHistory, SetTraffic, Traffic, TrafficEntry
-from services.operate.words import BadWord, show, size
+from services.operate.words import BadWord, count, show, size
 
 
 async def add_user(options: argparse.Namespace, caller: Caller) -> int:
-    password = (await asyncio.to_thread(sys.stdin.readline)).rstrip("\r\n")
+    password = options.secret.partition("\n")[0].rstrip("\r")
     if not password:
         raise BadWord("there is no password on stdin")
+    try:
+        msgspec.convert(options.name, Username)
+    except msgspec.ValidationError:
+        raise BadWord(
+            f"{options.name!r} is not a user name: it takes 1 to 64 letters, digits, `.`, `_` and `-`, and begins with "
+            "a letter or digit"
+        ) from None
     user, _ = await caller.command(
         CreateUser(username=options.name, password=password, role=options.role, email=options.email),
         result=User,
@@ -61,14 +67,11 @@ async def quota(options: argparse.Namespace, caller: Caller) -> int:
         show(table)
         return 0
     quota, daily = (None if text is None else size(text) for text in (options.traffic, options.daily))
-    if (quota, daily, options.at_once) == (None, None, None):
+    at_once = None if options.at_once is None else count(options.at_once, 0, 1000)
+    if (quota, daily, at_once) == (None, None, None):
         traffic = await caller.query(ReadTraffic(owner=owner), result=Traffic)
     else:
-        said = {"owner": owner, "quota": quota, "host_daily": daily, "concurrent": options.at_once}
-        try:
-            command = msgspec.convert(said, SetTraffic)
-        except msgspec.ValidationError as error:
-            raise BadWord(f"this can not be granted: {error}") from error
+        command = SetTraffic(owner=owner, quota=quota, host_daily=daily, concurrent=at_once)
         traffic, _ = await caller.command(command, result=Traffic, actor="operator")
     print(f"traffic: {traffic.quota}\nleft: {traffic.left}\nreserved: {traffic.reserved}")
     print(f"daily: {traffic.host_daily or 'none'}\nat once: {traffic.concurrent or 'none'}")
@@ -82,8 +85,12 @@ def limited(
 ) -> Limits:
     """`limits` with what was said on the command line; None changes nothing. Raises BadWord."""
     changes: dict[str, Any] = {
-        name: None if text == "none" else size(text)
-        for name, text in (("concurrent", concurrent), ("bandwidth", bandwidth), ("storage", storage))
+        name: None if text == "none" else read(text)
+        for name, text, read in (
+            ("concurrent", concurrent, lambda text: count(text, 1, 10_000)),
+            ("bandwidth", bandwidth, lambda text: size(text, 1024)),
+            ("storage", storage, size),
+        )
         if text is not None
     }
     if windows is not None:
@@ -91,5 +98,5 @@ def limited(
         changes["windows"] = [{"opens": opens, "closes": closes} for opens, _, closes in said]
     try:
         return msgspec.convert({**msgspec.to_builtins(limits), **changes}, Limits)
-    except msgspec.ValidationError as error:
-        raise BadWord(f"this can not be a limit: {error}") from error
+    except msgspec.ValidationError:
+        raise BadWord("a window must be such as 22:00-06:00, and there may be 24; `none` stands alone") from None

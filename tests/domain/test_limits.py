@@ -65,10 +65,16 @@ def test_none_takes_a_limit_away():
 
 @pytest.mark.parametrize(
     ("concurrent", "windows"),
-    [("0", None), ("many", None), ("-1", None), (None, ["25:00-06:00"]), (None, ["22:00"]), (None, ["a-b"])],
+    [
+        *(("0", None), ("many", None), ("-1", None), ("1.5", None), ("2K", None), ("9" * 30, None)),
+        (None, ["25:00-06:00"]),
+        (None, ["22:00"]),
+        (None, ["a-b"]),
+        (None, ["none", "22:00-06:00"]),
+    ],
 )
 def test_what_can_be_no_limit_is_refused(concurrent: str | None, windows: list[str] | None):
-    with pytest.raises(BadWord):
+    with pytest.raises(BadWord, match=r"whole number between 1 and 10000|such as 22:00-06:00"):
         limited(Limits(), concurrent, None, None, windows)
 
 

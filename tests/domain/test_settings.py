@@ -43,8 +43,8 @@ def test_every_mistake_is_told_at_once_in_words_that_say_what_to_do(tmp_path: Pa
         load(BOTH, environ)
 
     assert sorted(bad.value.problems) == [
-        "Correct LONGSHORE_HOST_LIMIT: Expected `int`, got `str`.",
-        "Correct LONGSHORE_HTTP_PORT: Expected `int` <= 65535.",
+        "Correct LONGSHORE_HOST_LIMIT: it must be a whole number.",
+        "Correct LONGSHORE_HTTP_PORT: it must be a whole number from 1 to 65535.",
         "Remove LONGSHORE_BASE_ULR: no such setting; did you mean LONGSHORE_BASE_URL.",
         "Remove base_urll from the file: no such setting; did you mean base_url.",
         "Remove job.host_limits from the file: no such setting; did you mean host_limit.",
@@ -129,7 +129,7 @@ def test_a_mistake_in_what_two_services_share_is_told_once(tmp_path: Path):
 def test_a_secret_that_is_too_short_is_not_repeated_where_it_could_be_read():
     (problem,) = problems_of({"auth": Sealed}, {"LONGSHORE_SECRET_KEY": "hunter2"})
 
-    assert problem == "Correct LONGSHORE_SECRET_KEY: Expected `str` of length >= 32."
+    assert problem == "Correct LONGSHORE_SECRET_KEY: it must be text of 32 characters or more."
 
 
 def test_a_name_with_our_prefix_that_nobody_knows_is_refused_and_one_without_it_is_left_alone():
@@ -150,7 +150,7 @@ def test_a_file_that_is_not_utf8_is_a_mistake_beside_the_others(tmp_path: Path):
     problems = problems_of({"job": Job}, {"LONGSHORE_CONFIG": str(file), "LONGSHORE_HOST_LIMIT": "many"})
 
     assert any(str(file) in one for one in problems)
-    assert "Correct LONGSHORE_HOST_LIMIT: Expected `int`, got `str`." in problems
+    assert "Correct LONGSHORE_HOST_LIMIT: it must be a whole number." in problems
 
 
 @pytest.mark.parametrize("name", ["LONGSHORE_DATA_DIR", "LONGSHORE_CONFIG"])
@@ -159,7 +159,7 @@ def test_the_home_of_nobody_is_a_mistake_beside_the_others(name: str):
     problems = problems_of({"job": Job}, environ)
 
     assert any(name in one for one in problems)
-    assert "Correct LONGSHORE_HOST_LIMIT: Expected `int`, got `str`." in problems
+    assert "Correct LONGSHORE_HOST_LIMIT: it must be a whole number." in problems
 
 
 def test_one_file_serves_a_service_that_runs_alone_and_all_the_others(tmp_path: Path):
@@ -196,7 +196,7 @@ def test_a_setting_may_have_several_mistakes_and_all_are_told():
         load({"reader": Reader}, {"LONGSHORE_WORDS": "a 1 b 2", "LONGSHORE_SIZE": "x"})
 
     assert sorted(bad.value.problems) == [
-        "Correct LONGSHORE_SIZE: Expected `int`, got `str`.",
+        "Correct LONGSHORE_SIZE: it must be a whole number.",
         "Correct LONGSHORE_WORDS: 1 is no word.",
         "Correct LONGSHORE_WORDS: 2 is no word.",
     ]
@@ -213,22 +213,24 @@ NEEDED = {
     "LONGSHORE_NATS_URL": "nats://h:4222",
 }
 WRONG = {
-    "LONGSHORE_SECRET_KEY": ("short", "Expected `str` of length >= 16"),
+    "LONGSHORE_SECRET_KEY": ("short", "it must be text of 16 characters or more"),
     "LONGSHORE_DATABASE_URL": (
         "mysql://h/x",
         "it must be an address such as postgresql://user:password@host/longshore",
     ),
     "LONGSHORE_NATS_URL": ("h:4222", "it must be an address such as nats://127.0.0.1:4222"),
-    "LONGSHORE_HTTP_HOST": ("", "Expected `str` of length >= 1"),
-    "LONGSHORE_HTTP_PORT": ("70000", "Expected `int` <= 65535"),
+    "LONGSHORE_HTTP_HOST": ("", "it must be text that is not empty"),
+    "LONGSHORE_HTTP_PORT": ("70000", "it must be a whole number from 1 to 65535"),
     "LONGSHORE_PUBLIC_URL": ("example.org", "it must be an address such as https://example.org"),
     "LONGSHORE_LINK_KEYS": ("1,,2", "it must be ids separated by commas, such as 2,1"),
     "LONGSHORE_ADMIN_USERNAME": ("a b", "it must be a name of letters, digits, `.`, `_` and `-`"),
     "LONGSHORE_ADMIN_PASSWORD": ("short", "a password needs at least 8 characters, not all the same"),
-    "LONGSHORE_WORKER_SLOTS": ("0", "Expected `int` >= 1"),
-    "LONGSHORE_HOST_LIMIT": ("0", "Expected `int` >= 1"),
-    "LONGSHORE_DUPLICATE_SECONDS": ("-1", "Expected `int` >= 0"),
+    "LONGSHORE_WORKER_SLOTS": ("0", "it must be a whole number from 1 to 256"),
+    "LONGSHORE_HOST_LIMIT": ("0", "it must be a whole number, 1 or more"),
+    "LONGSHORE_DUPLICATE_SECONDS": ("-1", "it must be a whole number, 0 or more"),
     "LONGSHORE_EXTENSIONS": ("/", "it must be endings of files separated by commas, such as default,exe"),
+    "LONGSHORE_DOWNLOAD_EARLY": ("maybe", "it must be true or false"),
+    "LONGSHORE_DOWNLOAD_REMOTE": ("copy", "it must be redirect or stream"),
     "LONGSHORE_DOWNLOAD_ACCEL": ("stored", "it must be a path such as /stored"),
     "LONGSHORE_GALLERY_INSTANCES": ("mastodon", "'mastodon' is not software=https://host"),
     "OTEL_EXPORTER_OTLP_ENDPOINT": ("collector:4318", "it must be an address such as https://example.org"),
@@ -272,3 +274,11 @@ def test_the_address_of_links_is_one_that_clients_can_follow(told: dict[str, str
     loaded = load({"auth": EVERYTHING["auth"]}, NEEDED | told)
 
     assert loaded["auth"].base_url == address
+
+
+@pytest.mark.parametrize("field", ["data_dir", "secret_key", "admin_username", "otlp_endpoint", "nats_url"])
+def test_a_number_where_there_must_be_text_is_a_mistake_before_anything_is_done_with_it(tmp_path: Path, field: str):
+    file = tmp_path / "longshore.toml"
+    file.write_text(f"{field} = 5\n")
+    with pytest.raises(BadSettings, match="it must be text, in quotes"):
+        read(field, {"LONGSHORE_CONFIG": str(file)})

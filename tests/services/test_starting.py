@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -50,8 +51,8 @@ def test_everything_that_is_wrong_is_said_at_once_without_a_stack_trace(tmp_path
     assert done.returncode == 1
     assert done.stdout == ""
     assert sorted(done.stderr.splitlines()) == [
-        "Correct LONGSHORE_HOST_LIMIT: Expected `int`, got `str`.",
-        "Correct LONGSHORE_WORKER_SLOTS: Expected `int` >= 1.",
+        "Correct LONGSHORE_HOST_LIMIT: it must be a whole number.",
+        "Correct LONGSHORE_WORKER_SLOTS: it must be a whole number from 1 to 256.",
         "Remove LONGSHORE_DATABASE_URL: `longshore up` has servers of its own; `longshore serve` is for others.",
         "Remove LONGSHORE_NATS_URL: `longshore up` has servers of its own; `longshore serve` is for others.",
     ]
@@ -73,6 +74,20 @@ async def test_it_may_be_started_anywhere_and_listen_at_a_name(tmp_path: Path, s
 
     assert got.splitlines() == ["a.bin", "Embedded clip (1).mp4"]
     assert told == 200
+
+
+def test_a_closed_terminal_ends_everything_in_good_order(data: Path):
+    """As Ctrl-C does: the database is shut down, not killed."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may have been started with nohup
+    try:
+        with running(data, "") as system:
+            system.process.send_signal(signal.SIGHUP)
+            status = system.process.wait(60)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+    assert status == 0, system.log()
+    assert "database system is shut down" in (data / "run" / "postgres.log").read_text()
 
 
 @pytest.mark.parametrize(
