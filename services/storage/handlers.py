@@ -128,7 +128,7 @@ async def remove_target(command: RemoveTarget, call: Call, pool: asyncpg.Pool, s
     )
     async with store.transaction() as tx:
         places = await tx.append([_of_target(event, call.meta)])
-        await views.remove_target(tx.conn, target.info.target_id)
+        await views.remove_targets(tx.conn, command.owner, command.provider)
     return Answer(position=places[-1])
 
 

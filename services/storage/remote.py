@@ -100,9 +100,9 @@ class Remote:
         return found
 
     async def target_of(self, target_id: UUID) -> ObjectTarget | None:
-        """None when its credentials are gone."""
+        """For what is kept there. None when its credentials are gone."""
         async with self._pool.acquire() as conn:
-            target = await views.target(conn, target_id)
+            target = await views.target_there(conn, target_id)
         return self.open(target) if target is not None else None
 
     async def put(self, command: StoreFile, source: Path, target: Target, meta: Meta) -> StoredFile:

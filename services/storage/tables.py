@@ -65,6 +65,7 @@ targets = sa.Table(
     sa.Column("base_folder", sa.Text, nullable=False),
     sa.Column("masked", sa.Text, nullable=False),
     sa.Column("standing", sa.Boolean, nullable=False),
+    sa.Column("for_one_job", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("sealed", BYTEA),
     sa.Column("configured_at", TIMESTAMP(timezone=True), nullable=False),
     comment="credentials are sealed, and gone when the owner removed them",

@@ -254,8 +254,8 @@ async def add_target(conn: Connection, target: Target, *, standing: bool) -> Non
             info.provider,
         )
     await conn.execute(
-        f"insert into storage.targets ({_TARGET}, standing)"
-        " values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) on conflict do nothing",
+        f"insert into storage.targets ({_TARGET}, standing, for_one_job)"
+        " values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, not $12) on conflict do nothing",
         info.target_id,
         target.owner,
         info.provider,
@@ -278,6 +278,22 @@ async def target(conn: Connection, target_id: UUID) -> Target | None:
     return _target(row) if row else None
 
 
+async def target_there(conn: Connection, target_id: UUID) -> Target | None:
+    """The same, or the place of it as its owner configured it last: keys are changed, and what is kept there stays."""
+    names = ", ".join(f"now.{name}" for name in _TARGET.split(", "))
+    row = await conn.fetchrow(
+        f"select {names} from storage.targets one join storage.targets now"
+        " on now.owner = one.owner and now.provider = one.provider and now.bucket = one.bucket"
+        " and now.endpoint is not distinct from one.endpoint"
+        " and (one.provider <> 'blob' or now.masked = one.masked)"  # an account of Azure is not in its address
+        " and (now.target_id = one.target_id or not now.for_one_job)"
+        " where one.target_id = $1 and now.sealed is not null"
+        " order by now.configured_at desc limit 1",
+        target_id,
+    )
+    return _target(row) if row else None
+
+
 async def standing_target(conn: Connection, owner: UUID, provider: str | None = None) -> Target | None:
     """Of this kind, or the one that was configured last."""
     row = await conn.fetchrow(
@@ -289,5 +305,11 @@ async def standing_target(conn: Connection, owner: UUID, provider: str | None = 
     return _target(row) if row else None
 
 
-async def remove_target(conn: Connection, target_id: UUID) -> None:
-    await conn.execute("update storage.targets set standing = false, sealed = null where target_id = $1", target_id)
+async def remove_targets(conn: Connection, owner: UUID, provider: str) -> None:
+    """All that the owner ever configured of this kind; not what was told with a job, which may be under way."""
+    await conn.execute(
+        "update storage.targets set standing = false, sealed = null"
+        " where owner = $1 and provider = $2 and not for_one_job",
+        owner,
+        provider,
+    )

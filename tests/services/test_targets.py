@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Iterator
+from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
 import msgspec
@@ -101,6 +102,26 @@ async def test_what_is_configured_is_shown_without_its_secret_until_it_is_remove
     assert bucket["secret_key"] not in str(shown)
     assert removed == (200, {"message": "S3 storage removed successfully"})
     assert again == 404
+
+
+async def test_what_is_kept_in_a_storage_is_reached_with_the_keys_that_were_told_last(user, site, server, bucket):
+    """Changed in one call, or removed and configured anew; the old ones are no longer good."""
+
+    def signer(job: dict) -> str | None:
+        return job["s3_url"] and parse_qs(urlsplit(job["s3_url"]).query)["X-Amz-Credential"][0].partition("/")[0]
+
+    async with user.http() as http:
+        await http.jobs("POST", "/user/s3", {**bucket, "access_key": "AKIAFIRST"})
+        job_id = (await http.ended(await http.submit(site.file(1000, f"{uuid4().hex}.bin"))))["id"]
+        elsewhere = msgspec.to_builtins(server.bucket().credentials)["bucket"]
+        signers = [signer(await http.show(job_id))]
+        for step in ({"access_key": "AKIASECOND"}, None, {"access_key": "AKIATHIRD"}, {"bucket": elsewhere}, None):
+            await http.jobs(*(("DELETE", "/user/s3") if step is None else ("POST", "/user/s3", {**bucket, **step})))
+            signers.append(signer(await http.show(job_id)))
+        await http.ended(await http.submit(site.file(1000, f"{uuid4().hex}.bin"), storage={**bucket, "provider": "s3"}))
+        signers.append(signer(await http.show(job_id)))
+
+    assert signers == ["AKIAFIRST", "AKIASECOND", None, "AKIATHIRD", "AKIATHIRD", None, None]
 
 
 async def test_a_storage_that_does_not_work_is_not_kept(user, bucket):
