@@ -107,6 +107,8 @@ TAG = FILE.etag
         ({"range": "bytes=0-9", "if-range": DATE}, PART),
         ({"range": "bytes=0-9", "if-range": "Sat, 21 Nov 2026 10:00:01 GMT"}, WHOLE),
         ({"range": "bytes=0-9", "if-range": "yesterday"}, WHOLE),
+        ({"range": "bytes=0-9", "if-range": f"{DATE[:-3]}+9999999999999999"}, WHOLE),
+        ({"range": "bytes=0-9", "if-modified-since": f"{DATE[:-12]}{'9' * 20}:00:00 GMT"}, PART),
         ({"range": "bytes=100-"}, Verdict(416)),
         ({"range": "bytes=100-", "if-range": '"other"'}, WHOLE),
         ({"if-match": TAG}, WHOLE),

@@ -145,10 +145,10 @@ def _retry_at(value: str | None) -> datetime | None:
     if value is None:
         return None
     if value.strip().isdecimal():
-        return datetime.now(UTC) + timedelta(seconds=min(int(value), 10_000_000))
+        return datetime.now(UTC) + timedelta(seconds=min(int(value.strip()[:9]), 10_000_000))
     try:
         at = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 
