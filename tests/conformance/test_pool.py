@@ -128,6 +128,27 @@ async def test_a_lease_that_nobody_keeps_goes_to_the_next_and_is_lost_to_its_hol
     assert full.value.retry_after == 1.0
 
 
+async def test_a_slot_that_went_to_another_while_the_platform_thought_is_given_to_nobody_twice(installation):
+    host = Host("filehost", "file.test", slots=1)
+    pools = Pools(installation, host)
+    await pools.add("filehost", "a")
+    async with pools.pool() as one, pools.pool() as two:
+        await one.check(host.file("abc"))  # a session is there
+        gate = host.hold("resolve")
+        first = asyncio.create_task(one.open(new_id(), host.file("abc"), None))
+        async with asyncio.timeout(60):
+            while host.asked["resolve"] < 1:
+                await asyncio.sleep(0.01)  # until it is under way
+            pools.clock.pass_(31)
+            second = asyncio.create_task(two.open(new_id(), host.file("def"), None))
+            while host.asked["resolve"] < 2:
+                await asyncio.sleep(0.01)  # until it is under way too
+        gate.set()
+        found = await asyncio.gather(first, second, return_exceptions=True)
+
+    assert [type(one) for one in found] == [NoSlot, Lease]
+
+
 async def test_a_lease_that_ran_out_and_that_nobody_took_goes_on(installation):
     host = Host("filehost", "file.test", slots=1)
     pools = Pools(installation, host)

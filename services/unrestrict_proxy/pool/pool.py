@@ -157,6 +157,8 @@ class Pool:
             if isinstance(found, Pending):
                 await self._leases.keep(slot.lease_id, seconds=found.after + LEASE_SECONDS)
                 return NotYet(after=found.after, fraction=found.fraction)
+            if not await self._leases.keep(slot.lease_id):
+                continue  # the platform took so long that the slot went to another; the link is kept
             return Lease(
                 lease_id=slot.lease_id,
                 account_id=slot.account_id,
