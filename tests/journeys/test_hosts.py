@@ -141,6 +141,34 @@ async def test_who_may_fetch_nothing_at_all_costs_the_platform_no_call(system, u
     assert gator.count("check") == 0
 
 
+async def test_a_file_that_is_larger_than_was_said_at_first_costs_what_it_is(system, user, hosts):
+    debrid = hosts.host("realdebrid")
+    file = debrid.add_file(f"{uuid4().hex}.mkv", SIZE)
+    debrid.script(lambda said: said.replace(str(SIZE).encode(), b"1000"), on="check")
+    async with asking(system, user) as one, pooled(one.caller, debrid):
+        first = (await one.unrestrict(file.url)).link
+        done = await one.until(first, "done", "error")
+        traffic = await one.traffic()
+
+    assert (first.size, done.state, done.size) == (1000, "done", SIZE)
+    assert (traffic.quota - traffic.left, traffic.reserved) == (SIZE, 0)
+
+
+async def test_a_file_that_turns_out_larger_than_the_user_has_left_is_not_fetched(system, user, hosts):
+    debrid = hosts.host("realdebrid")
+    account = debrid.add_account()
+    file = debrid.add_file(f"{uuid4().hex}.mkv", SIZE)
+    debrid.script(lambda said: said.replace(str(SIZE).encode(), b"1000"), on="check")
+    async with asking(system, user) as one, pooled(one.caller, debrid, account):
+        await one.caller.command(SetTraffic(owner=one.owner, quota=SIZE - 1))
+        first = (await one.unrestrict(file.url)).link
+        ended = await one.until(first, "done", "error")
+        traffic = await one.traffic()
+
+    assert (ended.state, ended.status) == ("error", 52)
+    assert (traffic.left, traffic.reserved, account.served) == (SIZE - 1, 0, 0)
+
+
 async def test_the_next_account_goes_on_when_one_is_used_up_half_way(system, user, gator):
     spent = gator.add_account(traffic_left=50 << 30, knobs={"cut": 100_000, "then": 403})
     fresh = gator.add_account(traffic_left=10 << 30)

@@ -134,7 +134,7 @@ class Book:
         change.add(ledgers.reserve(change.ledger, "", platform, None, at))
 
     async def sized(self, link: Link, size: int, meta: Meta) -> None:
-        """Reserves what was not known to be needed. Raises Refused."""
+        """Reserves what was not known to be needed, or not to be so much. Raises Refused."""
         async with self._store.transaction() as tx:
             await views.lock(tx.conn, [link.owner])
             change = _Change(await self._ledger(tx.conn, link.owner), {link.link_id: link.name})

@@ -84,7 +84,7 @@ async def open_link(
     direct = lease.link
     size = direct.size or link.size
     try:
-        if link.size is None and size is not None:
+        if size is not None and size > (link.size or 0):
             await book.sized(link, size, call.meta)
     except Refused:
         await host_pool.close(lease.lease_id, 0, None, "")
