@@ -135,30 +135,45 @@ class Hub:
         self._by_owner: dict[UUID | None, set[Subscriber]] = {}
         self._views: dict[UUID, JobView] = {}
         self._news: asyncio.Queue[Sequence[Applied]] = asyncio.Queue()
+        self._behind = 0
+        """Events of `_news`, and of the batch that is being spread."""
+        self._passed_over = 0
+        """How often what was to be spread was given up; what is behind that says no more how far it came."""
         self._epoch = ""
         self._sequence = 0
 
     def committed(self, events: Sequence[Applied]) -> None:
-        """For the follower to call."""
-        if self._by_owner:
+        """For the follower to call. What can not be told in time is not kept: a view that is built anew while somebody
+        watches would bring the whole history into memory. Who watches is told to fetch anew."""
+        if self._by_owner and self._behind + len(events) <= REPLAY_MOST:
             self._sequence = self._sequence or events[0].at.sequence - 1
             self._news.put_nowait(events)
-        else:
-            self._views.clear()
-            self._sequence = events[-1].at.sequence
+            self._behind += len(events)
+            return
+        while not self._news.empty():
+            self._behind -= len(self._news.get_nowait())
+        for watchers in self._by_owner.values():
+            for one in watchers:
+                one.lost()
+        self._views.clear()
+        self._passed_over += 1
+        self._sequence = events[-1].at.sequence
 
     async def run(self) -> None:
         """Spreads what is committed, until cancelled."""
         self._epoch = await self._history()
         while True:
-            for one in await self._news.get():
+            batch, passed_over = await self._news.get(), self._passed_over
+            for one in batch:
                 try:
                     await self._spread(one.event, one.at)
                 except AWAY as error:
                     await log.awarning("fanout.missed", reason=type(error).__name__)
                     for watcher in self._watchers(getattr(one.event, "owner", None)):
                         watcher.lost()
-                self._sequence = one.at.sequence
+                self._behind -= 1
+                if passed_over == self._passed_over:
+                    self._sequence = one.at.sequence
 
     async def _history(self) -> str:
         """What tells tokens of this history from those of another installation."""

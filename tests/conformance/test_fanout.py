@@ -19,7 +19,7 @@ from proto import REGISTRY
 from proto.auth import SessionEnded
 from services.gateway import domain, views
 from services.gateway.dialects.webgui import translate
-from services.gateway.fanout import STREAM, Hub
+from services.gateway.fanout import REPLAY_MOST, STREAM, Hub
 from services.gateway.guard import Guard
 from services.gateway.views import Jobs
 from tests.support.events import AT, submitted
@@ -112,6 +112,25 @@ async def test_a_socket_that_goes_while_it_is_told_what_it_missed_is_forgotten(h
 
     assert watching.cancelled()
     assert sockets() == before
+
+
+async def test_more_than_can_be_told_in_time_is_not_kept_and_its_watcher_fetches_anew(hub):
+    """As when the view is built anew from a long history."""
+    hub, _ = hub
+    old, new = submitted(), submitted(url="https://files.test/new.bin")
+    batch = [applied(old, old.job_id, 1)] * 500
+    async with hub.subscribed(None, None) as subscriber:
+        for _ in range(REPLAY_MOST // len(batch) + 1):
+            hub.committed(batch)
+        hub.committed([applied(new, new.job_id, 2)])
+        running = asyncio.create_task(hub.run())
+        frames: list[bytes] = []
+        async with asyncio.timeout(PATIENCE):
+            while not any(new.url in one.decode() for one in frames):
+                frames += await subscriber.take()
+        running.cancel()
+
+    assert [msgspec.json.decode(one)["type"] for one in frames] == ["reset", "queue_updated"]
 
 
 async def test_a_session_that_ended_while_its_socket_was_opened_ends_the_socket_at_once(installation):
