@@ -133,11 +133,6 @@ class EventStore:
         )
         self._load = f"select {columns} from {schema}.events where stream_id = $1 and version > $2 order by version"
         # Qualified, because `order by txid` would mean the output column, which is text: 1000 before 999.
-        self._feed = (
-            f"select {columns} from {schema}.events"
-            " where (txid, position) > ($1::text::xid8, $2) and txid < pg_snapshot_xmin(pg_current_snapshot())"
-            f" order by {schema}.events.txid, {schema}.events.position limit $3"
-        )
         self._ahead = (
             f"select {columns}, txid < pg_snapshot_xmin(pg_current_snapshot()) as visible,"
             f" extract(epoch from clock_timestamp() - recorded_at)::float8 as age from {schema}.events"
@@ -220,17 +215,16 @@ class EventStore:
 
     async def read(self, after: Position = ORIGIN, limit: int = 500) -> list[Recorded]:
         """The feed in its one order, behind the barrier that hides what a transaction still open may precede."""
-        return [self._recorded(row) for row in await self.rows(after, limit)]
+        rows, _ = await self.ahead(after, limit)
+        return [self._recorded(row) for row in rows]
 
-    async def rows(self, after: Position, limit: int) -> list[asyncpg.Record]:
-        """As `read`, undecoded."""
-        rows: list[asyncpg.Record] = await self._pool.fetch(self._feed, str(after.txid), after.number, limit)
-        return rows
-
-    async def ahead(self, after: Position, limit: int, conn: Connection) -> tuple[list[asyncpg.Record], float | None]:
-        """As `rows`, and the age in seconds of the oldest event that is committed but still behind the barrier; None
-        when none is, or when more than `limit` events come before it."""
-        rows = await conn.fetch(self._ahead, str(after.txid), after.number, limit)
+    async def ahead(
+        self, after: Position, limit: int, conn: Connection | None = None
+    ) -> tuple[list[asyncpg.Record], float | None]:
+        """As `read`, undecoded, and the age in seconds of the oldest event that is committed but still behind the
+        barrier; None when none is, or when more than `limit` events come before it."""
+        source = conn if conn is not None else self._pool
+        rows = await source.fetch(self._ahead, str(after.txid), after.number, limit)
         for index, row in enumerate(rows):
             if not row["visible"]:
                 return rows[:index], row["age"]

@@ -91,7 +91,7 @@ async def test_nothing_is_lost_stuck_or_fetched_again_when_killed(victim, tmp_pa
                 if victim not in ("the services", "everything"):
                     done = await until(http, ids, lambda found: len(found) == JOBS and "running" not in found.values())
             if victim in ("the services", "everything"):
-                await asyncio.to_thread(system.process.wait, 20)
+                await asyncio.to_thread(system.process.wait, 60)
         if victim in ("the services", "everything"):
             with running(data, "127.0.0.0/8") as again:
                 user.system = again
@@ -224,7 +224,7 @@ async def test_what_may_be_many_is_one_job_while_no_worker_can_look_at_it(user, 
     async with user.http() as http:
         workers = user.system.children("services worker")
         kill(workers)
-        await asyncio.to_thread(psutil.wait_procs, workers, 10)
+        await asyncio.to_thread(psutil.wait_procs, workers, 60)
         job = await http.ended(await http.submit(link))
 
     assert job["status"] == "Completed", job

@@ -183,7 +183,7 @@ async def test_a_relay_that_was_replaced_is_refused_by_the_stream(installation):
         await append(store, 3)
         await published(await installation.bus("gateway"), 3)
     zombie = Relay(store, Stream(bus, STREAM), url="", wake=installation.wake)
-    rows = await store.rows(ORIGIN, 10)
+    rows, _ = await store.ahead(ORIGIN, 10)
 
     for expected in (0, 1, 2):
         with pytest.raises(WrongSequence):

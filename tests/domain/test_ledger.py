@@ -94,6 +94,15 @@ def test_the_cap_of_one_platform_is_no_cap_of_another():
     assert isinstance(reserve(ledger, "b", "another", 101, AT), list)
 
 
+def test_a_link_that_is_open_for_more_than_a_day_still_counts_against_the_cap_of_its_platform():
+    ledger = granted(host_daily=500)
+    ledger = after(ledger, reserve(ledger, "a", "filehost", 400, AT))
+    now = AT + WINDOW + HOURS
+
+    assert ledger.host_used("filehost", now) == 400
+    assert isinstance(reserve(ledger, "b", "filehost", 101, now), p.HostCapReached)
+
+
 def test_a_reached_cap_says_when_enough_of_the_window_has_passed():
     ledger = granted(host_daily=500)
     for name, size, at in (("a", 100, AT), ("b", 200, AT + HOURS), ("c", 200, AT + 2 * HOURS)):

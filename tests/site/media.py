@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import hashlib
 import os
-import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -64,19 +64,18 @@ def library() -> dict[str, Media]:
 
 
 def _made() -> Path:
-    """Several workers may make it at once: each in a folder of its own, and the first to rename wins."""
+    """By whichever worker comes first; the others wait, for it takes every processor there is."""
     ffmpeg = imageio_ffmpeg.get_ffmpeg_exe()
     key = hashlib.sha256(repr((RECIPE, imageio_ffmpeg.get_ffmpeg_version())).encode()).hexdigest()[:16]
     folder = Path(tempfile.gettempdir()) / f"longshore-media-{os.getuid()}-{key}"
-    if not folder.exists():
-        making = Path(tempfile.mkdtemp(prefix=f"{folder.name}-", dir=folder.parent))
-        for line in RECIPE:
-            command = [ffmpeg, "-nostdin", "-v", "error", "-y", *line.split()]
-            subprocess.run(command, cwd=making, check=True, timeout=60)
-        try:
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            making = Path(tempfile.mkdtemp(prefix=f"{folder.name}-", dir=folder.parent))
+            for line in RECIPE:
+                command = [ffmpeg, "-nostdin", "-v", "error", "-y", *line.split()]
+                subprocess.run(command, cwd=making, check=True, timeout=60)
             making.rename(folder)
-        except OSError:
-            shutil.rmtree(making)
     if folder.stat().st_uid != os.getuid():
         raise PermissionError(f"{folder} belongs to somebody else")
     return folder

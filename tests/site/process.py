@@ -16,7 +16,8 @@ from .hits import Hit, read_log
 from .server import Addresses
 
 ROOT = Path(__file__).parents[2]
-START_DEADLINE = 30.0
+START_DEADLINE = 100.0
+"""On a machine that has no media yet they are made first."""
 STOP_DEADLINE = 5.0
 
 

@@ -92,7 +92,7 @@ class System:
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(20)
+        return self.process.wait(PATIENCE)
 
 
 async def _new_user(caller: Caller) -> tuple[str, dict[str, str]]:
@@ -133,7 +133,7 @@ def running(data: Path, allow: str, *, port: int | None = None, cwd: Path = ROOT
         if process.poll() is None:
             process.terminate()
             try:
-                process.wait(60)
+                process.wait(PATIENCE)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
