@@ -136,9 +136,9 @@ async def test_a_ticket_is_gone_only_when_its_work_is_done(installation):
     assert during == 1
 
 
-async def test_a_ticket_whose_work_fails_comes_again(installation):
+async def test_a_ticket_whose_work_fails_comes_again_to_the_hand_that_failed_too(installation):
     await sent(installation, 1)
-    async with working(installation) as actor:
+    async with working(installation, slots=1) as actor:
         actor.fails = 1
         actor.open.set()
         await actor.began(2)

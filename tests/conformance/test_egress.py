@@ -209,6 +209,22 @@ async def test_a_host_that_is_no_name_is_refused_or_unknown(host) -> None:
         await EgressPolicy().resolve(host, 443)
 
 
+async def test_what_a_client_connects_to_is_judged_once_more() -> None:
+    """A name that was good when it was resolved may be the server's own address by now."""
+    asked: list[str] = []
+
+    def own() -> set[str]:
+        asked.append(PUBLIC)
+        return {PUBLIC} if len(asked) > 1 else set()
+
+    policy = EgressPolicy(lookup=answering(PUBLIC), own=own)
+    async with aiohttp.ClientSession(connector=policy.connector()) as session:
+        with pytest.raises(aiohttp.ClientConnectorError) as refused:
+            await session.get("http://example.com/")
+
+    assert refusal(refused.value) == "this address is the server's own"
+
+
 # -- links ------------------------------------------------------------------------------------------------------------
 
 

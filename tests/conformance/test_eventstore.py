@@ -40,6 +40,57 @@ async def test_concurrent_writers_of_one_stream_leave_versions_without_a_hole(in
     assert [one.version for one in await store.load(stream)] == list(range(1, 42))
 
 
+async def waiting(conn, count: int) -> None:
+    """Until so many transactions wait for another."""
+    async with asyncio.timeout(60):
+        while await conn.fetchval("select count(*) from pg_locks where not granted") < count:
+            await asyncio.sleep(0.01)  # the server tells nobody
+
+
+async def test_a_writer_that_waited_for_another_is_refused_by_what_that_one_wrote(installation):
+    """It had looked before, and saw the version that it expects."""
+    store = await installation.store()
+    pool = await installation.pool("job", limit=1)
+    stream = new_id()
+    async with store.transaction() as tx:
+        await tx.append([write(stream, submitted(stream))])
+
+    async def late() -> None:
+        async with store.transaction() as tx:
+            await tx.append([write(stream, prioritised(stream, 2), expected=Exact(1))])
+
+    async with store.transaction() as tx:
+        await tx.append([write(stream, prioritised(stream, 1), expected=Exact(1))])
+        second = asyncio.create_task(late())
+        await waiting(pool, 1)
+    with pytest.raises(WrongVersion) as wrong:
+        await second
+
+    assert wrong.value.actual == 2
+    assert [one.version for one in await store.load(stream)] == [1, 2]
+
+
+async def test_writers_of_any_version_that_wait_for_a_stream_come_in_the_feed_as_they_do_in_the_stream(installation):
+    """Also one that could have written to another stream before it had to wait."""
+    store = await installation.store()
+    pool = await installation.pool("job", limit=1)
+    busy, free = new_id(), new_id()
+
+    async def bump(*streams: UUID) -> None:
+        async with store.transaction() as tx:
+            await tx.append([write(one, prioritised(one, 1), expected=AnyVersion()) for one in streams])
+
+    async with store.transaction() as tx:
+        await tx.append([write(busy, submitted(busy))])
+        second = asyncio.create_task(bump(busy))
+        await waiting(pool, 1)
+        third = asyncio.create_task(bump(free, busy))
+        await waiting(pool, 2)
+    await asyncio.gather(second, third)
+
+    assert [one.version for one in await feed(store) if one.stream_id == busy] == [1, 2, 3]
+
+
 async def test_of_writers_that_expect_the_same_version_exactly_one_wins(installation):
     store = await installation.store(limit=8)
     stream = new_id()

@@ -105,6 +105,10 @@ DECISIONS = {
     "retry": lambda job: domain.retry(job, p.RetryJob(owner=OWNER, job_id=JOB), AT),
     "admit": lambda job: domain.admit(job, AT),
 }
+OF_AN_OWNER = {name: decide for name, decide in DECISIONS.items() if name != "admit"} | {
+    "prioritise": lambda job: domain.prioritise(job, p.PrioritiseJob(owner=OWNER, job_id=JOB, priority=1), AT),
+    "delete_files": lambda job: domain.delete_files(job, p.DeleteJobFiles(owner=OWNER, job_id=JOB), AT),
+}
 NO, NOTHING = "refused:WrongState", ""
 WHAT_HAPPENS = {
     # state:       cancel          pause        resume        retry         admit
@@ -130,11 +134,12 @@ def test_every_command_in_every_state_has_the_one_outcome_of_the_table(state, co
     assert outcome == ([WHAT_HAPPENS[state][column]] if WHAT_HAPPENS[state][column] else [])
 
 
-@pytest.mark.parametrize("decision", ["cancel", "pause", "resume", "retry"])
-def test_the_job_of_another_owner_is_answered_as_absent(decision):
-    job = replace(state_after(HISTORIES["queued"]), owner=OTHER)
+@pytest.mark.parametrize("state", HISTORIES)
+@pytest.mark.parametrize("decision", OF_AN_OWNER)
+def test_the_job_of_another_owner_is_answered_as_absent(decision, state):
+    job = replace(state_after(HISTORIES[state]), owner=OTHER)
 
-    assert tags(DECISIONS[decision](job)) == ["refused:JobNotFound"]
+    assert tags(OF_AN_OWNER[decision](job)) == ["refused:JobNotFound"]
 
 
 def test_the_claim_of_the_admitted_attempt_starts_it():
@@ -184,6 +189,21 @@ def test_work_that_was_done_before_the_pause_arrived_is_kept():
     decision = domain.report_completed(job, p.ReportCompleted(job_id=JOB, attempt=1, engine="http", items=(ITEM,)), AT)
 
     assert tags(decision) == ["JobItemCompleted", "JobCompleted"]
+
+
+def test_a_file_that_was_stored_before_the_pause_arrived_is_kept():
+    report = p.ReportItem(job_id=JOB, attempt=1, item=ITEM)
+
+    assert tags(domain.report_item(state_after(HISTORIES["paused"]), report, AT)) == ["JobItemCompleted"]
+
+
+def test_a_completion_that_is_reported_again_changes_nothing_and_one_of_an_earlier_attempt_is_refused():
+    """The worker that lost the first answer hears that it is done."""
+    report = p.ReportCompleted(job_id=JOB, attempt=1, engine="http", items=(ITEM,))
+    once, later = state_after(HISTORIES["completed"]), replace(state_after(HISTORIES["completed"]), attempt=2)
+
+    assert tags(domain.report_completed(once, report, AT)) == []
+    assert tags(domain.report_completed(later, report, AT)) == ["refused:StaleAttempt"]
 
 
 def test_completion_counts_items_of_earlier_attempts_once():
