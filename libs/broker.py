@@ -31,7 +31,12 @@ Decode = Callable[[WorkItem], dramatiq.Message[Any]]
 
 
 class _FailsOnError(Middleware):
-    """An actor that raises has not done its work: without this dramatiq would acknowledge the message."""
+    """An actor that raises has not done its work: without this dramatiq would acknowledge the message. What an actor is
+    known to raise (`throws`) is no error, and none is logged."""
+
+    @property
+    def actor_options(self) -> set[str]:
+        return {"throws"}
 
     def after_process_message(
         self, broker: Broker, message: Any, *, result: Any = None, exception: BaseException | None = None

@@ -62,6 +62,8 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Ids of the keys that links to files are signed with: the first signs, all are accepted."""
     egress_allow: Allowance = Allowance()
     otlp_endpoint: OptionalUrl = ""
+    drain_seconds: Annotated[int, msgspec.Meta(ge=0, le=600)] = 0
+    """How long a service that was told to stop still answers, while `/readyz` says that it leaves."""
 
     @property
     def base_url(self) -> str:
@@ -276,10 +278,18 @@ async def _serve(
                 gc.set_threshold(10_000, 20, 20)
                 ready()
                 await stop.wait()
+                shared.checks["process"] = _leaving
+                # Whoever balances load has so long to notice, and to send nothing more.
+                await asyncio.sleep(max(settings.drain_seconds for _, settings in services))
+            await asyncio.gather(*(bus.quiet() for bus in shared.buses.values()))
             for one, member in zip(reversed(running), reversed(members), strict=True):
                 one.stop.set()
                 await asyncio.wait([member], timeout=STOP_DEADLINE)
                 member.cancel()
+
+
+async def _leaving() -> str:
+    return "it was told to stop"
 
 
 async def _ready(running: Sequence[_Running]) -> None:

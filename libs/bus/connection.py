@@ -13,6 +13,7 @@ import nats.errors
 import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 from nats.protocol.command import hpub_cmd
 from prometheus_client import Counter
 
@@ -21,6 +22,8 @@ from libs.bus.replies import ConnectionLost, Message, TimedOut, Unreachable, acc
 log = structlog.get_logger()
 
 API_SECONDS = 5.0
+QUIET_SECONDS = 2.0
+"""Of the ten that a clean stop of everything may take."""
 
 ERRORS = Counter("longshore_bus_errors_total", "Asynchronous errors of the connection", ["kind"])
 
@@ -117,6 +120,7 @@ class Bus:
         """For this folder alone."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._pulls: set[Callable[[], None]] = set()
+        self._answering: list[Subscription] = []
         self._closing = False
         self._inbox = ""
         self._asked: dict[str, asyncio.Future[Msg]] = {}
@@ -142,6 +146,18 @@ class Bus:
                 await self.client.close()
         except (TimeoutError, nats.errors.Error, OSError) as error:
             await log.ainfo("bus.closed_hard", reason=type(error).__name__)
+
+    async def quiet(self) -> None:
+        """From now on others of the same queues are asked; what was asked here is answered, if that takes no longer
+        than QUIET_SECONDS."""
+        subscriptions, self._answering = self._answering, []
+        try:
+            async with asyncio.timeout(QUIET_SECONDS):
+                await asyncio.gather(*(one.drain() for one in subscriptions))  # type: ignore[no-untyped-call]  # the library leaves it untyped
+                if self._tasks:
+                    await asyncio.wait(list(self._tasks))
+        except (TimeoutError, nats.errors.Error, OSError) as error:
+            await log.ainfo("bus.unanswered", questions=len(self._tasks), reason=type(error).__name__)
 
     async def ask(
         self, subject: str, body: bytes, headers: Mapping[str, str] | None = None, timeout: float = 5.0
@@ -180,11 +196,12 @@ class Bus:
             for token in asked:
                 del self._asked[token]
 
-    async def _subscribe(self, subject: str, taken: Callable[[Msg], None], queue: str = "") -> None:
+    async def _subscribe(self, subject: str, taken: Callable[[Msg], None], queue: str = "") -> Subscription:
         subscription = await self.client.subscribe(subject, queue=queue, pending_bytes_limit=-1)
         before, subscription._pending_queue = subscription._pending_queue, _Straight(taken)  # noqa: SLF001 - no door
         while not before.empty():
             taken(before.get_nowait())
+        return subscription
 
     def _answered(self, raw: Msg) -> None:
         waiting = self._asked.get(raw.subject.rpartition(".")[2])
@@ -196,7 +213,8 @@ class Bus:
         of it when this returns."""
         slots = asyncio.Semaphore(concurrency)
 
-        await self._subscribe(subject, lambda raw: self._background(self._respond(raw, handler, slots)), queue)
+        asked = await self._subscribe(subject, lambda raw: self._background(self._respond(raw, handler, slots)), queue)
+        self._answering.append(asked)
         await self.client.flush()
 
     async def _respond(self, raw: Msg, handler: Handler, slots: asyncio.Semaphore) -> None:

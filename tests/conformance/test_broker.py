@@ -11,6 +11,7 @@ from pathlib import Path
 
 import dramatiq
 import msgspec
+import pytest
 from dramatiq import Worker
 
 from libs import bus as buses
@@ -23,6 +24,10 @@ from tests.support.sure import sure
 QUEUE = "download"
 
 
+class NotYet(Exception):
+    """An actor is known to raise it."""
+
+
 class Actor:
     """An actor whose calls are let go one by one, and counted while they run."""
 
@@ -31,6 +36,7 @@ class Actor:
         self.running = 0
         self.most = 0
         self.fails = 0
+        self.failure: Exception = ValueError("this try fails")
         self.open = asyncio.Event()
         self._loop = loop
         self._began = asyncio.Condition()
@@ -48,7 +54,7 @@ class Actor:
             await self.open.wait()
             if self.fails:
                 self.fails -= 1
-                raise ValueError("this try fails")
+                raise self.failure
         finally:
             self.running -= 1
 
@@ -71,7 +77,7 @@ async def working(installation, slots: int = 2):
         slots,
     )
     actor = Actor(loop)
-    dramatiq.actor(broker=broker, queue_name=QUEUE, actor_name="run")(actor)
+    dramatiq.actor(broker=broker, queue_name=QUEUE, actor_name="run", throws=(NotYet,))(actor)
     threads = Worker(broker, queues={QUEUE}, worker_threads=slots)
     await asyncio.to_thread(threads.start)
     try:
@@ -136,15 +142,19 @@ async def test_a_ticket_is_gone_only_when_its_work_is_done(installation):
     assert during == 1
 
 
-async def test_a_ticket_whose_work_fails_comes_again_to_the_hand_that_failed_too(installation):
+@pytest.mark.parametrize(("failure", "logged"), [(ValueError("this try fails"), 1), (NotYet(), 0)])
+async def test_a_ticket_whose_work_fails_comes_again_to_the_hand_that_failed_too_and_what_was_expected_is_no_error(
+    failure, logged, installation, caplog
+):
     await sent(installation, 1)
     async with working(installation, slots=1) as actor:
-        actor.fails = 1
+        actor.fails, actor.failure = 1, failure
         actor.open.set()
         await actor.began(2)
         await until_empty(installation)
 
     assert actor.bodies == [b"0", b"0"]
+    assert len([one for one in caplog.records if one.levelname in ("WARNING", "ERROR")]) == logged
 
 
 async def test_what_a_stopping_worker_has_not_begun_is_given_to_another(installation):

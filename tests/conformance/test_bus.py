@@ -103,6 +103,32 @@ async def test_a_question_is_answered_by_one_of_a_queue(installation):
     assert set(answered) == {"first", "second"}
 
 
+async def test_who_falls_quiet_answers_what_it_was_asked_and_others_are_asked_from_then_on(installation):
+    gateway, leaving, staying = [await installation.bus(name) for name in ("gateway", "auth", "auth")]
+    asked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(_) -> bytes:
+        asked.set()
+        await go_on.wait()
+        return b"late"
+
+    async def quick(_) -> bytes:
+        return b"quick"
+
+    await leaving.answer("cmd.auth.log_in", "auth", slow)
+    late = asyncio.create_task(gateway.ask("cmd.auth.log_in", b"", timeout=60))
+    async with asyncio.timeout(60):
+        await asked.wait()
+    await staying.answer("cmd.auth.log_in", "auth", quick)
+    asyncio.get_running_loop().call_later(0.05, go_on.set)
+    await leaving.quiet()
+    replies = [(await gateway.ask("cmd.auth.log_in", b"")).body for _ in range(40)]
+    await leaving.close()
+
+    assert replies == [b"quick"] * 40
+    assert (await late).body == b"late"
+
+
 @pytest.mark.parametrize("count", [1, 3, 400])
 async def test_what_is_published_arrives_whole_in_order_and_with_its_headers(installation, count: int):
     job, gateway = await installation.bus("job"), await installation.bus("gateway")

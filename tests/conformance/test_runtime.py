@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+import aiohttp
+
 from libs import runtime
 from libs.bus import Message, Unreachable
 from libs.eventstore import EventStore, NoStream, Write, letters
 from libs.eventstore.projection import Applied
+from libs.http import Receive, Scope, Send
 from libs.message import Meta, new_id
 from libs.runtime import Resources, Service, ServiceSettings
 from proto import REGISTRY
@@ -72,6 +76,46 @@ async def test_a_process_that_does_not_lead_tells_the_others_what_it_committed(i
         for store in stores:
             await fire(store)
         await told.wait()
+
+
+async def test_who_is_told_to_stop_says_so_and_answers_until_nobody_asks_any_more(tmp_path: Path):
+    """A balancer of load sends requests until it has noticed; none of them may find the door shut."""
+    stop, port = asyncio.Event(), own_port()
+
+    async def hello(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"hello"})
+
+    @asynccontextmanager
+    async def start(settings: ServiceSettings, resources: Resources):
+        resources.mount("/", hello)
+        yield
+
+    settings = ServiceSettings(
+        data_dir=tmp_path, database_url="postgresql://nobody@/none", nats_url="nats://127.0.0.1:1",
+        secret_key="k" * 32, http_port=port, drain_seconds=600,
+    )  # fmt: skip
+    ready = asyncio.Event()
+    running = asyncio.create_task(
+        runtime.run([(Service("scheduler", ServiceSettings, start), settings)], ready=ready.set, stop=stop)
+    )
+    try:
+        async with asyncio.timeout(60), aiohttp.ClientSession(f"http://127.0.0.1:{port}") as http:
+            await ready.wait()
+            async with http.get("/readyz") as before:
+                assert before.status == 200
+            stop.set()
+            status, said = 200, b""
+            while status == 200:
+                async with http.get("/readyz") as answer:
+                    status, said = answer.status, await answer.read()
+            async with http.get("/") as answer:
+                assert await answer.read() == b"hello"
+    finally:
+        running.cancel()
+        await asyncio.wait({running})
+
+    assert (status, json.loads(said)["missing"]) == (503, {"process": "it was told to stop"})
 
 
 async def test_what_another_service_must_be_asked_for_waits_for_it(installation, tmp_path: Path):

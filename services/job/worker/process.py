@@ -37,7 +37,7 @@ from services.job.engines.ytdlp import YtdlpEngine
 from services.job.worker import cookies, inspecting
 from services.job.worker.inspecting import Inspector
 from services.job.worker.reporting import Reporter
-from services.job.worker.runner import Worker
+from services.job.worker.runner import NotNow, Worker
 from services.job.worker.settings import WorkerSettings
 
 log = structlog.get_logger()
@@ -80,6 +80,7 @@ async def work(settings: WorkerSettings, stop: asyncio.Event) -> None:
             await log.ainfo("worker.ready", worker=str(worker.worker_id), slots=settings.worker_slots)
             await stop.wait()
             worker.drain()
+            await bus.quiet()
             await asyncio.to_thread(threads.stop, int(DRAIN_SECONDS * 1000))
             await _beat(bus, worker, 0)
             beating.cancel()
@@ -149,7 +150,7 @@ def _declare(broker: JetStreamBroker, worker: Worker, loop: asyncio.AbstractEven
     def run_attempt(body: bytes) -> None:
         asyncio.run_coroutine_threadsafe(_traced(worker, _ticket(body)), loop).result()
 
-    dramatiq.actor(broker=broker, queue_name=QUEUE, actor_name="run_attempt")(run_attempt)
+    dramatiq.actor(broker=broker, queue_name=QUEUE, actor_name="run_attempt", throws=(NotNow,))(run_attempt)
 
 
 async def _traced(worker: Worker, ticket: Ticket) -> None:
