@@ -182,8 +182,9 @@ class Bus:
         """Sent in order without waiting in between; the answers in the same order. Raises ConnectionLost, and what the
         client raises."""
         if not self._inbox:
-            self._inbox = f"{self.client.new_inbox()}."
-            await self._subscribe(f"{self._inbox}*", self._answered)
+            inbox = f"{self.client.new_inbox()}."
+            await self._subscribe(f"{inbox}*", self._answered)
+            self._inbox = inbox  # not before: whoever is cancelled meanwhile would leave all others without answers
         loop = asyncio.get_running_loop()
         asked = {secrets.token_hex(8): loop.create_future() for _ in requests}
         self._asked.update(asked)
