@@ -54,6 +54,7 @@ async def held(there: Ground, engine: GalleryDlEngine, url: str, gate: str, hear
     [
         ("http://don.test/@alice", [f"alice-{n}" for n in (1, 2, 3)], ["photo.jpg", "clip.mp4"]),
         ("http://don.test/@alice/77", ["alice-1", "alice-2"], []),
+        ("http://don.test/@alice#posts", [f"alice-{n}" for n in (1, 2, 3)], ["photo.jpg", "clip.mp4"]),
         ("http://booru.test/post?tags=cat", ["cat-1", "cat-2", "cat-3"], []),
         ("http://chan.test/b/res/1.html", ["1767323045001", "1767323045003"], ["photo.jpg"]),
         ("http://chan.test/b/", ["1767323045001", "1767323045003"], ["photo.jpg"]),

@@ -46,6 +46,16 @@ async def test_a_gallery_that_the_user_has_is_passed_over_and_counted(user, othe
     assert 1 <= history.count("job.items_skipped") < 13
 
 
+async def test_a_gallery_without_pictures_is_no_mistake_of_the_extensions(user):
+    """Its program ended well and brought nothing; one that is not there is a mistake."""
+    async with user.http() as http:
+        empty = await gallery(http, "http://don.test/@empty")
+        nobody = await gallery(http, "http://don.test/@nobody")
+
+    assert (counts(empty), empty["exitCode"]) == (("no_action", 0, 0), 0)
+    assert (counts(nobody), nobody["exitCode"]) == (("error", 0, 0), 1)
+
+
 async def test_what_is_new_in_a_gallery_comes_and_what_was_given_up_comes_again(user):
     async with user.http() as http:
         post = await gallery(http, "http://don.test/@alice/77")

@@ -10,12 +10,13 @@ import sys
 from collections import deque
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import urldefrag
 
 from libs.names import unkept
 from proto.job import EngineName, Failure
 from proto.storage import About
 from services.job.engines import EngineFailed, Fetch, FetchedFile, Observer, not_kept, sandbox
-from services.job.engines.gallery_failures import exit_failure, failure_in
+from services.job.engines.gallery_failures import UNSUPPORTED, exit_failure, failure_in
 from services.job.engines.gallery_settings import FILE_MARK, PROGRESS_MARK, SIDECAR, prepare
 from services.job.engines.instances import parse_instances
 from services.job.engines.known import Archive
@@ -47,11 +48,17 @@ class GalleryDlEngine:
     async def fetch(self, fetch: Fetch, observer: Observer) -> None:
         """A link that it does not know raises EngineFailed with code `not_mine`, unless it was asked for by name."""
         settings = await asyncio.to_thread(prepare, fetch, self.instances)
-        argv = [sys.executable, "-P", "-m", "gallery_dl", "--config-ignore", "-c", str(settings), "--", fetch.url]
+        argv = [sys.executable, "-P", "-m", "gallery_dl", "--config-ignore", "-c", str(settings), "--"]
         environment = sandbox.environment(fetch.work, {"PYTHONUNBUFFERED": "1"})
+        page = urldefrag(fetch.url).url
         with Archive(fetch.archive) as archive:
             run = _Run(fetch, observer, archive)
-            await run.conclude(await self._run(argv, fetch, environment, run))
+            status = await self._run([*argv, fetch.url], fetch, environment, run)
+            if status == UNSUPPORTED and page != fetch.url:
+                # To some sites what follows `#` is a part of them, to most a place on the page that a browser came by.
+                run = _Run(fetch, observer, archive)
+                status = await self._run([*argv, page], fetch, environment, run)
+            await run.conclude(status)
 
     async def _run(self, argv: list[str], fetch: Fetch, environment: dict[str, str], run: _Run) -> int:
         """How the program ended. Raises EngineFailed."""

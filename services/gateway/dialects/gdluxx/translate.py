@@ -162,7 +162,7 @@ def job(view: JobView) -> wire.Job:
         status=status(view),
         start_time=_millis(view.submitted_at),
         end_time=_millis(view.finished_at) if view.finished_at else None,
-        exit_code=None if view.finished_at is None else 0 if view.state == "completed" else 1,
+        exit_code=None if view.finished_at is None else 1 if status(view) == "error" else 0,
         download_count=view.items_done,
         skip_count=view.skipped,
         waiting_for=view.waits[0] if view.waits else UNSET,
@@ -173,6 +173,8 @@ def job(view: JobView) -> wire.Job:
 def status(view: JobView) -> Literal["running", "success", "no_action", "error"]:
     if view.state == "completed":
         return "success" if view.items_done else "no_action"
+    if view.failure is not None and view.failure.code == "empty" and view.state == "failed":
+        return "no_action"  # a gallery without pictures is no mistake to them
     return "error" if view.state in ("failed", "cancelled") else "running"
 
 
