@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import errno
 import os
 import secrets
 import signal
@@ -57,6 +58,7 @@ UNREACHABLE_LINKS = (
     "Links in answers name this address, which leads other machines nowhere: set LONGSHORE_PUBLIC_URL to the one that "
     "they use, such as http://192.168.1.10:8000."
 )
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 OURS = frozenset({"database_url", "nats_url", "nats_seed", "worker_id"})
 """Settings that tell where servers are. Here there are servers of our own."""
 
@@ -64,6 +66,7 @@ OURS = frozenset({"database_url", "nats_url", "nats_seed", "worker_id"})
 async def up(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     memory.give_back()
     stop = stop_signal()
+    folder = None
     try:
         folder = DataFolder.find(options.data, environ)
         flush = telemetry.setup("up", otlp_endpoint=settings.read("otlp_endpoint", environ))
@@ -74,6 +77,15 @@ async def up(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
             flush()
     except FAILURES as error:
         print(error, file=sys.stderr)
+        return 1
+    except OSError as error:
+        if folder is None or error.errno not in NO_ROOM:
+            raise
+        print(
+            f"{folder.path} can not be written to: {error.strerror}. Make room there, or choose another folder with "
+            "--data.",
+            file=sys.stderr,
+        )
         return 1
     return 0
 

@@ -79,9 +79,12 @@ class DataFolder:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Raises DataFolderInUse. The kernel lets go when we die, however we die."""
+        """Raises DataFolderInUse, UnusableFolder. The kernel lets go when we die, however we die."""
         self.create()
-        handle = os.open(self.run / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            handle = os.open(self.run / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except PermissionError as error:
+            raise self._foreign() from error
         try:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -143,11 +146,14 @@ class DataFolder:
         except FileNotFoundError:
             return None
         except PermissionError as error:
-            raise UnusableFolder(
-                f"{self.path} is another account's. Be that account, or choose your own folder with --data."
-            ) from error
+            raise self._foreign() from error
         except OSError as error:
             raise UnusableFolder(f"read {self.path}: {error.strerror}. Choose another folder with --data.") from error
+
+    def _foreign(self) -> UnusableFolder:
+        return UnusableFolder(
+            f"{self.path} is another account's. Be that account, or choose your own folder with --data."
+        )
 
     def withdraw(self) -> None:
         (self.run / "endpoint.json").unlink(missing_ok=True)
@@ -162,9 +168,9 @@ def write_durably(path: Path, content: bytes) -> None:
     """Readable by us alone; the old content or the new, never half."""
     partial = path.with_name(path.name + ".partial")
     handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        os.write(handle, content)
+    # A file, because os.write takes what there is room for and says nothing of the rest.
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
+        file.flush()
         os.fsync(handle)
-    finally:
-        os.close(handle)
     partial.replace(path)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import asyncpg
@@ -18,6 +21,7 @@ from libs import bus as buses
 from libs.bus import Stream, enqueue
 from libs.bus.topology import CONSUMERS, STREAMS
 from libs.supervisor import DataFolder, DataFolderInUse, Identity, Servers, StartFailed, UnusableFolder
+from libs.supervisor.folder import write_durably
 from libs.supervisor.leftovers import HARD, end_now
 from libs.supervisor.postgres import Postgres, unprivileged
 from tests.support.sure import sure
@@ -427,3 +431,24 @@ async def test_the_folder_may_be_called_anything(tmp_path, name):
         async with Servers.run(folder, SERVICES) as servers:
             assert await notes(servers) == ["here"] * 2
             assert await tickets(servers) == 1
+
+
+@contextmanager
+def no_file_longer_than(count: int) -> Iterator[None]:
+    """As on a full disk: a write takes what there is room for, and the next one fails."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (count, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_file_for_which_there_is_no_room_is_the_one_before(tmp_path):
+    """Half of the secrets would be none."""
+    kept = tmp_path / "secrets.json"
+    write_durably(kept, b"old")
+    with no_file_longer_than(4096), pytest.raises(OSError, match="File too large"):
+        write_durably(kept, b"new" * 4096)
+
+    assert kept.read_bytes() == b"old"

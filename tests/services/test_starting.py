@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -51,7 +52,7 @@ def test_everything_that_is_wrong_is_said_at_once_without_a_stack_trace(tmp_path
     assert done.returncode == 1
     assert done.stdout == ""
     assert sorted(done.stderr.splitlines()) == [
-        "Correct LONGSHORE_HOST_LIMIT: it must be a whole number.",
+        "Correct LONGSHORE_HOST_LIMIT: it must be a whole number, 1 or more.",
         "Correct LONGSHORE_WORKER_SLOTS: it must be a whole number from 1 to 256.",
         "Remove LONGSHORE_DATABASE_URL: `longshore up` has servers of its own; `longshore serve` is for others.",
         "Remove LONGSHORE_NATS_URL: `longshore up` has servers of its own; `longshore serve` is for others.",
@@ -74,6 +75,21 @@ async def test_it_may_be_started_anywhere_and_listen_at_a_name(tmp_path: Path, s
 
     assert got.splitlines() == ["a.bin", "Embedded clip (1).mp4"]
     assert told == 200
+
+
+def test_a_disk_without_room_is_said_to_be_one(tmp_path: Path):
+    """Before anything is half made, and without a stack trace."""
+    done = subprocess.run(
+        [sys.executable, "-m", "services", "up", "--data", str(tmp_path / "data")],
+        cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (64, 64)),
+    )  # fmt: skip
+
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"{tmp_path / 'data'} can not be written to: File too large. Make room there, or choose another folder with "
+        "--data.\n"
+    )
 
 
 def test_a_closed_terminal_ends_everything_in_good_order(data: Path):

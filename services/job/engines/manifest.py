@@ -65,12 +65,12 @@ def write_manifest(path: Path, manifest: Manifest, *, durable: bool) -> None:
     """All of it or the one before."""
     fresh = path.with_name(path.name + ".new")
     handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(handle, msgspec.json.encode(manifest))
+    # A file, because os.write takes what there is room for and says nothing of the rest.
+    with os.fdopen(handle, "wb") as file:
+        file.write(msgspec.json.encode(manifest))
+        file.flush()
         if durable:
             os.fsync(handle)
-    finally:
-        os.close(handle)
     fresh.replace(path)
 
 
