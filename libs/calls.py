@@ -20,7 +20,20 @@ from prometheus_client import Counter, Histogram
 
 from libs import telemetry
 from libs.bus import Bus, Message
-from libs.message import ANY, Command, Meta, Position, Query, Refusal, Refused, Registry, UnknownMessage, new_id, tag
+from libs.message import (
+    ANY,
+    Command,
+    Meta,
+    Position,
+    Query,
+    Refusal,
+    Refused,
+    Registry,
+    UnknownMessage,
+    new_id,
+    repr_without,
+    tag,
+)
 
 log = structlog.get_logger()
 R = TypeVar("R")
@@ -49,6 +62,9 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     deadline: float
     """Unix seconds; nobody waits for the answer after it."""
     body: bytes
+
+    def __repr__(self) -> str:
+        return repr_without(self, "body")
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,8 @@ import asyncpg
 import msgspec
 from msgspec import Struct
 
+from libs.message import repr_without
+
 Connection: TypeAlias = Any
 """An asyncpg connection or its pool's proxy: asyncpg publishes no type for "either"."""
 
@@ -118,6 +120,9 @@ class Target(Struct, frozen=True):
     url: str
     service: str
     location: Path
+
+    def __repr__(self) -> str:
+        return repr_without(self, "url")
 
 
 async def migrate(target: Target) -> bool:

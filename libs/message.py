@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from types import ModuleType
-from typing import Any, ClassVar, TypeVar, cast
+from typing import Any, ClassVar, cast
 from uuid import UUID
 
 import msgspec
@@ -97,7 +97,12 @@ def tag(message: type[msgspec.Struct] | msgspec.Struct) -> str:
     return config.tag
 
 
-M = TypeVar("M", bound=msgspec.Struct)
+def repr_without(one: msgspec.Struct, *secret: str) -> str:
+    """For the `__repr__` of a struct that carries secrets: its fields, without the values of the `secret` ones."""
+    fields = (f"{name}={'...' if name in secret else repr(getattr(one, name))}" for name in one.__struct_fields__)
+    return f"{type(one).__name__}({', '.join(fields)})"
+
+
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 
 

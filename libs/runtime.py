@@ -26,7 +26,7 @@ from libs.eventstore.projection import Applied, Apply, Follower, Later
 from libs.eventstore.relay import Relay
 from libs.http import AsgiApp, Check, application, free_address, listening
 from libs.lasting import only
-from libs.message import Event, Registry
+from libs.message import Event, Registry, repr_without
 from libs.settings import DatabaseUrl, NatsUrl, OptionalUrl
 
 log = structlog.get_logger()
@@ -64,6 +64,9 @@ class ServiceSettings(msgspec.Struct, frozen=True, kw_only=True):
     otlp_endpoint: OptionalUrl = ""
     drain_seconds: Annotated[int, msgspec.Meta(ge=0, le=600)] = 0
     """How long a service that was told to stop still answers, while `/readyz` says that it leaves."""
+
+    def __repr__(self) -> str:
+        return repr_without(self, "database_url", "secret_key", "admin_password")
 
     @property
     def base_url(self) -> str:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from msgspec import Meta, Struct
 
-from libs.message import Command, Event, Query, Refusal
+from libs.message import Command, Event, Query, Refusal, repr_without
 
 Instant = Annotated[datetime, Meta(tz=True)]
 Role = Literal["admin", "user"]
@@ -39,6 +39,9 @@ class CreateUser(Command, tag="auth.create_user", kw_only=True, frozen=True):
     role: Role = "user"
     email: Annotated[str, Meta(max_length=254)] = ""
 
+    def __repr__(self) -> str:
+        return repr_without(self, "password")
+
 
 class SetPassword(Command, tag="auth.set_password", kw_only=True, frozen=True):
     """Ends every session of the user."""
@@ -46,10 +49,16 @@ class SetPassword(Command, tag="auth.set_password", kw_only=True, frozen=True):
     username: Username
     password: Password
 
+    def __repr__(self) -> str:
+        return repr_without(self, "password")
+
 
 class LogIn(Command, tag="auth.log_in", kw_only=True, frozen=True):
     username: str
     password: str
+
+    def __repr__(self) -> str:
+        return repr_without(self, "password")
 
 
 class Session(Struct, frozen=True, kw_only=True):
@@ -59,12 +68,18 @@ class Session(Struct, frozen=True, kw_only=True):
     """Seconds until the access token ends."""
     user: User
 
+    def __repr__(self) -> str:
+        return repr_without(self, "access_token", "refresh_token")
+
 
 class RefreshSession(Command, tag="auth.refresh_session", kw_only=True, frozen=True):
     """The reply is a `Session` with a newer refresh token. The old one stays good until the newer is used; used after
     that it ends the session, for one of the two is in foreign hands."""
 
     refresh_token: str
+
+    def __repr__(self) -> str:
+        return repr_without(self, "refresh_token")
 
 
 class EndSession(Command, tag="auth.end_session", kw_only=True, frozen=True):
@@ -85,6 +100,9 @@ class IssuedKey(Struct, frozen=True, kw_only=True):
 
     key_id: UUID
     key: str
+
+    def __repr__(self) -> str:
+        return repr_without(self, "key")
 
 
 class RevokeKey(Command, tag="auth.revoke_key", kw_only=True, frozen=True):

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from msgspec import Meta, Struct
 
-from libs.message import Command, Event, Query, Refusal
+from libs.message import Command, Event, Query, Refusal, repr_without
 
 Instant = Annotated[datetime, Meta(tz=True)]
 
@@ -24,6 +24,9 @@ class ConfigureSlack(Command, tag="notifier.configure_slack", kw_only=True, froz
     webhook_url: Annotated[str, Meta(max_length=500)]
     """Of an incoming webhook: who knows it may post there, so it is kept sealed and never announced."""
     level: NotifyLevel = "all"
+
+    def __repr__(self) -> str:
+        return repr_without(self, "webhook_url")
 
 
 class RemoveSlack(Command, tag="notifier.remove_slack", kw_only=True, frozen=True):

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from msgspec import Meta, Struct
 
-from libs.message import Command, Event, Query, Refusal
+from libs.message import Command, Event, Query, Refusal, repr_without
 
 Instant = Annotated[datetime, Meta(tz=True)]
 Digest = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
@@ -76,6 +76,9 @@ class ConfigureTarget(Command, tag="storage.configure_target", kw_only=True, fro
     credentials: dict[str, Any]
     """As `services.storage.targets` reads them; `provider` says which kind."""
     standing: bool = True
+
+    def __repr__(self) -> str:
+        return repr_without(self, "credentials")
 
 
 class RemoveTarget(Command, tag="storage.remove_target", kw_only=True, frozen=True):

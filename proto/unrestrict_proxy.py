@@ -9,7 +9,7 @@ from uuid import UUID
 
 from msgspec import Meta, Struct
 
-from libs.message import Command, Event, Query, Refusal
+from libs.message import Command, Event, Query, Refusal, repr_without
 from proto.job import Dialect
 
 Instant = Annotated[datetime, Meta(tz=True)]
@@ -39,6 +39,9 @@ class AddHostAccount(Command, tag="unrestrict_proxy.add_account", kw_only=True, 
     slots: Annotated[int, Meta(ge=1, le=256)] | None = None
     max_chunks: Annotated[int, Meta(ge=1, le=256)] | None = None
     """What the operator allows; None is what the platform does."""
+
+    def __repr__(self) -> str:
+        return repr_without(self, "secret")
 
 
 class RemoveHostAccount(Command, tag="unrestrict_proxy.remove_account", kw_only=True, frozen=True):
@@ -152,6 +155,9 @@ class UnrestrictLink(Command, tag="unrestrict_proxy.unrestrict", kw_only=True, f
     password: Annotated[str, Meta(max_length=255)] | None = None
     """Of the file. It is sealed where it is kept."""
     dialect: Dialect = "external"
+
+    def __repr__(self) -> str:
+        return repr_without(self, "password")
 
 
 class HostLink(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from libs import settings
+from libs.message import repr_without
 
 LONGEST_SOCKET_FOLDER = 90
 """A Unix socket's path may have 107 bytes; Postgres adds `/.s.PGSQL.5432`."""
@@ -33,6 +34,9 @@ class Secrets(msgspec.Struct, frozen=True):
     secret_key: str
     postgres_password: str
     service_passwords: dict[str, str]
+
+    def __repr__(self) -> str:
+        return repr_without(self, "secret_key", "postgres_password", "service_passwords")
 
 
 class DataFolder:

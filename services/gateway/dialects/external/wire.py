@@ -6,10 +6,15 @@ from typing import Annotated
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
+from libs.message import repr_without
+
 
 class Unrestrict(Struct, frozen=True):
     url: Annotated[str, Meta(min_length=1, max_length=8192)]
     password: Annotated[str, Meta(max_length=255)] | None = None
+
+    def __repr__(self) -> str:
+        return repr_without(self, "password")
 
 
 class Account(Struct, frozen=True, kw_only=True):

@@ -6,6 +6,8 @@ from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
 
+from libs.message import repr_without
+
 T = TypeVar("T")
 
 Id = Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
@@ -77,6 +79,9 @@ class Cookie(Struct, frozen=True, kw_only=True, rename="camel"):
     session: bool | None = None
     expiration_date: Annotated[float, Meta(ge=0)] | None = None
     """Unix seconds."""
+
+    def __repr__(self) -> str:
+        return repr_without(self, "value")
 
 
 class CookieUpsert(Struct, frozen=True, kw_only=True, rename="camel"):

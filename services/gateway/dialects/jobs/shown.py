@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from libs.message import repr_without
 from services.gateway.dialects.jobs.wire import Id
 
 Millis = Annotated[int, Meta(description="Epoch milliseconds")]
@@ -265,6 +266,9 @@ class Billing(Struct, frozen=True, kw_only=True):
 
 class Secret(Struct, frozen=True, kw_only=True):
     webhook_signing_secret: str
+
+    def __repr__(self) -> str:
+        return repr_without(self, "webhook_signing_secret")
 
 
 class TargetKept(Message, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 from msgspec.structs import force_setattr
 
+from libs.message import repr_without
 from services.gateway.dialects.jobs.credentials import Inline
 
 Link = Annotated[str, Meta(extra_json_schema={"format": "uri"})]
@@ -67,6 +68,9 @@ class Slack(Struct, frozen=True, kw_only=True):
     webhook_url: Annotated[str, Meta(max_length=500)]
     """Below https://hooks.slack.com/services/."""
     notify_level: Literal["all", "errors_only", "warnings_only"] = "all"
+
+    def __repr__(self) -> str:
+        return repr_without(self, "webhook_url")
 
 
 class Look(Struct, frozen=True, kw_only=True):

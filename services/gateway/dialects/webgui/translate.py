@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from libs.message import Event, Refusal, tag
+from libs.message import Event, Refusal, repr_without, tag
 from proto.auth import LogIn, RefreshSession, Session, User
 from proto.job import (
     JobAttemptFailed,
@@ -71,9 +71,15 @@ class _Login(msgspec.Struct, frozen=True):
     username: str
     password: str
 
+    def __repr__(self) -> str:
+        return repr_without(self, "password")
+
 
 class _Refresh(msgspec.Struct, frozen=True):
     refresh_token: str
+
+    def __repr__(self) -> str:
+        return repr_without(self, "refresh_token")
 
 
 def login(body: bytes) -> LogIn:
