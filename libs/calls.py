@@ -29,7 +29,6 @@ from libs.message import (
     Refusal,
     Refused,
     Registry,
-    UnknownMessage,
     new_id,
     repr_without,
     tag,
@@ -249,4 +248,4 @@ def _call(message: Message) -> Call:
     )
 
 
-__all__ = ["DEADLINE", "Answer", "Call", "Caller", "ServiceFailed", "UnknownMessage", "serve", "subject"]
+__all__ = ["DEADLINE", "Answer", "Call", "Caller", "ServiceFailed", "serve", "subject"]

@@ -1,6 +1,6 @@
 """The message bus, and the one door to NATS: nothing outside this folder imports its client."""
 
-from libs.bus.connection import Bus, Handler, open  # noqa: A004 - reads as libs.bus.open
+from libs.bus.connection import Bus, open  # noqa: A004 - reads as libs.bus.open
 from libs.bus.ensuring import ensure_topology
 from libs.bus.following import follow
 from libs.bus.publishing import Stream
@@ -11,7 +11,6 @@ __all__ = [
     "Bus",
     "BusError",
     "ConnectionLost",
-    "Handler",
     "Message",
     "Refusing",
     "Stream",

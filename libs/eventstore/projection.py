@@ -19,7 +19,7 @@ from prometheus_client import Counter, Gauge
 from libs.database import Connection
 from libs.feed import Delivered, SinkGone
 from libs.lasting import lasting
-from libs.message import ORIGIN, Event, Position, Registry, UnknownMessage
+from libs.message import ORIGIN, Event, Position, Registry
 
 log = structlog.get_logger()
 
@@ -356,4 +356,4 @@ async def rebuild(follower: Follower, tables: Sequence[str], until: int) -> None
         await asyncio.wait({running})
 
 
-__all__ = ["Applied", "Follower", "Later", "Overtaken", "UnknownMessage", "rebuild"]
+__all__ = ["Applied", "Follower", "Later", "Overtaken", "rebuild"]

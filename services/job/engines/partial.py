@@ -195,9 +195,6 @@ class Partial:
             self._growth = Growth(self.path)
             self._growth.tell(self._extents)
 
-    def has(self, at: int) -> bool:
-        return any(start <= at < stop for start, stop in self._extents)
-
     async def sized(self, size: int) -> None:
         """What the server says only on the way, or by ending."""
         await self.settle()
