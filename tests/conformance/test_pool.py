@@ -149,6 +149,26 @@ async def test_a_slot_that_went_to_another_while_the_platform_thought_is_given_t
     assert [type(one) for one in found] == [NoSlot, Lease]
 
 
+async def test_who_asks_anew_while_the_platform_thinks_is_the_one_who_has_the_slot(installation):
+    host = Host("filehost", "file.test", slots=1)
+    pools = Pools(installation, host)
+    await pools.add("filehost", "a")
+    async with pools.pool() as one, pools.pool() as two:
+        await one.check(host.file("abc"))  # a session is there
+        holder, gate, asks = new_id(), host.hold("resolve"), []
+        async with asyncio.timeout(60):
+            for number, pool in enumerate((one, two), 1):
+                asks.append(asyncio.create_task(pool.open(holder, host.file("abc"), None)))
+                while host.asked["resolve"] < number:
+                    await asyncio.sleep(0.01)  # until it is under way
+        gate.set()
+        given_up, lease = await asyncio.gather(*asks, return_exceptions=True)
+        kept = await two.keep(being(Lease, lease).lease_id, 0)
+
+    assert type(given_up) is NoSlot
+    assert kept
+
+
 async def test_a_lease_that_ran_out_and_that_nobody_took_goes_on(installation):
     host = Host("filehost", "file.test", slots=1)
     pools = Pools(installation, host)

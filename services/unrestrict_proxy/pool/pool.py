@@ -31,7 +31,7 @@ from services.unrestrict_proxy.adapters.contract import (
 from services.unrestrict_proxy.pool import breaker, calls, choice, serving, standing, views
 from services.unrestrict_proxy.pool.breaker import Way
 from services.unrestrict_proxy.pool.changes import Changes
-from services.unrestrict_proxy.pool.leases import LEASE_SECONDS, Leases
+from services.unrestrict_proxy.pool.leases import KEEP_SECONDS, LEASE_SECONDS, Leases, NoSlot
 from services.unrestrict_proxy.pool.links import Kept, Links
 from services.unrestrict_proxy.pool.readings import Readings
 from services.unrestrict_proxy.pool.search import Search
@@ -158,7 +158,8 @@ class Pool:
                 await self._leases.keep(slot.lease_id, seconds=found.after + LEASE_SECONDS)
                 return NotYet(after=found.after, fraction=found.fraction)
             if not await self._leases.keep(slot.lease_id):
-                continue  # the platform took so long that the slot went to another; the link is kept
+                # It took so long that the slot is another's, or the holder's own who asked anew; the link is kept.
+                raise NoSlot(KEEP_SECONDS)
             return Lease(
                 lease_id=slot.lease_id,
                 account_id=slot.account_id,
