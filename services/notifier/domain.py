@@ -81,6 +81,8 @@ ENTERED = {"downloading": ("downloading", 0), "processing": ("muxing", 33), "sto
 LEFT = {"downloading": ("download_complete", 33), "processing": ("mux_complete", 66)}
 """Our stages in the words and percents of theirs, which have one for the end of some as well."""
 _ORDER = (*ENTERED, "completed")
+PROGRESS = '{"type":"progress",'
+"""What every one of these begins with."""
 
 
 def progress_bodies(event: JobStageEntered | JobCompleted, before: str | None) -> list[bytes]:

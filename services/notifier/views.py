@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from libs.database import Connection
 from proto.notifier import SlackInfo
-from services.notifier.domain import BatchHook, Hook
+from services.notifier.domain import PROGRESS, BatchHook, Hook
 
 Channel = Literal["webhook", "slack"]
 
@@ -217,10 +217,12 @@ async def keep_secret(conn: Connection, owner: UUID, sealed: bytes, *, replace: 
 
 
 async def deliveries_of(conn: Connection, job_id: UUID, owner: UUID | None) -> list[UUID]:
+    """Of its end: receivers may leave what is told on the way unanswered."""
     rows = await conn.fetch(
         "select delivery_id from notifier.deliveries where job_id = $1 and channel = 'webhook'"
-        " and ($2::uuid is null or owner = $2)",
+        " and ($2::uuid is null or owner = $2) and not starts_with(convert_from(body, 'UTF8'), $3)",
         job_id,
         owner,
+        PROGRESS,
     )
     return [row["delivery_id"] for row in rows]

@@ -11,7 +11,8 @@ import pytest
 from libs.eventstore.projection import Applied
 from libs.feed import Delivered
 from libs.message import Event, Position, new_id
-from proto.job import JobCompleted, JobItemCompleted, JobWebhookRequested, StoredItem
+from proto.job import JobCompleted, JobItemCompleted, JobStageEntered, JobWebhookRequested, StoredItem
+from services.notifier import views
 from services.notifier.handlers import note
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -41,6 +42,30 @@ async def test_the_key_is_of_the_film_and_not_of_what_goes_with_it(installation,
     assert told["key"] == told["s3_key"] == (there or "film.mp4")
     assert told["subtitle_key"] == ("shows/film.en.srt" if there else "film.en.srt")
     assert told["s3_url"] == (None if there else "a link")
+
+
+async def test_how_telling_went_is_said_of_the_end_and_not_of_what_was_told_on_the_way(installation) -> None:
+    about: dict[str, Any] = {"job_id": new_id(), "owner": new_id(), "at": AT}
+    events: list[Event] = [
+        JobWebhookRequested(
+            folder=None, url="https://example.org/h", link="https://video.test/", progress=True, **about
+        ),
+        JobStageEntered(attempt=1, stage="downloading", **about),
+        JobStageEntered(attempt=1, stage="storing", **about),
+        JobCompleted(attempt=1, engine="http", items_done=1, items_skipped=0, items_failed=0, size=4, **about),
+    ]
+    pool = await installation.pool("notifier")
+    async with pool.acquire() as conn, conn.transaction():
+        await note(conn, [Applied(one, delivered(n)) for n, one in enumerate(events)], AT, lambda *_: "a link")
+        rows = await conn.fetch(
+            "select delivery_id, body from notifier.deliveries where job_id = $1 order by due_at", about["job_id"]
+        )
+        of_the_end = await views.deliveries_of(conn, about["job_id"], about["owner"])
+    told = [json.loads(row["body"]) for row in rows]
+
+    stages = ["downloading", "download_complete", "uploading", "completed"]
+    assert [one.get("stage", one["type"]) for one in told] == [*stages, "job_completed"]
+    assert of_the_end == [rows[-1]["delivery_id"]]
 
 
 def delivered(number: int) -> Delivered:
