@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 from urllib.parse import quote
 
 import asyncpg
@@ -211,14 +211,9 @@ class Postgres:
         account = self._identity or Identity(os.geteuid(), os.getegid())
         nameless = _nameless(account)
 
-        def become() -> None:
-            if self._identity is not None:
-                os.setgroups([])
-                os.setgid(account.gid)
-                os.setuid(account.uid)
-            if nameless:
-                _be_somebody(account)
-
+        whom: dict[str, Any] = (
+            {} if self._identity is None else {"user": account.uid, "group": account.gid, "extra_groups": []}
+        )
         done = subprocess.run(
             [str(self._binaries / argv[0]), *argv[1:]],
             env=_environment(),
@@ -228,7 +223,9 @@ class Postgres:
             check=False,
             cwd=cwd,
             stdin=stdin,
-            preexec_fn=become,
+            # Others import meanwhile: where Python may be left out of the new process, it is.
+            preexec_fn=(lambda: _be_somebody(account)) if nameless else None,
+            **whom,
         )
         if done.returncode != 0:
             if nameless and "effective user" in done.stderr:
