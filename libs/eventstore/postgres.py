@@ -247,7 +247,7 @@ class EventStore:
     async def remember(self, conn: Connection, command_id: UUID, request_hash: bytes, outcome: bytes) -> None:
         """After the append, in its transaction. Raises asyncpg.UniqueViolationError when another answer came first."""
         await conn.execute(
-            f"insert into {self.schema}.commands values ($1, $2, $3)",
+            f"insert into {self.schema}.commands (command_id, request_hash, outcome) values ($1, $2, $3)",
             command_id,
             request_hash,
             outcome,

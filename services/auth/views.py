@@ -69,7 +69,8 @@ async def lockout(conn: Connection, username: str) -> Lockout | None:
 
 async def save_lockout(conn: Connection, username: str, state: Lockout) -> None:
     await conn.execute(
-        "insert into auth.lockouts values ($1, $2, $3)"
+        "insert into auth.lockouts (username, failures, locked_until)"
+        " values ($1, $2, $3)"
         " on conflict (username) do update set failures = excluded.failures, locked_until = excluded.locked_until",
         username,
         state.failures,
@@ -84,7 +85,8 @@ async def logged_in(conn: Connection, user_id: UUID, username: str, at: datetime
 
 async def open_session(conn: Connection, session: SessionState) -> None:
     await conn.execute(
-        "insert into auth.sessions values ($1, $2, $3, $4, null)",
+        "insert into auth.sessions (session_id, user_id, generation, expires_at, ended_at)"
+        " values ($1, $2, $3, $4, null)",
         session.session_id,
         session.user_id,
         session.generation,
@@ -93,7 +95,10 @@ async def open_session(conn: Connection, session: SessionState) -> None:
 
 
 async def session(conn: Connection, session_id: UUID) -> SessionState | None:
-    row = await conn.fetchrow("select * from auth.sessions where session_id = $1", session_id)
+    row = await conn.fetchrow(
+        "select session_id, user_id, generation, expires_at, ended_at from auth.sessions where session_id = $1",
+        session_id,
+    )
     return SessionState(**row) if row else None
 
 
@@ -171,4 +176,10 @@ async def signing_keys(conn: Connection) -> list[tuple[str, bytes, str]]:
 
 
 async def add_signing_key(conn: Connection, kid: str, sealed: bytes, public_pem: str, at: datetime) -> None:
-    await conn.execute("insert into auth.signing_keys values ($1, $2, $3, $4)", kid, sealed, public_pem, at)
+    await conn.execute(
+        "insert into auth.signing_keys (kid, sealed, public_pem, created_at) values ($1, $2, $3, $4)",
+        kid,
+        sealed,
+        public_pem,
+        at,
+    )

@@ -36,7 +36,8 @@ class Blobs:
         async with self._pool.acquire() as conn, conn.transaction():
             await _durably(conn)
             await conn.execute(
-                "insert into gateway.blobs values ($1, $2, $3, $4, $5, $6) on conflict (owner, kind) do update set"
+                "insert into gateway.blobs (owner, kind, body, entries, synced_by, updated_at)"
+                " values ($1, $2, $3, $4, $5, $6) on conflict (owner, kind) do update set"
                 " body = excluded.body, entries = excluded.entries, synced_by = excluded.synced_by,"
                 " updated_at = excluded.updated_at",
                 owner,

@@ -61,7 +61,8 @@ async def end_in_batch(conn: Connection, batch_id: UUID, job_id: UUID, *, comple
     if row is None:
         return None
     await conn.execute(
-        "insert into notifier.ended values ($1, $2, $3)"
+        "insert into notifier.ended (batch_id, job_id, completed)"
+        " values ($1, $2, $3)"
         " on conflict (batch_id, job_id) do update set completed = excluded.completed",
         batch_id,
         job_id,
@@ -209,7 +210,8 @@ async def keep_secret(conn: Connection, owner: UUID, sealed: bytes, *, replace: 
     """The one that is kept: another process may have been first."""
     action = "update set sealed = excluded.sealed" if replace else "update set sealed = s.sealed"
     kept: bytes = await conn.fetchval(
-        f"insert into notifier.secrets as s values ($1, $2) on conflict (owner) do {action} returning sealed",
+        f"insert into notifier.secrets as s (owner, sealed)"
+        f" values ($1, $2) on conflict (owner) do {action} returning sealed",
         owner,
         sealed,
     )

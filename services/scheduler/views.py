@@ -76,7 +76,8 @@ async def reschedule(conn: Connection, schedule_id: UUID, next_run: datetime) ->
 
 async def set_alarms(conn: Connection, alarms: Sequence[tuple[UUID, datetime]]) -> None:
     await conn.executemany(
-        "insert into scheduler.alarms values ($1, $2) on conflict (job_id) do update set due_at = excluded.due_at",
+        "insert into scheduler.alarms (job_id, due_at)"
+        " values ($1, $2) on conflict (job_id) do update set due_at = excluded.due_at",
         alarms,
     )
 

@@ -65,7 +65,8 @@ async def put_cookies(
     at: datetime,
 ) -> None:
     await conn.execute(
-        "insert into unrestrict_proxy.cookies values ($1, $2, $3, $4, $5, $6, $7, $8)"
+        "insert into unrestrict_proxy.cookies (owner, domain, sealed, size, scopes, expiries, synced_by, updated_at)"
+        " values ($1, $2, $3, $4, $5, $6, $7, $8)"
         " on conflict (owner, domain) do update set sealed = excluded.sealed, size = excluded.size,"
         " scopes = excluded.scopes, expiries = excluded.expiries, synced_by = excluded.synced_by,"
         " updated_at = excluded.updated_at",

@@ -80,7 +80,8 @@ class Admission:
         now = self._now()
         async with self._pool.acquire() as conn, conn.transaction():
             await conn.execute(
-                "insert into unrestrict_proxy.servers values ($1, $2)"
+                "insert into unrestrict_proxy.servers (process, seen_at)"
+                " values ($1, $2)"
                 " on conflict (process) do update set seen_at = excluded.seen_at",
                 self._process,
                 now,
@@ -101,7 +102,8 @@ class Admission:
         now, step = self._now(), MINUTE / self._requests
         async with self._pool.acquire() as conn:
             admitted = await conn.fetchval(
-                "insert into unrestrict_proxy.requests as r values ($1, $2::timestamptz - $4::interval + $3::interval)"
+                "insert into unrestrict_proxy.requests as r (link_id, free_at)"
+                " values ($1, $2::timestamptz - $4::interval + $3::interval)"
                 " on conflict (link_id) do update set free_at = greatest(r.free_at, $2 - $4) + $3"
                 " where greatest(r.free_at, $2 - $4) + $3 <= $2 returning true",
                 link_id,

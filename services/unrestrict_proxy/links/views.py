@@ -178,14 +178,19 @@ async def ended(conn: Connection, link_id: str, state: LinkState, status: int | 
 
 async def begin_reading(conn: Connection, lease_id: UUID, job_id: UUID, at: datetime) -> None:
     await conn.execute(
-        "insert into unrestrict_proxy.reads values ($1, $2, 0, 0, $3) on conflict do nothing", lease_id, job_id, at
+        "insert into unrestrict_proxy.reads (lease_id, job_id, bytes, speed, at)"
+        " values ($1, $2, 0, 0, $3) on conflict do nothing",
+        lease_id,
+        job_id,
+        at,
     )
 
 
 async def make_up(conn: Connection, row_id: UUID, job_id: UUID, have: int, at: datetime) -> None:
     """Counts what of these bytes nobody has reported."""
     await conn.execute(
-        "insert into unrestrict_proxy.reads select $1, $2, $3 - known, 0, $4"
+        "insert into unrestrict_proxy.reads (lease_id, job_id, bytes, speed, at)"
+        " select $1, $2, $3 - known, 0, $4"
         " from (select coalesce(sum(bytes), 0)::bigint as known from unrestrict_proxy.reads where job_id = $2) as r"
         " where known < $3",
         row_id,
@@ -230,7 +235,8 @@ async def ledgers(conn: Connection, owners: Collection[UUID]) -> dict[UUID, Ledg
 
 async def put_ledger(conn: Connection, ledger: Ledger) -> None:
     await conn.execute(
-        "insert into unrestrict_proxy.ledgers values ($1, $2) on conflict (owner) do update set body = excluded.body",
+        "insert into unrestrict_proxy.ledgers (owner, body)"
+        " values ($1, $2) on conflict (owner) do update set body = excluded.body",
         ledger.owner,
         _encode(ledger),
     )
@@ -238,7 +244,8 @@ async def put_ledger(conn: Connection, ledger: Ledger) -> None:
 
 async def add_entries(conn: Connection, owner: UUID, entries: Sequence[TrafficEntry]) -> None:
     await conn.executemany(
-        "insert into unrestrict_proxy.traffic values ($1, $2, $3, $4, $5, $6, $7, $8)",
+        "insert into unrestrict_proxy.traffic (number, owner, at, kind, bytes, link_id, platform, name)"
+        " values ($1, $2, $3, $4, $5, $6, $7, $8)",
         [(one.position, owner, one.at, one.kind, one.bytes, one.link_id, one.platform, one.name) for one in entries],
     )
 

@@ -180,7 +180,8 @@ async def keep_link(
     conn: Connection, platform: str, file_ref: str, account_id: UUID, sealed: bytes, until: datetime
 ) -> None:
     await conn.execute(
-        "insert into unrestrict_proxy.host_links select $1, $2, account_id, $4, $5 from unrestrict_proxy.accounts"
+        "insert into unrestrict_proxy.host_links (platform, file_ref, account_id, sealed, expires_at)"
+        " select $1, $2, account_id, $4, $5 from unrestrict_proxy.accounts"
         " where account_id = $3 on conflict (platform, file_ref, account_id)"
         " do update set sealed = excluded.sealed, expires_at = excluded.expires_at",
         platform,
@@ -239,7 +240,8 @@ async def save_breaker(conn: Connection, one: Breaker) -> None:
         )
         return
     await conn.execute(
-        "insert into unrestrict_proxy.breakers values ($1, $2, $3, $4, $5, $6) on conflict (via, platform, what)"
+        "insert into unrestrict_proxy.breakers (via, platform, what, failures, open_until, probe_until)"
+        " values ($1, $2, $3, $4, $5, $6) on conflict (via, platform, what)"
         " do update set failures = excluded.failures, open_until = excluded.open_until,"
         " probe_until = excluded.probe_until",
         *_way(one.way),
