@@ -161,8 +161,7 @@ async def test_a_file_that_is_replaced_while_nobody_fetches_it_is_no_mixture_eit
         first.cancel()
         await asyncio.wait([first])
         site.release("half")
-        async with asyncio.timeout(60):
-            await site.until(lambda hits: hits[0].ended == "gone")
+        await site.until(lambda hits: hits[0].ended == "gone", timeout=60)
         watcher = await run(http, desk, tmp_path)
 
         assert desk.opens[1].have > 0
@@ -307,6 +306,25 @@ async def test_readers_of_a_host_that_allows_one_connection_wait_for_the_first(t
 
         assert watcher.file.sha256 == site.sha256(BIG, "film.mkv")
         assert len(site.log) == 1
+
+
+async def test_what_a_second_connection_was_refused_with_is_not_why_the_first_ended(tmp_path):
+    """429 to one connection too many says nothing of the account, which would be put aside for it."""
+    async with site_and_engine(stall=3.0) as (site, http):
+        silent = site.file(BIG, "film.mkv", "files.test", gate="front", gate_at=0, then=429)
+        other = site.file(BIG, "film.mkv", "video.test")
+        desk = Desk(opened(silent, BIG, early=True, max_chunks=2), opened(other, BIG))
+        engine, watcher, asked = UnrestrictEngine(desk, http), Watcher(), fetch(LINK, tmp_path)
+        async with asyncio.timeout(100), asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(engine.fetch(asked, watcher))
+            while len(site.log) < 2 and not running.done():
+                engine.awaited(asked.job_id, 9_000_000)
+                await asyncio.sleep(0.02)  # the interval of a reader that waits
+            await running
+        site.release("front")
+
+        assert watcher.file.sha256 == site.sha256(BIG, "film.mkv")
+        assert [(one.status, one.reason) for one in desk.closes] == [(0, "connection_lost"), (None, "")]
 
 
 async def noted(path):

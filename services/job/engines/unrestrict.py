@@ -16,7 +16,7 @@ from proto.job import EngineName
 from proto.storage import NOT_KEPT
 from proto.unrestrict_proxy import Opened
 from services.job.engines import EngineFailed, Fetch, Observer
-from services.job.engines.answers import failed
+from services.job.engines.answers import LOST, failed
 from services.job.engines.download import NOT_MINE, Download, Limits
 from services.job.engines.hosting import Asker, Leases
 from services.job.engines.http import HttpEngine, Source, whole_file, writing
@@ -27,6 +27,8 @@ KEY = "host"
 """A file host's link has one item."""
 LINKS = 5
 """Links that may be opened in a row without one of them bringing a byte."""
+UNANSWERED = frozenset({LOST, "unreachable", "incomplete", "lease_lost"})
+"""What ends a link though nobody answered so: a refusal that a helping connection had before is not the reason."""
 GIVE_BACK_SECONDS = 6.0
 CHUNKS = 16
 SPLIT_FROM = 8 * BLOCK
@@ -82,7 +84,8 @@ class UnrestrictEngine:
                 source = Leased(inner, lease)
                 ended = await self._download(leases, lease, source, fetch, observer, partial)
             if isinstance(ended, EngineFailed) and ended.failure.code != NOT_KEPT:
-                status, reason = source.status, ended.failure.code
+                reason = ended.failure.code
+                status = 0 if reason in UNANSWERED else source.status
                 return _passing(ended)
             if ended is not None:
                 raise ended
