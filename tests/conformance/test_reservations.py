@@ -20,6 +20,7 @@ from proto.job import (
     CancelJob,
     ClaimAttempt,
     QuotaExceeded,
+    ReportStage,
     Request,
     ReserveStorage,
     SubmitJobs,
@@ -118,6 +119,56 @@ async def test_what_a_cancelled_job_had_reserved_is_there_for_another(installati
         assert await reserves(ledger, second, 600)
 
 
+async def test_a_job_that_learns_of_more_bytes_needs_room_for_all_of_them_once(installation):
+    """What it has reserved itself is not somebody else's."""
+    owner = new_id()
+    async with ledgers(installation, 1) as (ledger,):
+        async with (await installation.pool("job")).acquire() as conn:
+            await views.set_limits(conn, owner, Limits(storage=1000))
+        (job,) = await running(ledger, owner, 1)
+
+        assert [await reserves(ledger, job, size) for size in (600, 900, 1001)] == [True, True, False]
+
+
+WAITING = "select count(*) from pg_locks where locktype = 'advisory' and not granted"
+
+
+async def test_who_decides_about_an_owners_room_waits_while_another_process_does(installation):
+    owner = new_id()
+    async with ledgers(installation, 1) as (ledger,), asyncio.timeout(60):
+        (job,) = await running(ledger, owner, 1)
+        async with (await installation.pool("job")).acquire() as conn, conn.transaction():
+            await views.lock_owner(conn, owner)
+            deciding = asyncio.create_task(reserves(ledger, job, 600))
+            while not deciding.done() and not await conn.fetchval(WAITING):
+                await asyncio.sleep(0.005)  # the server tells nobody
+            waited = not deciding.done()
+
+        assert await deciding
+        assert waited
+
+
+async def test_what_another_process_changed_is_known_before_a_change_is_refused_or_made(installation):
+    """By a process that had the job in memory as it was before."""
+    owner, command = new_id(), CancelJob(owner=None, job_id=new_id())
+    async with ledgers(installation, 2) as (one, two), asyncio.timeout(60):
+        jobs: list[UUID] = []
+        for _ in range(2):
+            submitted, _ = await submit_once(sending(owner, f"https://a.test/{new_id()}"), META, two, timedelta(0))
+            jobs += submitted.job_ids
+        for job_id in jobs:
+            claim = ClaimAttempt(job_id=job_id, attempt=1, worker_id=new_id())
+            assert (await two.read(job_id)).state == "queued"
+            await one.change(job_id, lambda job: domain.admit(job, one.clock()), META)
+            await one.change(job_id, partial(claimed, claim, one.clock()), META)
+        stage = ReportStage(job_id=jobs[0], attempt=1, stage="downloading")
+        told, _ = await two.change(jobs[0], lambda job: domain.report_stage(job, stage, two.clock()), META)
+        ended, _ = await two.change(jobs[1], lambda job: domain.cancel(job, command, two.clock()), META)
+
+    assert (told.state, told.attempt) == ("downloading", 1)
+    assert (ended.state, ended.attempt) == ("cancelled", 1)
+
+
 def sending(owner: UUID, *links: str) -> SubmitJobs:
     requests = tuple(Request(job_id=new_id(), url=link) for link in links)
     return SubmitJobs(owner=owner, dialect="gdluxx", requests=requests, batch_id=new_id(), reuse=True)
@@ -148,8 +199,7 @@ async def test_of_two_processes_that_both_found_nothing_one_makes_the_job_and_th
                 asyncio.create_task(submit_once(sending(owner, "https://a.test/1", own), META, ledger, window))
                 for ledger, own in zip(both, ("https://a.test/2", "https://a.test/3"), strict=True)
             ]
-            waiting = "select count(*) from pg_locks where locktype = 'advisory' and not granted"
-            while await conn.fetchval(waiting) < 2:
+            while await conn.fetchval(WAITING) < 2:
                 await asyncio.sleep(0.005)
         answers = [submitted for submitted, _ in await asyncio.gather(*racing)]
         made = await pool.fetchval("select count(*) from job.jobs")
