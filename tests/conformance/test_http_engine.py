@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import fcntl
 import hashlib
+import resource
 import threading
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -392,6 +393,23 @@ async def test_a_block_that_is_on_the_disk_is_noted_when_the_next_one_comes(tmp_
         partial.checkpoint()
 
         assert noted(tmp_path) == MIB
+
+
+async def test_a_block_that_could_not_be_written_is_an_error_and_does_not_count_as_there(tmp_path) -> None:
+    """Else a full disk would make a whole file with a hole in it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    async with Partial(tmp_path / "http.part") as partial:
+        await partial.begin(Identity(url="http://files.test/a", size=2 * MIB, etag=None, last_modified=None))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (MIB, hard))
+        try:
+            await partial.write(0, bytearray(MIB), MIB)
+            await partial.write(MIB, bytearray(MIB), MIB)
+            with pytest.raises(OSError, match="too large"):
+                await partial.settle()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+        assert partial.done == MIB
 
 
 def noted(work: Path) -> int:
