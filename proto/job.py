@@ -478,7 +478,6 @@ class BatchWebhookRequested(Event, tag="job.batch_webhook_requested", kw_only=Tr
     folder: str | None
     size: int
     at: Instant
-    style: Style = "current"
 
 
 class BatchSubmitted(Event, tag="job.batch_submitted", kw_only=True, frozen=True):

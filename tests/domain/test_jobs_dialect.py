@@ -64,6 +64,13 @@ def test_the_folder_of_a_storage_may_have_the_workflow_nodes_name(given: dict, k
     assert credentials.told(msgspec.convert({**place, **given}, credentials.S3)) == {**place, **kept}
 
 
+def test_an_option_that_is_null_is_one_that_was_left_out():
+    left_out = {one.name: None for one in msgspec.structs.fields(wire.Create) if one.name != "url"}
+    asked = translate.decode(msgspec.json.encode({"url": URL, **left_out}), wire.Create)
+
+    assert translate.options(asked, None) == translate.options(wire.Create(url=URL), None)
+
+
 @pytest.mark.parametrize("kind", [wire.Create, wire.BulkItem, wire.Look])
 def test_the_space_about_a_link_is_none_of_it(kind: type[wire.Create | wire.BulkItem | wire.Look]):
     assert msgspec.json.decode(f'{{"url": " {URL}\\n"}}', type=kind).url == URL

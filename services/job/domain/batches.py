@@ -49,7 +49,6 @@ def submit(command: SubmitJobs, batch_id: UUID, at: datetime) -> list[Event]:
                 folder=command.batch_folder,
                 size=len(command.requests),
                 at=at,
-                style=command.webhook_style,
             )
         )
     return events

@@ -63,7 +63,7 @@ async def create(desk: Desk, request: AnyRequest, key: KeyHolder) -> Response[by
     if submitted.batch_id is not None:
         named = zip(submitted.job_ids, entries, strict=True)
         episodes = [shown.Episode(job_id=str(job_id), url=one.url, title=one.title) for job_id, one in named]
-        return reply(translate.collected(submitted.batch_id, episodes, paused=body.paused), 201)
+        return reply(translate.collected(submitted.batch_id, episodes, paused=bool(body.paused)), 201)
     return reply(shown.Created(job_id=str(submitted.job_ids[0])), 201)
 
 
@@ -73,7 +73,7 @@ async def repeated(desk: Desk, body: wire.Create, earlier: Submitted, key: KeyHo
         return reply(shown.Created(job_id=str(earlier.job_ids[0]), cached=True), 201)
     views = await desk.ask.some([*earlier.job_ids], key.owner)
     episodes = [shown.Episode(job_id=str(view.job_id), url=view.url, title=view.title) for view in views]
-    return reply(translate.collected(earlier.batch_id, episodes, paused=body.paused, cached=True), 201)
+    return reply(translate.collected(earlier.batch_id, episodes, paused=bool(body.paused), cached=True), 201)
 
 
 async def listing(desk: Desk, request: AnyRequest, key: KeyHolder) -> Response[bytes]:

@@ -97,7 +97,7 @@ def options(body: wire.Shared, filename: str | None, target_id: UUID | None = No
         raise Invalid("clip_end must be after clip_start")
     if body.max_duration is not None and not 1 <= body.max_duration <= DAY_SECONDS:
         raise Invalid(f"max_duration must be between 1 and {DAY_SECONDS} seconds")
-    awaited = body.wait_for_video or body.wait_for_live
+    awaited = bool(body.wait_for_video or body.wait_for_live)
     wanted = {
         "container": _one_of("format", body.format, _AUDIO if body.audio_only else _VIDEO),
         "video_codec": _one_of("video_codec", body.video_codec, _VIDEO_CODECS) or "copy",
@@ -107,24 +107,24 @@ def options(body: wire.Shared, filename: str | None, target_id: UUID | None = No
         **wanted,  # type: ignore[arg-type]  # the sets are those of the literals
         # Their default: `mp4`, which is not worth an encoding, nor a look at a direct file.
         preferred_container=None if body.format or body.audio_only else "mp4",
-        audio_only=body.audio_only,
+        audio_only=bool(body.audio_only),
         max_height=_RESOLUTIONS[_one_of("max_resolution", body.max_resolution, _RESOLUTIONS) or "best"],
         audio_bitrate=_BITRATES.get(_one_of("audio_bitrate", body.audio_bitrate, _BITRATES) or ""),
         video_crf=_quality(body),
         preset=_preset(body.quality_preset),
-        subtitles=body.download_subtitles,
-        thumbnail=body.download_thumbnail,
+        subtitles=bool(body.download_subtitles),
+        thumbnail=bool(body.download_thumbnail),
         clip_start=start,
         clip_end=end,
         # They find out for themselves that a link is live; without an end it is only recorded when asked for, and
         # whoever says how or when asks for it.
-        record_live=body.live_recording or body.max_duration is not None or body.live_from_start or awaited,
-        live_from_start=body.live_from_start,
+        record_live=bool(body.live_recording or body.live_from_start) or body.max_duration is not None or awaited,
+        live_from_start=bool(body.live_from_start),
         wait_for_live=awaited,
         max_duration=body.max_duration,
         target_id=target_id,
         webhook_url=body.webhook_url,
-        progress_webhook=body.enable_progress_webhook,
+        progress_webhook=bool(body.enable_progress_webhook),
         filename=_filename(filename),
         directory=_folder(body.folder),
     )
@@ -206,7 +206,9 @@ def bulk(owner: UUID, body: wire.Bulk, make_id: Callable[[], UUID], target_id: U
         batch_id=make_id(),
         batch_folder=body.folder,
         requests=tuple(
-            Request(job_id=make_id(), url=one.url, options=options(body, one.filename, target_id), held=body.paused)
+            Request(
+                job_id=make_id(), url=one.url, options=options(body, one.filename, target_id), held=bool(body.paused)
+            )
             for one in body.jobs
         ),
     )
@@ -229,7 +231,7 @@ def collection(
         batch_url=body.url,
         batch_folder=body.folder,
         requests=tuple(
-            Request(job_id=make_id(), url=one.url, options=options(body, None, target_id), held=body.paused)
+            Request(job_id=make_id(), url=one.url, options=options(body, None, target_id), held=bool(body.paused))
             for one in entries
         ),
     )

@@ -12,6 +12,8 @@ from services.gateway.dialects.jobs.credentials import Inline
 
 Link = Annotated[str, Meta(extra_json_schema={"format": "uri"})]
 Id = Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
+Flag = bool | None
+"""Libraries send null for what their user left out."""
 Clock = Annotated[str, Meta(description="HH:MM:SS, MM:SS or seconds")]
 
 
@@ -27,7 +29,7 @@ class Shared(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What one link and many have in common."""
 
     format: Annotated[str, _among("mp4", "mkv", "webm", "mov", "m4a", "mp3", "ogg", "opus")] | None = None
-    audio_only: bool = False
+    audio_only: Flag = None
     max_resolution: Annotated[str, _among("best", "2160", "1440", "1080", "720", "480", "360")] | None = None
     folder: str | None = None
     webhook_url: Link | None = None
@@ -36,19 +38,19 @@ class Shared(Struct, frozen=True, kw_only=True, omit_defaults=True):
     audio_bitrate: Annotated[str, _among("64k", "128k", "192k", "256k", "320k")] | None = None
     video_quality: Annotated[int, Meta(ge=0, le=255)] | None = None
     quality_preset: Annotated[str, _PRESET] | None = None
-    download_subtitles: bool = False
-    download_thumbnail: bool = False
+    download_subtitles: Flag = None
+    download_thumbnail: Flag = None
     clip_start: Clock | None = None
     clip_end: Clock | None = None
-    live_recording: bool = False
-    live_from_start: bool = False
-    wait_for_video: bool = False
-    wait_for_live: bool = False
+    live_recording: Flag = None
+    live_from_start: Flag = None
+    wait_for_video: Flag = None
+    wait_for_live: Flag = None
     """The same, as the workflow node calls it."""
     max_duration: int | None = None
-    enable_progress_webhook: bool = False
+    enable_progress_webhook: Flag = None
     storage: Inline | None = None
-    paused: bool = False
+    paused: Flag = None
 
 
 class Create(Shared, frozen=True, kw_only=True):
