@@ -154,17 +154,35 @@ class MigrationFailed(Exception):
     """A schema could not be brought up to date; nothing of its last step was kept."""
 
 
+class OldSchema(Exception):
+    """A schema that migrations are missing from; the message says what to do."""
+
+
+async def refuse_old(target: Target) -> None:
+    """Raises OldSchema, NoDatabase. A newer schema is good: while an update goes on, processes of both versions run."""
+    current, needed = await _revision(target), newest(target.location)
+    if current is None or current < needed:
+        raise OldSchema(
+            f"The schema {target.service} is at revision {current or 'none'}, and this version of Longshore needs"
+            f" {needed}. Run `longshore migrate` first."
+        )
+
+
 async def _is_current(target: Target) -> bool:
+    return await _revision(target) == newest(target.location)
+
+
+async def _revision(target: Target) -> str | None:
     settings = server_settings(target.service)
     with _named(target.url):
         conn = await asyncpg.connect(target.url, timeout=10, server_settings=settings)
     try:
-        current = await conn.fetchval(f"select version_num from {target.service}.alembic_version")
+        current: str | None = await conn.fetchval(f"select version_num from {target.service}.alembic_version")
     except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
-        return False
+        return None
     finally:
         await conn.close()
-    return bool(current == newest(target.location))
+    return current
 
 
 def _upgrade(url: str, service: str, location: Path) -> None:

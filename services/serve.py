@@ -16,7 +16,7 @@ from libs import bus as buses
 from libs import memory, runtime, settings, telemetry
 from libs.bus import BusError
 from libs.bus.topology import CONSUMERS, STREAMS
-from libs.database import NoDatabase, Target, migrate
+from libs.database import NoDatabase, OldSchema, Target, migrate, refuse_old
 from libs.http import NoAddress
 from proto import SERVICES
 from services.stopping import stop_signal
@@ -45,7 +45,7 @@ async def serve(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
                 return await _service(options.service.replace("-", "_"), environ)
             case _:
                 return await _migrate(environ)
-    except (settings.BadSettings, NoAddress, runtime.NotReady, NoDatabase, BusError) as error:
+    except (settings.BadSettings, NoAddress, runtime.NotReady, NoDatabase, OldSchema, BusError) as error:
         print(error, file=sys.stderr)
         return 1
 
@@ -54,6 +54,7 @@ async def _service(name: str, environ: Mapping[str, str]) -> int:
     service = load_service(name)
     values: ServiceSettings = settings.load({name: service.settings}, environ, known=known_names, tables=SERVICES)[name]
     values = msgspec.structs.replace(values, database_url=values.database_url.replace("{service}", name))
+    await refuse_old(Target(values.database_url, name, migrations(name)))
     flush = telemetry.setup(name, otlp_endpoint=values.otlp_endpoint)
     try:
         await runtime.run(
