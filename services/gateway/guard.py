@@ -28,6 +28,7 @@ TRUSTED_SECONDS = 60.0
 """A key is asked about again after this, should a revocation not have reached us."""
 KEYS_KEPT = 10_000
 SESSIONS_KEPT = 100_000
+TAKEN_BACK = ("auth.key_revoked", "auth.session_ended")
 LONGEST_KEY = 200
 KEYS_SECONDS = 1.0
 """At the least between two questions for the keys that sign tokens: anybody can make up tokens that name a key which is
@@ -135,8 +136,9 @@ class Guard:
         return self._public.get(kid)
 
     async def follow(self) -> None:
-        """Hears what auth takes back, until cancelled."""
-        async with follow(self._bus, "EV_AUTH", new=True) as batches:
+        """Hears what auth takes back, until cancelled: also what it took back before, for a token outlives the start of
+        a process that was not there to hear of its session's end."""
+        async with follow(self._bus, "EV_AUTH", only=TAKEN_BACK) as batches:
             async for batch in batches:
                 for one in batch:
                     if one.event_type == "auth.key_revoked":

@@ -133,6 +133,19 @@ async def test_more_than_can_be_told_in_time_is_not_kept_and_its_watcher_fetches
     assert [msgspec.json.decode(one)["type"] for one in frames] == ["reset", "queue_updated"]
 
 
+async def test_a_session_that_ended_before_the_gateway_was_there_is_known_to_it(installation):
+    """Or a token that was taken back would be good again at each replica that starts."""
+    bus, writer = await installation.bus("gateway"), Stream(await installation.bus("auth"), "EV_AUTH")
+    event = SessionEnded(user_id=new_id(), session_id=new_id(), reason="logged_out", at=AT)
+    await writer.publish([outgoing(event, event.user_id, 1)], 0)
+    guard, told = Guard(cast("Caller", None), bus), asyncio.Event()
+    following = asyncio.create_task(guard.follow())
+    with guard.watching(event.session_id, told.set):
+        async with asyncio.timeout(PATIENCE):
+            await told.wait()
+    following.cancel()
+
+
 async def test_a_session_that_ended_while_its_socket_was_opened_ends_the_socket_at_once(installation):
     bus, writer = await installation.bus("gateway"), Stream(await installation.bus("auth"), "EV_AUTH")
     guard = Guard(cast("Caller", None), bus)
