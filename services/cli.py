@@ -37,9 +37,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser().parse_args(argv)
     try:
         # Here and not in the loop, which Ctrl-C can not call back from what waits for a person.
-        options.secret = _secret() if {"password_stdin", "secret_stdin"} & vars(options).keys() else None
+        options.secret = _secret(options)
     except KeyboardInterrupt:
         return 130
+    except _NotSaid as error:
+        sys.stderr.write(f"{error}.\n")
+        return 2
     module, function = _COMMANDS.get(options.command, ("services.operate", "operate"))
     # Imported per command: `longshore key create` must not wait for what a server imports.
     work: Work = getattr(importlib.import_module(module), function)
@@ -66,16 +69,29 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _secret() -> str:
-    """All of stdin, or what is typed, unseen."""
+class _NotSaid(Exception):
+    """There is no secret to work with; the message says why."""
+
+
+def _secret(options: argparse.Namespace) -> str | None:
+    """All of stdin, or what is typed, unseen. None for a command that takes none. Raises _NotSaid."""
+    if not {"password_stdin", "secret_stdin"} & vars(options).keys():
+        return None
+    terminal = sys.stdin is not None and sys.stdin.isatty()
+    if vars(options).get("password_stdin") is False and not terminal:
+        raise _NotSaid("there is no terminal to ask on; say --password-stdin and give the password there")
     if sys.stdin is None:
         return ""
-    if not sys.stdin.isatty():
+    if not terminal:
         return sys.stdin.read().rstrip("\r\n")
     try:
-        return getpass.getpass("Secret: ")
+        secret = getpass.getpass("Secret: ")
+        # One that is there already is not made unusable by a slip of the finger.
+        if options.action == "password" and getpass.getpass("Once more: ") != secret:
+            raise _NotSaid("the two were not the same; nothing was changed")
     except EOFError:
         return ""
+    return secret
 
 
 def _servers(commands: Commands) -> None:
@@ -99,6 +115,15 @@ def _user(parser: argparse.ArgumentParser) -> None:
     one.add_argument("--password-stdin", action="store_true", required=True, help="read the password from stdin")
     one.add_argument("--role", choices=["admin", "user"], default="user")
     one.add_argument("--email", default="")
+    _data(one)
+
+    one = users.add_parser(
+        "password",
+        help="set a new password, such as for one that was forgotten",
+        description="Whoever is signed in as the user is signed out; keys stay good.",
+    )
+    one.add_argument("name")
+    one.add_argument("--password-stdin", action="store_true", help="read it from stdin; without it you are asked twice")
     _data(one)
 
     one = users.add_parser(

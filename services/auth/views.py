@@ -44,7 +44,11 @@ async def password_hash(conn: Connection, username: str) -> str | None:
 
 
 async def set_password(conn: Connection, user_id: UUID, hashed: str) -> None:
-    await conn.execute("update auth.users set password_hash = $2 where user_id = $1", user_id, hashed)
+    """Wrong tries at the old one are forgotten with it."""
+    username = await conn.fetchval(
+        "update auth.users set password_hash = $2 where user_id = $1 returning username", user_id, hashed
+    )
+    await conn.execute("delete from auth.lockouts where username = $1", username)
 
 
 async def limits(conn: Connection, user_id: UUID) -> Limits:

@@ -17,7 +17,7 @@ from services.operate.hosts import host
 from services.operate.jobs import NoJob, events, get, history, job, jobs
 from services.operate.keys import key
 from services.operate.letters import dead_letters
-from services.operate.users import add_user, limit_user, quota
+from services.operate.users import add_user, limit_user, quota, set_password
 from services.operate.words import BadWord
 
 __all__ = ["NotRunning", "connect", "operate"]
@@ -32,6 +32,8 @@ async def operate(options: argparse.Namespace, environ: Mapping[str, str]) -> in
                     return await limit_user(options, caller)
                 case "user" if options.action == "quota":
                     return await quota(options, caller)
+                case "user" if options.action == "password":
+                    return await set_password(options, caller)
                 case "user":
                     return await add_user(options, caller)
                 case "key":

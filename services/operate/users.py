@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from typing import Any
 
 import msgspec
@@ -12,9 +13,11 @@ from libs.calls import Caller
 from proto.auth import (
     CreateUser,
     Limits,
+    Password,
     ReadLimits,
     ReadUser,
     SetLimits,
+    SetPassword,
     User,
     Username,
 )
@@ -23,9 +26,7 @@ from services.operate.words import BadWord, count, show, size
 
 
 async def add_user(options: argparse.Namespace, caller: Caller) -> int:
-    password = options.secret.partition("\n")[0].rstrip("\r")
-    if not password:
-        raise BadWord("there is no password on stdin")
+    password = _password(options)
     try:
         msgspec.convert(options.name, Username)
     except msgspec.ValidationError:
@@ -40,6 +41,25 @@ async def add_user(options: argparse.Namespace, caller: Caller) -> int:
     )
     print(f"{user.username} ({user.role})")
     return 0
+
+
+async def set_password(options: argparse.Namespace, caller: Caller) -> int:
+    password = _password(options)
+    user = await caller.query(ReadUser(username=options.name), result=User)
+    await caller.command(SetPassword(username=user.username, password=password), actor="operator")
+    print(f"{user.username} has a new password; whoever was signed in with the old one is signed out")
+    return 0
+
+
+def _password(options: argparse.Namespace) -> str:
+    """Its first line. Raises BadWord."""
+    password = options.secret.partition("\n")[0].rstrip("\r")
+    if not password:
+        raise BadWord("the password is empty" if sys.stdin.isatty() else "there is no password on stdin")
+    try:
+        return msgspec.convert(password, Password)
+    except msgspec.ValidationError:
+        raise BadWord("a password has 1024 characters at most") from None
 
 
 async def limit_user(options: argparse.Namespace, caller: Caller) -> int:

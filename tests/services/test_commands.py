@@ -25,6 +25,12 @@ REFUSED = [
     ),
     (("job", "9" * 30), 1, f"{'9' * 30} is neither a job's number nor its id."),
     (("user", "add", "somebody", "--password-stdin"), 2, "there is no password on stdin."),
+    (
+        ("user", "password", "admin"),
+        2,
+        "there is no terminal to ask on; say --password-stdin and give the password there.",
+    ),
+    (("user", "password", "admin", "--password-stdin"), 2, "there is no password on stdin."),
     (("user", "quota", "admin", "--traffic", "99999999T"), 2, "'99999999T' is not between 0 bytes and 1024T."),
     (("user", "quota", "admin", "--at-once", "x"), 2, "'x' is not a whole number between 0 and 1000."),
     (("dead-letters", "redrive"), 2, "say which letter, or --all."),
@@ -41,6 +47,12 @@ def test_what_can_not_be_done_is_said_in_a_sentence_of_its_own(system, words: tu
     )  # fmt: skip
 
     assert (done.returncode, done.stderr) == (status, f"{told}\n")
+
+
+def test_nobody_gets_a_password_whose_name_nobody_has(system):
+    done = run("user", "password", "no one", "--password-stdin", data=system.data, stdin="a password\n")
+
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "no such user.\n")
 
 
 async def test_of_a_job_with_very_many_files_it_is_said_how_many_are_not_named(system, site):
@@ -73,10 +85,10 @@ async def test_names_and_links_are_shown_as_they_are(system, user, site):
     assert link in jobs
 
 
-def run(*words: str, data: Path) -> subprocess.CompletedProcess[str]:
+def run(*words: str, data: Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "services", *words, "--data", str(data)],
-        cwd=ROOT, input="", capture_output=True, text=True, timeout=60, check=False,
+        cwd=ROOT, input=stdin, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
 
 
@@ -107,7 +119,7 @@ def test_a_data_folder_that_is_none_is_said_to_be(tmp_path: Path, command: str):
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("words", [("user", "add", "zoe", "--password-stdin"), HOST])
+@pytest.mark.parametrize("words", [("user", "add", "zoe", "--password-stdin"), ("user", "password", "zoe"), HOST])
 def test_who_is_asked_for_a_secret_types_it_unseen_and_may_leave_with_ctrl_c(tmp_path: Path, words: tuple[str, ...]):
     process, terminal = pty.fork()
     if process == 0:
