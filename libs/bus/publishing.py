@@ -18,7 +18,7 @@ from libs.message import Position
 
 BATCH_SYNCS = 5
 BATCH_SECONDS = 0.005
-"""What an atomic batch costs whatever its size: so many single messages, and so long besides; see DECISIONS.md."""
+"""What an atomic batch costs whatever its size: so many single messages, and so long besides; see DECISIONS.md, 12."""
 
 
 class Stream:
