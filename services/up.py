@@ -61,6 +61,14 @@ UNREACHABLE_LINKS = (
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 OURS = frozenset({"database_url", "nats_url", "nats_seed", "worker_id"})
 """Settings that tell where servers are. Here there are servers of our own."""
+UNTOLD: Mapping[str, object] = {
+    "database_url": "postgresql://us",
+    "nats_url": "nats://us",
+    "nats_seed": None,
+    "secret_key": "-" * runtime.SHORTEST_KEY,
+    "worker_id": None,
+}
+"""In their places until they run, with the key that a first start makes up."""
 
 
 async def up(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
@@ -68,11 +76,12 @@ async def up(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
     stop = stop_signal()
     folder = None
     try:
-        folder = DataFolder.find(options.data, environ)
-        flush = telemetry.setup("up", otlp_endpoint=settings.read("otlp_endpoint", environ))
+        services = await asyncio.to_thread(lambda: {name: load_service(name) for name in SERVICES})
+        folder, told = _told(options, environ, services)
+        flush = telemetry.setup("up", otlp_endpoint=told["gateway"].otlp_endpoint)
         try:
             with folder.lock():
-                await _run(options, environ, folder, stop)
+                await _run(options, environ, folder, services, told, stop)
         finally:
             flush()
     except FAILURES as error:
@@ -91,13 +100,15 @@ async def up(options: argparse.Namespace, environ: Mapping[str, str]) -> int:
 
 
 async def _run(
-    options: argparse.Namespace, environ: Mapping[str, str], folder: DataFolder, stop: asyncio.Event
+    options: argparse.Namespace,
+    environ: Mapping[str, str],
+    folder: DataFolder,
+    services: Mapping[str, runtime.Service],
+    told: Mapping[str, Any],
+    stop: asyncio.Event,
 ) -> None:
-    # The servers take a while to start and the libraries to import: they do so at the same time.
-    importing = asyncio.create_task(asyncio.to_thread(lambda: {name: load_service(name) for name in SERVICES}))
-    async with Servers.run(folder, SERVICES, _chosen_key(environ)) as servers:
-        services = await importing
-        values = _settings(options, environ, folder, servers, services)
+    async with Servers.run(folder, SERVICES, settings.read("secret_key", environ) or None) as servers:
+        values = _at_our_servers(told, servers)
         await _prepare(servers)
         pairs = [(services[name], values[name]) for name in SERVICES]
         async with asyncio.TaskGroup() as tasks:
@@ -110,53 +121,55 @@ async def _run(
             keeping.cancel()
 
 
-def _settings(
-    options: argparse.Namespace,
-    environ: Mapping[str, str],
-    folder: DataFolder,
-    servers: Servers,
-    services: Mapping[str, runtime.Service],
-) -> dict[str, Any]:
-    chosen = {"http_host": options.host, "http_port": options.port}
-    given: dict[str, dict[str, object]] = {
-        name: {
-            "data_dir": folder.path,
-            "secret_key": servers.secret_key,
-            "database_url": servers.database_urls[name],
-            "nats_url": servers.nats_url,
-            "nats_seed": servers.nats_seeds[name],
-            **{key: value for key, value in chosen.items() if value is not None},
-        }
-        for name in SERVICES
-    }
-    given["worker"] = {
-        "data_dir": folder.path,
-        "nats_url": servers.nats_url,
-        "nats_seed": servers.nats_seeds["worker"],
-        "worker_id": None,
-    }
-    structs = {name: services[name].settings for name in SERVICES}
+def _told(
+    options: argparse.Namespace, environ: Mapping[str, str], services: Mapping[str, runtime.Service]
+) -> tuple[DataFolder, dict[str, Any]]:
+    """Where the data is, and the settings of all services and workers but for those that our own servers give. Raises
+    BadSettings with all that is wrong of all of them, and UnusableFolder, before anything is started or made."""
     problems = [
         f"Remove {name}: `longshore up` has servers of its own; `longshore serve` is for others."
         for name in map(settings.environment_name, sorted(OURS))
         if name in environ
     ]
+    folder, key = DataFolder(Path()), None
     try:
-        loaded = settings.load({**structs, "worker": WorkerSettings}, environ, given=given)
+        folder = DataFolder.find(options.data, environ)
     except settings.BadSettings as bad:
-        raise settings.BadSettings([*problems, *bad.problems]) from None
+        problems += bad.problems
+    try:
+        key = settings.read("secret_key", environ) or None
+    except settings.BadSettings as bad:
+        problems += bad.problems
+    chosen = {"data_dir": folder.path, "http_host": options.host, "http_port": options.port}
+    given: dict[str, object] = {**UNTOLD, **{name: value for name, value in chosen.items() if value is not None}}
+    if key is not None:
+        given["secret_key"] = key  # and it is looked at like any other setting
+    structs: dict[str, type[msgspec.Struct]] = {
+        **{name: services[name].settings for name in SERVICES},
+        "worker": WorkerSettings,
+    }
+    try:
+        loaded = settings.load(structs, environ, given=dict.fromkeys(structs, given))
+    except settings.BadSettings as bad:
+        raise settings.BadSettings(dict.fromkeys([*problems, *bad.problems])) from None
     if problems:
-        raise settings.BadSettings(problems)
-    return loaded
+        raise settings.BadSettings(dict.fromkeys(problems))
+    return folder, loaded
 
 
-def _chosen_key(environ: Mapping[str, str]) -> str | None:
-    """None to make one up. Before the services' settings are read, because what is wrong must not be kept."""
-    key = settings.read("secret_key", environ) or None
-    if key is not None and len(key) < runtime.SHORTEST_KEY:
-        problem = f"Correct LONGSHORE_SECRET_KEY: it needs at least {runtime.SHORTEST_KEY} characters."
-        raise settings.BadSettings([problem])
-    return key
+def _at_our_servers(told: Mapping[str, Any], servers: Servers) -> dict[str, Any]:
+    values = {
+        name: msgspec.structs.replace(
+            told[name],
+            secret_key=servers.secret_key,
+            database_url=servers.database_urls[name],
+            nats_url=servers.nats_url,
+            nats_seed=servers.nats_seeds[name],
+        )
+        for name in SERVICES
+    }
+    worker = msgspec.structs.replace(told["worker"], nats_url=servers.nats_url, nats_seed=servers.nats_seeds["worker"])
+    return {**values, "worker": worker}
 
 
 async def _prepare(servers: Servers) -> None:

@@ -77,3 +77,11 @@ async def test_whoever_signs_in_while_the_password_changes_has_no_session_of_the
 
     assert await one.pool.fetchval("select count(*) from auth.sessions where ended_at is null") == 0
     assert await one.pool.fetchval("select count(*) from auth.sessions") == 1
+
+
+async def test_whoever_gets_a_new_password_is_not_locked_out_for_tries_at_the_old_one(installation):
+    one = await door(installation)
+    await asyncio.gather(*(one.try_("a wrong one") for _ in range(AT_ONCE)))
+    await one.change()
+
+    assert await one.pool.fetchval("select count(*) from auth.lockouts") == 0

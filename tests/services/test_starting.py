@@ -40,9 +40,12 @@ async def test_a_setting_in_the_file_reaches_the_workers_the_administrator_and_t
 
 
 def test_everything_that_is_wrong_is_said_at_once_without_a_stack_trace(tmp_path: Path):
-    """Of every process there will be, and what is only meant for other ways to run."""
+    """Of every process there will be, and what is only meant for other ways to run. Nothing is made before."""
     done = up(
         tmp_path / "data",
+        LONGSHORE_SECRET_KEY="short",
+        LONGSHORE_ADMIN_PASSWORD="short",
+        LONGSHORE_WORKER_SLOT="3",
         LONGSHORE_WORKER_SLOTS="0",
         LONGSHORE_HOST_LIMIT="many",
         LONGSHORE_NATS_URL="nats://elsewhere:4222",
@@ -51,11 +54,32 @@ def test_everything_that_is_wrong_is_said_at_once_without_a_stack_trace(tmp_path
 
     assert done.returncode == 1
     assert done.stdout == ""
+    assert not (tmp_path / "data").exists()
     assert sorted(done.stderr.splitlines()) == [
+        "Correct LONGSHORE_ADMIN_PASSWORD: a password needs at least 8 characters, not all the same.",
         "Correct LONGSHORE_HOST_LIMIT: it must be a whole number, 1 or more.",
+        "Correct LONGSHORE_SECRET_KEY: it must be text of 16 characters or more.",
         "Correct LONGSHORE_WORKER_SLOTS: it must be a whole number from 1 to 256.",
         "Remove LONGSHORE_DATABASE_URL: `longshore up` has servers of its own; `longshore serve` is for others.",
         "Remove LONGSHORE_NATS_URL: `longshore up` has servers of its own; `longshore serve` is for others.",
+        "Remove LONGSHORE_WORKER_SLOT: no such setting; did you mean LONGSHORE_WORKER_SLOTS.",
+    ]
+
+
+def test_a_file_of_settings_with_a_key_that_is_no_text_is_told_beside_the_rest(tmp_path: Path):
+    file = tmp_path / "longshore.toml"
+    file.write_text("secret_key = 7\ndata_dir = 7\nworker_slots = 0\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "services", "up"],
+        cwd=ROOT, env={**os.environ, "LONGSHORE_CONFIG": str(file)}, capture_output=True, text=True, timeout=60,
+        check=False,
+    )  # fmt: skip
+
+    assert done.returncode == 1
+    assert sorted(done.stderr.splitlines()) == [
+        "Correct LONGSHORE_DATA_DIR: it must be text, in quotes.",
+        "Correct LONGSHORE_SECRET_KEY: it must be text, in quotes.",
+        "Correct LONGSHORE_WORKER_SLOTS: it must be a whole number from 1 to 256.",
     ]
 
 
