@@ -162,11 +162,11 @@ class JetStreamConsumer(Consumer):
     async def _close(self) -> None:
         """After a loss of the connection the next consumer takes over what is held; at the end it is given back."""
         if not self._lost:
-            for item, keeping in self._hands.held.values():
+            self._hands.ready.clear()
+            while self._hands.held:  # a thread that was not waited for may settle what it holds meanwhile
+                _, (item, keeping) = self._hands.held.popitem()
                 keeping.cancel()
                 await self._queue.release(item)
-            self._hands.held.clear()
-            self._hands.ready.clear()
         await self._queue.close()
 
     async def _settle(self, message: MessageProxy, how: Callable[[WorkItem], Coroutine[Any, Any, None]]) -> None:

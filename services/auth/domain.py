@@ -31,6 +31,9 @@ FREE_FAILURES = 5
 """Wrong passwords before the first lock-out."""
 FIRST_LOCKOUT = timedelta(seconds=5)
 LONGEST_LOCKOUT = timedelta(minutes=15)
+FORGIVEN_AFTER = timedelta(hours=6)
+"""After its last lock-out wrong passwords of a name are forgotten, also one that nobody has. Who waits for that tries
+less often than who sits out the longest lock-out again and again."""
 SHORTEST_PASSWORD = 8
 KEY_PREFIX = {"gdluxx": "sk_", "jobs": "sk_", "external": "obb_"}
 _ONE_CHARACTER = re.compile(r"(.)\1*")

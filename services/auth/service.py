@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Self
 
 import asyncpg
 import msgspec
 
 from libs.calls import Call, serve
+from libs.database import AWAY
 from libs.eventstore import EventStore
+from libs.lasting import lasting
 from libs.message import Meta, Refused, new_id
 from libs.runtime import Resources, Service, ServiceSettings
 from libs.sealing import Sealer
 from proto import REGISTRY
 from proto.auth import CreateUser, Username, UsernameTaken
 from services.auth import tokens, views
-from services.auth.domain import check_password
+from services.auth.domain import FORGIVEN_AFTER, check_password
 from services.auth.handlers import HANDLERS, create_user
 from services.auth.tokens import AccessTokens, RefreshTokens
 from services.operations import answer_operator
 
+SWEEP_SECONDS = 600.0
+AT_ONCE = 1000
+"""Rows that one statement of a sweep removes."""
 USERNAME = "a name of letters, digits, `.`, `_` and `-`"
 
 
@@ -52,6 +58,8 @@ async def start(settings: AuthSettings, resources: Resources) -> AsyncIterator[N
     access = await _access_tokens(pool, Sealer(settings.secret_key, "signing-key"))
     if settings.admin_password:
         await _administrator(settings, settings.admin_password, pool, store)
+    sweeping = partial(sweep, pool, lambda: datetime.now(UTC))
+    resources.spawn(lasting("auth.unswept", sweeping, AWAY, first=SWEEP_SECONDS, longest=SWEEP_SECONDS), "sweep")
     await answer_operator(bus, "auth", pool, resources)
     await serve(
         bus,
@@ -60,6 +68,14 @@ async def start(settings: AuthSettings, resources: Resources) -> AsyncIterator[N
         {"pool": pool, "store": store, "access": access, "refreshing": RefreshTokens(settings.secret_key)},
     )
     yield
+
+
+async def sweep(pool: asyncpg.Pool, clock: Callable[[], datetime]) -> None:
+    """Sessions that have ended or run out, and lockouts long over. What happened stays in the events."""
+    at, more = clock(), True
+    while more:
+        async with pool.acquire() as conn:
+            more = await views.sweep(conn, at, at - FORGIVEN_AFTER, AT_ONCE)
 
 
 async def _access_tokens(pool: asyncpg.Pool, sealer: Sealer) -> AccessTokens:

@@ -45,6 +45,7 @@ sessions = sa.Table(
     sa.Column("expires_at", _Instant, nullable=False),
     sa.Column("ended_at", _Instant),
 )
+sa.Index("sessions_over", sa.func.least(sessions.c.expires_at, sessions.c.ended_at))
 
 lockouts = sa.Table(
     "lockouts",
@@ -53,6 +54,7 @@ lockouts = sa.Table(
     sa.Column("failures", sa.Integer, nullable=False),
     sa.Column("locked_until", _Instant, nullable=False),
 )
+sa.Index("lockouts_over", lockouts.c.locked_until)
 
 signing_keys = sa.Table(
     "signing_keys",

@@ -121,6 +121,24 @@ async def open_sessions(conn: Connection, user_id: UUID) -> list[UUID]:
     return [row["session_id"] for row in rows]
 
 
+async def sweep(conn: Connection, sessions_before: datetime, lockouts_before: datetime, limit: int) -> bool:
+    """Removes sessions and lockouts that were over by then; whether there may be more of either. It waits for nobody
+    and takes not many at a time: what is open for long holds back every feed."""
+    swept = await conn.fetchrow(
+        "with sessions as (delete from auth.sessions where session_id in ("
+        "  select session_id from auth.sessions where least(expires_at, ended_at) < $1 limit $3"
+        "  for update skip locked) returning 1),"
+        " lockouts as (delete from auth.lockouts where username in ("
+        "  select username from auth.lockouts where locked_until < $2 limit $3 for update skip locked) returning 1)"
+        " select (select count(*) from sessions) as sessions, (select count(*) from lockouts) as lockouts",
+        sessions_before,
+        lockouts_before,
+        limit,
+    )
+    assert swept is not None
+    return bool(max(swept["sessions"], swept["lockouts"]) == limit)
+
+
 async def add_key(conn: Connection, key: KeyIssued, digest: bytes) -> None:
     await conn.execute(
         "insert into auth.keys (key_id, digest, owner, dialect, name, expires_at, webhook_style, status_style)"

@@ -100,6 +100,13 @@ class Guard:
         self._throttle.count(str(found.key_id) if found is not None else address)
         return found
 
+    async def watcher(self, token: str | None, address: str) -> Identity | None:
+        """As `token`, of a socket to be opened from `address`, counted as in `holder`. A token costs less to read than
+        to ask about, so who shares an address with somebody hasty is not kept out. Raises TooMany."""
+        found = await self.token(token) if token else None
+        self._throttle.count(str(found.user_id) if found is not None else address)
+        return found
+
     def _trusted(self, digest: str) -> KeyHolder | None:
         return self._keys.get(digest) if self._bus.connected else None
 

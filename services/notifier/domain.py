@@ -16,6 +16,10 @@ from proto.job import JobCompleted, JobFailed, JobStageEntered
 DELAYS = tuple(timedelta(seconds=s) for s in (5, 30, 180, 900, 3600))
 """Before the second and each later try; after the last there is none."""
 SKIPPED = "nothing new behind this link"
+TOLD_KEPT = timedelta(days=30)
+"""For so long a job shows how telling of its end went."""
+RETRIED_WITHIN = timedelta(days=90)
+"""Who asked to be told of a job that failed or was cancelled is told when it is tried again within that time."""
 FIRST_LEASE = timedelta(seconds=60)
 """A try that ends without a word, because we died, is made again after this."""
 

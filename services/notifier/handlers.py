@@ -69,6 +69,8 @@ class Hooked:
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
         self._known: set[UUID] = set()
+        self._missed: set[UUID] = set()
+        """Known, and not in the tables when these were last looked at."""
         self.owners: set[UUID] = set()
         """Who have a channel."""
 
@@ -93,6 +95,15 @@ class Hooked:
     def ended(self, batch: Sequence[Applied]) -> None:
         """A completed job says nothing more; a failed or cancelled one may be retried."""
         self._known -= {one.event.job_id for one in batch if isinstance(one.event, JobCompleted)}
+
+    async def tidy(self) -> None:
+        """Forgets what the tables did not have the last time either: what they do not have this time alone may be
+        about to be committed."""
+        before = set(self._known)
+        async with self._pool.acquire() as conn:
+            missed = before - await views.hooked(conn)
+        self._known -= missed & self._missed
+        self._missed = missed
 
 
 CHANNELS = frozenset({"notifier.slack_configured", "notifier.slack_removed"})
@@ -138,7 +149,7 @@ async def _tell(
     found = await views.hook(conn, event.job_id)
     if found is None:
         return
-    url, hook = found
+    url, over, hook = found
     bodies = []
     if isinstance(event, (JobStageEntered, JobCompleted)) and hook.progress:
         bodies += domain.progress_bodies(event, hook.stage)
@@ -146,7 +157,7 @@ async def _tell(
         at = next(moments)
         link = link_to(hook.file_id, hook.first_file, at) if hook.file_id and hook.first_file else None
         bodies.append(domain.body(event, hook, link))
-    if isinstance(event, JobStageEntered) and hook.progress:
+    if isinstance(event, JobStageEntered) and (hook.progress or over):
         await views.note_stage(conn, event.job_id, event.stage)
     for number, body in enumerate(bodies):
         # Named after the event, so that seeing it twice queues it once.
@@ -154,6 +165,8 @@ async def _tell(
         await views.add_delivery(conn, Delivery(delivery_id, event.owner, event.job_id, url, body, 0), next(moments))
     if isinstance(event, JobCompleted):
         await views.remove_hook(conn, event.job_id)
+    elif isinstance(event, (JobFailed, JobCancelled)):
+        await views.note_end(conn, event.job_id, event.at)
 
 
 async def _tell_slack(conn: Connection, event: JobCompleted | JobFailed, version: int, at: datetime) -> None:
@@ -165,12 +178,13 @@ async def _tell_slack(conn: Connection, event: JobCompleted | JobFailed, version
 
 
 async def _tell_batch(conn: Connection, event: Ended, batch_id: UUID, at: datetime) -> None:
-    """Once, when the last of its jobs has ended for the first time."""
+    """Once, when the last of its jobs has ended for the first time: then nothing is known of the batch any more."""
     batch = await views.end_in_batch(conn, batch_id, event.job_id, completed=isinstance(event, JobCompleted))
     if batch is not None and batch.over:
         delivery_id = uuid5(batch_id, "over")
         body = domain.batch_body(batch)
         await views.add_delivery(conn, Delivery(delivery_id, batch.owner, batch_id, batch.url, body, 0), at)
+        await views.remove_batch(conn, batch_id)
 
 
 def _batch(event: BatchWebhookRequested) -> BatchHook:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from urllib.parse import quote
 from uuid import UUID
+
+import asyncpg
 
 from libs.bus import Bus, BusError, follow
 from libs.calls import serve
@@ -18,10 +20,12 @@ from libs.lasting import lasting
 from libs.runtime import Resources, Service, ServiceSettings
 from libs.sealing import LinkSigner, Sealer
 from proto import REGISTRY
+from services.notifier import views
 from services.notifier.channels.posting import Poster
 from services.notifier.channels.slack import Slack
 from services.notifier.channels.webhook import Webhook
 from services.notifier.delivery import Deliverer, Send
+from services.notifier.domain import RETRIED_WITHIN, TOLD_KEPT
 from services.notifier.handlers import (
     CHANNELS,
     HANDLERS,
@@ -34,6 +38,9 @@ from services.notifier.handlers import (
 from services.notifier.views import Channel
 from services.operations import answer_operator
 
+SWEEP_SECONDS = 3600.0
+AT_ONCE = 1000
+"""Rows of a kind that one statement of a sweep removes."""
 LINK_LIFE = timedelta(days=1)
 """As of links that the jobs API shows."""
 
@@ -74,6 +81,10 @@ async def start(settings: ServiceSettings, resources: Resources) -> AsyncIterato
             committed=noted,
         )
         resources.spawn(deliverer.run(), "delivery")
+        sweeping = partial(sweep, pool, hooked, lambda: datetime.now(UTC))
+        resources.spawn(
+            lasting("notifier.unswept", sweeping, AWAY, first=SWEEP_SECONDS, longest=SWEEP_SECONDS), "sweep"
+        )
         await answer_operator(bus, "notifier", pool, resources)
         await serve(
             bus,
@@ -89,6 +100,15 @@ async def start(settings: ServiceSettings, resources: Resources) -> AsyncIterato
             },
         )
         yield
+
+
+async def sweep(pool: asyncpg.Pool, hooked: Hooked, clock: Callable[[], datetime]) -> None:
+    """What nobody will ask for any more. What happened stays in the events."""
+    at, more = clock(), True
+    while more:
+        async with pool.acquire() as conn:
+            more = await views.sweep(conn, at - TOLD_KEPT, at - RETRIED_WITHIN, AT_ONCE)
+    await hooked.tidy()
 
 
 def _linking(settings: ServiceSettings) -> LinkTo:

@@ -22,7 +22,9 @@ hooks = sa.Table(
     sa.Column("progress", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("style", sa.Text, nullable=False, server_default="current"),
     sa.Column("stage", sa.Text),
+    sa.Column("ended_at", _Instant, comment="failed or cancelled, and not begun again since"),
 )
+sa.Index("hooks_over", hooks.c.ended_at, postgresql_where=hooks.c.ended_at.is_not(None))
 
 batches = sa.Table(
     "batches",
@@ -54,7 +56,9 @@ deliveries = sa.Table(
     sa.Column("attempts", sa.Integer, nullable=False),
     sa.Column("due_at", _Instant),
     sa.Column("channel", sa.Text, nullable=False, server_default="webhook"),
+    sa.Column("noted_at", _Instant, nullable=False, server_default=sa.func.now()),
 )
+sa.Index("deliveries_over", deliveries.c.noted_at, postgresql_where=deliveries.c.due_at.is_(None))
 sa.Index("deliveries_due", deliveries.c.due_at, postgresql_where=deliveries.c.due_at.is_not(None))
 
 secrets = sa.Table(

@@ -76,6 +76,11 @@ async def end_in_batch(conn: Connection, batch_id: UUID, job_id: UUID, *, comple
     return BatchHook(**row, **counted)
 
 
+async def remove_batch(conn: Connection, batch_id: UUID) -> None:
+    await conn.execute("delete from notifier.ended where batch_id = $1", batch_id)
+    await conn.execute("delete from notifier.batches where batch_id = $1", batch_id)
+
+
 async def note_file(conn: Connection, job_id: UUID, name: str, file_id: UUID | None) -> None:
     """The first alone, by its name or its key in a storage of the user's own; there it has no id."""
     await conn.execute(
@@ -92,20 +97,25 @@ async def note_subtitle(conn: Connection, job_id: UUID, name: str) -> None:
 
 
 async def note_stage(conn: Connection, job_id: UUID, stage: str) -> None:
-    await conn.execute("update notifier.hooks set stage = $2 where job_id = $1", job_id, stage)
+    """Of a job that goes on, if it had ended."""
+    await conn.execute("update notifier.hooks set stage = $2, ended_at = null where job_id = $1", job_id, stage)
 
 
-async def hook(conn: Connection, job_id: UUID) -> tuple[str, Hook] | None:
-    """(where to, what about)."""
+async def note_end(conn: Connection, job_id: UUID, at: datetime) -> None:
+    await conn.execute("update notifier.hooks set ended_at = $2 where job_id = $1", job_id, at)
+
+
+async def hook(conn: Connection, job_id: UUID) -> tuple[str, bool, Hook] | None:
+    """(where to, whether its job had ended, what about)."""
     row = await conn.fetchrow(
-        "select url, link, folder, first_file, progress, style, file_id, subtitle, stage from notifier.hooks"
-        " where job_id = $1",
+        "select url, ended_at is not null as over, link, folder, first_file, progress, style, file_id, subtitle, stage"
+        " from notifier.hooks where job_id = $1",
         job_id,
     )
     if row is None:
         return None
     values = dict(row)
-    return values.pop("url"), Hook(**values)
+    return values.pop("url"), values.pop("over"), Hook(**values)
 
 
 async def remove_hook(conn: Connection, job_id: UUID) -> None:
@@ -152,6 +162,24 @@ async def attempted(conn: Connection, delivery_id: UUID, attempts: int, due: dat
     await conn.execute(
         "update notifier.deliveries set attempts = $2, due_at = $3 where delivery_id = $1", delivery_id, attempts, due
     )
+
+
+async def sweep(conn: Connection, told_before: datetime, ended_before: datetime, limit: int) -> bool:
+    """Removes deliveries that are made or given up, and hooks of jobs that had ended by then; whether there may be more
+    of either. It waits for nobody and takes not many at a time: what is open for long holds back every feed."""
+    swept = await conn.fetchrow(
+        "with told as (delete from notifier.deliveries where delivery_id in ("
+        "  select delivery_id from notifier.deliveries where due_at is null and noted_at < $1 limit $3"
+        "  for update skip locked) returning 1),"
+        " hooks as (delete from notifier.hooks where job_id in ("
+        "  select job_id from notifier.hooks where ended_at < $2 limit $3 for update skip locked) returning 1)"
+        " select (select count(*) from told) as told, (select count(*) from hooks) as hooks",
+        told_before,
+        ended_before,
+        limit,
+    )
+    assert swept is not None
+    return bool(max(swept["told"], swept["hooks"]) == limit)
 
 
 async def next_due(conn: Connection, full: Sequence[str]) -> datetime | None:

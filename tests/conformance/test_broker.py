@@ -193,6 +193,41 @@ async def test_what_no_hand_is_free_for_stays_in_the_queue(installation: Install
     assert (queue["num_ack_pending"], queue["num_pending"]) == (2, 4)
 
 
+async def test_a_hand_that_is_done_while_the_rest_is_given_back_keeps_none_of_it_here(
+    installation: Installation,
+) -> None:
+    giving, going = asyncio.Event(), asyncio.Event()
+    given: list[bytes] = []
+
+    class Slow(WorkQueue):
+        async def release(self, item: WorkItem, delay: float = 0.0) -> None:
+            given.append(item.body)
+            giving.set()
+            await going.wait()
+            await super().release(item, delay)
+
+    await sent(installation, 3)
+    bus = await installation.bus("worker")
+    broker = JetStreamBroker(
+        asyncio.get_running_loop(),
+        lambda queue: Slow(bus, "WORK", queue),
+        lambda item: dramatiq.Message(queue_name=QUEUE, actor_name="run", args=(item.body,), kwargs={}, options={}),
+        3,
+    )
+    consumer = broker.consume(QUEUE)
+    held = {one.args[0]: one for one in [sure(await asyncio.to_thread(next, consumer)) for _ in range(3)]}
+    closing = asyncio.create_task(asyncio.to_thread(consumer.close))
+    async with asyncio.timeout(60):
+        await giving.wait()
+        [done, kept] = held.keys() - set(given)
+        await asyncio.to_thread(consumer.ack, held[done])
+        going.set()
+        await closing
+
+    assert given[1:] == [kept]
+    assert await waiting(installation) == 2
+
+
 HOLDER = """
 import asyncio, sys
 from pathlib import Path

@@ -9,6 +9,7 @@ from uuid import UUID, uuid5
 
 import msgspec
 from litestar import Request, Response
+from litestar.connection import ASGIConnection
 from msgspec import Struct
 
 from libs.egress.policy import EgressPolicy
@@ -59,7 +60,7 @@ def reply(body: object, status: int = 200, headers: Mapping[str, str] | None = N
     return Response(content, status_code=status, media_type="application/json", headers=dict(headers or {}))
 
 
-def address(request: AnyRequest) -> str:
+def address(request: ASGIConnection[Any, Any, Any, Any]) -> str:
     """Where a request came from: the last proxy, when there are any."""
     return f"address:{request.client.host if request.client else ''}"
 

@@ -22,6 +22,7 @@ from services.gateway.dialects.webgui import translate
 from services.gateway.dialects.webgui.translate import Invalid
 from services.gateway.fanout import Hub, Subscriber
 from services.gateway.guard import Identity
+from services.gateway.throttle import TooMany
 
 AnySocket = WebSocket[Any, Any, Any]
 Handler = Callable[[Edge, AnyRequest], Awaitable[Response[bytes]]]
@@ -148,7 +149,11 @@ def downloads(edge: Edge, hub: Hub) -> WebsocketRouteHandler:
     async def watched(socket: AnySocket) -> None:
         offered = socket.headers.get("sec-websocket-protocol")
         token = socket.query_params.get("token") or (offered.split(",")[-1].strip() if offered else "")
-        identity = await edge.guard.token(token) if token else None
+        try:
+            identity = await edge.guard.watcher(token, address(socket))
+        except TooMany:
+            await socket.close(CLOSE_TOO_MANY)  # refused, not opened: that would cost what the limit is to save
+            return
         await socket.accept(subprotocols=offered.split(",")[0].strip() if offered else None)
         if identity is None:
             await socket.close(CLOSE_UNAUTHORISED, "invalid or expired token")
