@@ -35,6 +35,16 @@ def after(failures: int) -> Lockout:
     return lockout
 
 
+def test_who_waits_until_wrong_passwords_are_forgotten_tries_less_often_than_who_goes_on():
+    at, lockout, tries = AT, after(1), 1
+    while lockout.locked_until - at < domain.LONGEST_LOCKOUT:
+        at, tries = lockout.locked_until, tries + 1
+        lockout = domain.after_failure(lockout, at)
+    forgetful = (at - AT + domain.FORGIVEN_AFTER) / tries
+
+    assert forgetful > domain.LONGEST_LOCKOUT
+
+
 @pytest.mark.parametrize(
     ("failures", "seconds"), [(1, 0), (4, 0), (5, 5), (6, 10), (7, 20), (10, 160), (13, 900), (500, 900)]
 )
