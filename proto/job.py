@@ -271,20 +271,6 @@ class ReserveStorage(Command, tag="job.reserve", kw_only=True, frozen=True):
     bytes: Bytes
 
 
-class ReportStage(Command, tag="job.report_stage", kw_only=True, frozen=True):
-    """Entering `downloading` carries what was learnt while resolving."""
-
-    job_id: UUID
-    attempt: Attempt
-    stage: Stage
-    engine: EngineName | None = None
-    title: str | None = None
-    total_bytes: Bytes | None = None
-    items_total: int | None = None
-    description: Description | None = None
-    release_date: str | None = None
-
-
 class ReportItem(Command, tag="job.report_item", kw_only=True, frozen=True):
     job_id: UUID
     attempt: Attempt
@@ -295,7 +281,7 @@ class ReportItem(Command, tag="job.report_item", kw_only=True, frozen=True):
 
 
 class StageNote(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A stage that was entered and is reported later, with the time it was entered."""
+    """A stage that was entered, with the time it was: it may be reported later."""
 
     stage: Stage
     at: Instant
@@ -305,6 +291,14 @@ class StageNote(Struct, frozen=True, kw_only=True, omit_defaults=True):
     items_total: int | None = None
     description: Description | None = None
     release_date: str | None = None
+
+
+class ReportStage(Command, tag="job.report_stage", kw_only=True, frozen=True):
+    """Entering `downloading` carries what was learnt while resolving."""
+
+    job_id: UUID
+    attempt: Attempt
+    note: StageNote
 
 
 class ReportCompleted(Command, tag="job.report_completed", kw_only=True, frozen=True):

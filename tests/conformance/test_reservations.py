@@ -23,6 +23,7 @@ from proto.job import (
     ReportStage,
     Request,
     ReserveStorage,
+    StageNote,
     SubmitJobs,
     Submitted,
 )
@@ -161,8 +162,8 @@ async def test_what_another_process_changed_is_known_before_a_change_is_refused_
             assert (await two.read(job_id)).state == "queued"
             await one.change(job_id, lambda job: domain.admit(job, one.clock()), META)
             await one.change(job_id, partial(claimed, claim, one.clock()), META)
-        stage = ReportStage(job_id=jobs[0], attempt=1, stage="downloading")
-        told, _ = await two.change(jobs[0], lambda job: domain.report_stage(job, stage, two.clock()), META)
+        stage = ReportStage(job_id=jobs[0], attempt=1, note=StageNote(stage="downloading", at=two.clock()))
+        told, _ = await two.change(jobs[0], lambda job: domain.report_stage(job, stage), META)
         ended, _ = await two.change(jobs[1], lambda job: domain.cancel(job, command, two.clock()), META)
 
     assert (told.state, told.attempt) == ("downloading", 1)

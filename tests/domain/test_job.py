@@ -21,6 +21,7 @@ JOB, OWNER, WORKER, OTHER = (UUID(int=n) for n in range(1, 5))
 AT = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 ITEM = p.StoredItem(file_id=UUID(int=9), key="a", name="a.bin", size=10, sha256="0" * 64)
 FAILURE = p.Failure(kind="transient", code="http_503", message="the server is busy")
+DOWNLOADING = p.StageNote(stage="downloading", at=AT + timedelta(seconds=3), engine="ytdlp")
 
 SUBMITTED = p.JobSubmitted(
     job_id=JOB,
@@ -172,12 +173,22 @@ def test_a_ticket_that_the_queue_gave_out_twice_leaves_the_job_with_the_worker_t
     assert tags(decision) == ["refused:StaleAttempt"]
 
 
+def test_a_stage_was_entered_when_the_worker_did_however_late_it_is_told_of():
+    """Those that come with the end name their times too, and none may lie before one that was told of by itself."""
+    (entered,) = events(
+        domain.report_stage(state_after(RUNNING), p.ReportStage(job_id=JOB, attempt=1, note=DOWNLOADING))
+    )
+
+    assert isinstance(entered, p.JobStageEntered)
+    assert entered.at == DOWNLOADING.at
+
+
 @pytest.mark.parametrize("state", ["queued", "admitted", "completed", "failed", "cancelled", "held"])
 def test_a_report_is_refused_when_the_job_is_not_running(state):
     job = state_after(HISTORIES[state])
     attempt = max(job.attempt, 1)
 
-    stage = domain.report_stage(job, p.ReportStage(job_id=JOB, attempt=attempt, stage="downloading"), AT)
+    stage = domain.report_stage(job, p.ReportStage(job_id=JOB, attempt=attempt, note=DOWNLOADING))
     failure = domain.report_failed(job, p.ReportFailed(job_id=JOB, attempt=attempt, failure=FAILURE), AT, 0.0)
 
     assert tags(stage) == tags(failure) == ["refused:StaleAttempt"]
@@ -383,8 +394,7 @@ def test_what_a_site_said_of_a_film_is_said_with_its_stage_and_again_at_its_end(
     job = state_after(RUNNING)
     notes: tuple[p.StageNote, ...] = (p.StageNote(stage="downloading", at=AT, engine="ytdlp", **said),)
     if not quick:
-        stage = p.ReportStage(job_id=JOB, attempt=1, stage="downloading", engine="ytdlp", **said)
-        (entered,) = events(domain.report_stage(job, stage, AT))
+        (entered,) = events(domain.report_stage(job, p.ReportStage(job_id=JOB, attempt=1, note=notes[0])))
         job, notes = domain.evolve(job, entered), ()
     report = p.ReportCompleted(job_id=JOB, attempt=1, engine="ytdlp", title="a film", items=(ITEM,), stages=notes)
     first, *_, completed = events(domain.report_completed(job, report, AT))

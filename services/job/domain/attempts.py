@@ -52,27 +52,28 @@ def claim(job: Job, command: ClaimAttempt, at: datetime, *, held: bool) -> Decis
     return stale(job, command.attempt)
 
 
-def report_stage(job: Job, command: ReportStage, at: datetime) -> Decision:
+def report_stage(job: Job, command: ReportStage) -> Decision:
     if refusal := not_mine(job, command.attempt):
         return refusal
-    if job.state == command.stage and command.title is None and command.items_total is None:
+    note = command.note
+    if job.state == note.stage and note.title is None and note.items_total is None:
         return []
-    return [_entered(job, command, at)]
+    return [_entered(job, note)]
 
 
-def _entered(job: Job, told: ReportStage | StageNote, at: datetime) -> JobStageEntered:
+def _entered(job: Job, note: StageNote) -> JobStageEntered:
     return JobStageEntered(
         job_id=job.job_id,
         owner=job.owner,
         attempt=job.attempt,
-        stage=told.stage,
-        at=at,
-        engine=told.engine,
-        title=told.title,
-        total_bytes=told.total_bytes,
-        items_total=told.items_total,
-        description=told.description,
-        release_date=told.release_date,
+        stage=note.stage,
+        at=note.at,
+        engine=note.engine,
+        title=note.title,
+        total_bytes=note.total_bytes,
+        items_total=note.items_total,
+        description=note.description,
+        release_date=note.release_date,
     )
 
 
@@ -82,7 +83,7 @@ def report_completed(job: Job, command: ReportCompleted, at: datetime) -> Decisi
         return []
     if refusal := not_mine(job, command.attempt, also="paused"):
         return refusal
-    passed: list[Event] = [_entered(job, note, note.at) for note in command.stages]
+    passed: list[Event] = [_entered(job, note) for note in command.stages]
     new = new_items(job, command.items, at)
     items = [*job.items.values(), *(event.item for event in new if isinstance(event, JobItemCompleted))]
     return [

@@ -73,7 +73,7 @@ async def reserve_storage(command: ReserveStorage, call: Call, ledger: Ledger) -
 
 
 async def report_stage(command: ReportStage, call: Call, ledger: Ledger, shares: Shares) -> Answer:
-    return await _dealing(command, domain.report_stage, call, ledger, shares)
+    return await _dealing(command, lambda job, told, _: domain.report_stage(job, told), call, ledger, shares)
 
 
 async def report_item(command: ReportItem, call: Call, ledger: Ledger) -> Answer:

@@ -35,18 +35,7 @@ class Stages:
         """Raises Refused, TimeoutError."""
         async with self._telling:
             while self._untold:
-                note = self._untold[0]
                 await self._reporter.send(
-                    ReportStage(
-                        job_id=self._claimed.job_id,
-                        attempt=self._claimed.attempt,
-                        stage=note.stage,
-                        engine=note.engine,
-                        title=note.title,
-                        total_bytes=note.total_bytes,
-                        items_total=note.items_total,
-                        description=note.description,
-                        release_date=note.release_date,
-                    )
+                    ReportStage(job_id=self._claimed.job_id, attempt=self._claimed.attempt, note=self._untold[0])
                 )
                 self._untold.pop(0)
