@@ -20,10 +20,10 @@ from pathlib import Path
 
 import nkeys
 
-from libs.bus.topology import USERS
 from libs.supervisor.folder import write_durably
 from libs.supervisor.nats import user_block
 from proto import SERVICES
+from proto.topology import USERS
 
 CLOSED = (
     "revoke all on schema public from public;\n"

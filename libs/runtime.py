@@ -19,6 +19,7 @@ import msgspec
 import structlog
 
 from libs import bus as buses
+from libs.bus.topology import event_stream
 from libs.database import AWAY, Connection, open_pool
 from libs.egress.policy import Allowance
 from libs.eventstore import EventStore
@@ -138,7 +139,7 @@ class Resources:
         bus = await self.bus(settings.nats_url, service, settings.nats_seed)
         wake = asyncio.Event()
         store = EventStore(pool, service, registry, wake.set)
-        sink, subject = buses.Stream(bus, f"EV_{service.upper()}"), f"wake.{service}"
+        sink, subject = buses.Stream(bus, event_stream(service)), f"wake.{service}"
 
         async def tell() -> None:
             await bus.signal(subject, b"")

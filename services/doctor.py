@@ -15,7 +15,6 @@ from msgspec import Struct
 
 from libs import telemetry
 from libs.bus import Bus, BusError, Stream
-from libs.bus.topology import STREAMS
 from libs.calls import Caller, ServiceFailed
 from libs.feed import SinkGone
 from libs.message import Refused
@@ -25,6 +24,7 @@ from proto import SERVICES
 from proto.any import Health, ReadHealth
 from proto.auth import ReadPublicKeys
 from proto.gateway import JobRow, ListJobs
+from proto.topology import STREAMS
 from proto.unrestrict_proxy import HostAccount, ListHostAccounts
 from services.operate import NotRunning, connect
 

@@ -15,10 +15,10 @@ import structlog
 from libs import bus as buses
 from libs import memory, runtime, settings, telemetry
 from libs.bus import BusError
-from libs.bus.topology import CONSUMERS, STREAMS
 from libs.database import NoDatabase, OldSchema, Target, migrate, refuse_old
 from libs.http import NoAddress
 from proto import SERVICES
+from proto.topology import CONSUMERS, STREAMS
 from services.stopping import stop_signal
 
 if TYPE_CHECKING:

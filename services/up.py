@@ -19,7 +19,6 @@ import structlog
 from libs import bus as buses
 from libs import memory, runtime, settings, telemetry
 from libs.bus import BusError
-from libs.bus.topology import CONSUMERS, STREAMS
 from libs.calls import Caller, ServiceFailed
 from libs.database import MigrationFailed, NoDatabase, Target, migrate_aside
 from libs.feed import SinkGone
@@ -29,6 +28,7 @@ from libs.supervisor import Child, DataFolder, DataFolderInUse, Servers, StartFa
 from proto import REGISTRY, SERVICES
 from proto.auth import CreateUser, ReadUser, User
 from proto.job import LoseWorker
+from proto.topology import CONSUMERS, STREAMS, USERS
 from services.job.worker.settings import WorkerSettings
 from services.serve import load_service, migrations
 from services.stopping import stop_signal
@@ -107,7 +107,7 @@ async def _run(
     told: Mapping[str, Any],
     stop: asyncio.Event,
 ) -> None:
-    async with Servers.run(folder, SERVICES, settings.read("secret_key", environ) or None) as servers:
+    async with Servers.run(folder, SERVICES, USERS, settings.read("secret_key", environ) or None) as servers:
         values = _at_our_servers(told, servers)
         await _prepare(servers)
         pairs = [(services[name], values[name]) for name in SERVICES]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import structlog
 
-from libs.bus.topology import USERS
+from libs.bus.topology import UserSpec
 from libs.lasting import only
 from libs.supervisor.child import Child, Identity
 from libs.supervisor.folder import DataFolder, DataFolderInUse, UnusableFolder, may_hold_socket
@@ -24,22 +24,20 @@ LONGEST_PAUSE = 5.0
 class Servers:
     """Both servers, ready. Whoever holds this may be cut off for a moment, never for good."""
 
-    def __init__(
-        self, folder: DataFolder, secret_key: str, postgres: Postgres, nats: Nats, services: Sequence[str]
-    ) -> None:
+    def __init__(self, secret_key: str, postgres: Postgres, nats: Nats, services: Sequence[str]) -> None:
         self.secret_key = secret_key
         self.postgres = postgres
         self.nats = nats
         self.nats_url = nats.url
         self.database_urls = {service: postgres.url(service) for service in services}
-        self.nats_seeds: dict[str, Path] = {user.name: folder.seed(user.name) for user in USERS}
+        self.nats_seeds = nats.seeds
         self.restarted = asyncio.Event()
         """Set when a server came back; whoever waits for it clears it."""
 
     @classmethod
     @asynccontextmanager
     async def run(
-        cls, folder: DataFolder, services: Sequence[str], secret_key: str | None = None
+        cls, folder: DataFolder, services: Sequence[str], users: Sequence[UserSpec], secret_key: str | None = None
     ) -> AsyncIterator[Servers]:
         """The folder must be locked by the caller. A new one gets `secret_key`, or one that is made up. Raises
         StartFailed, UnusableFolder."""
@@ -48,13 +46,13 @@ class Servers:
         identity = unprivileged()
         with _socket(folder, identity) as socket:
             postgres = Postgres(folder, secrets, socket, identity)
-            nats = Nats(folder)
+            nats = Nats(folder, users)
             await asyncio.to_thread(nats.prepare)
             try:
                 async with asyncio.TaskGroup() as starting:
                     starting.create_task(_first(postgres, services))
                     starting.create_task(nats.start())
-                servers = cls(folder, secrets.secret_key, postgres, nats, services)
+                servers = cls(secrets.secret_key, postgres, nats, services)
                 folder.announce(nats.url)
                 async with asyncio.TaskGroup() as watching:
                     keepers = [

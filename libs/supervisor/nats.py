@@ -16,7 +16,7 @@ from pathlib import Path
 
 import nkeys
 
-from libs.bus.topology import USERS, UserSpec
+from libs.bus.topology import UserSpec
 from libs.supervisor.child import Child
 from libs.supervisor.folder import DataFolder, write_durably
 from libs.supervisor.leftovers import HARD, end_leftovers
@@ -29,8 +29,9 @@ SERVER_PORTS = range(20_000, 32_768)
 class Nats:
     """`start` may be called again after a crash; the port stays, so clients find it again."""
 
-    def __init__(self, folder: DataFolder) -> None:
+    def __init__(self, folder: DataFolder, users: Iterable[UserSpec]) -> None:
         self._folder = folder
+        self._users = tuple(users)
         self._port = free_port()
         self._binary = binary()
         self.child: Child | None = None
@@ -39,9 +40,14 @@ class Nats:
     def url(self) -> str:
         return f"nats://127.0.0.1:{self._port}"
 
+    @property
+    def seeds(self) -> dict[str, Path]:
+        """By user. Each is there from `prepare` on."""
+        return {user.name: self._folder.seed(user.name) for user in self._users}
+
     def prepare(self) -> None:
-        public = {user.name: _public_key(self._folder.seed(user.name)) for user in USERS}
-        write_durably(self._folder.nats / "nats.conf", render(self._port, USERS, public).encode())
+        public = {user.name: _public_key(self._folder.seed(user.name)) for user in self._users}
+        write_durably(self._folder.nats / "nats.conf", render(self._port, self._users, public).encode())
 
     async def start(self) -> Child:
         await end_leftovers(["nats-server"], self._folder.nats, ((signal.SIGTERM, 5.0), *HARD))

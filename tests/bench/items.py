@@ -18,6 +18,7 @@ from libs.message import Event, Meta, new_id
 from libs.supervisor import DataFolder, Servers
 from proto import REGISTRY, SERVICES
 from proto import job as p
+from proto.topology import USERS
 from services.gateway import views as shown
 from services.job import domain
 from services.job.commit import Built, Ledger, opened
@@ -38,7 +39,7 @@ async def measured(count: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as made:
         folder = DataFolder(Path(made) / "data")
         with folder.lock():
-            async with Servers.run(folder, SERVICES) as servers:
+            async with Servers.run(folder, SERVICES, USERS) as servers:
                 for name in ("job", "gateway"):
                     await migrate(Target(servers.database_urls[name], name, migrations(name)))
                 pool = await open_pool(servers.database_urls["job"], "job")

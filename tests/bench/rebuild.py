@@ -11,7 +11,6 @@ from typing import Any
 
 from libs import bus as buses
 from libs.bus import Stream, follow
-from libs.bus.topology import CONSUMERS, STREAMS
 from libs.database import Target, migrate, open_pool
 from libs.eventstore import EventStore, NoStream, Write
 from libs.eventstore.projection import Follower, rebuild
@@ -20,6 +19,7 @@ from libs.message import Event, Meta, new_id
 from libs.supervisor import DataFolder, Servers
 from proto import REGISTRY, SERVICES
 from proto import job as p
+from proto.topology import CONSUMERS, STREAMS, USERS
 from services.gateway import domain, views
 from services.serve import migrations
 
@@ -58,7 +58,7 @@ async def rate(wanted: int) -> tuple[int, float]:
     with tempfile.TemporaryDirectory() as made:
         folder = DataFolder(Path(made) / "data")
         with folder.lock():
-            async with Servers.run(folder, SERVICES) as servers:
+            async with Servers.run(folder, SERVICES, USERS) as servers:
                 for name in ("job", "gateway"):
                     await migrate(Target(servers.database_urls[name], name, migrations(name)))
                 topology = await buses.open(servers.nats_url, user="topology", seed=servers.nats_seeds["topology"])

@@ -18,8 +18,8 @@ import pytest
 
 from libs import bus as buses
 from libs.bus import follow
-from libs.bus.topology import STREAMS
 from libs.supervisor import DataFolder
+from proto.topology import STREAMS
 from tests.site import SiteProcess
 from tests.support.sure import sure
 from tests.support.system import System, running, stored

@@ -13,11 +13,11 @@ import pytest
 import pytest_asyncio
 
 from libs import bus as buses
-from libs.bus.topology import CONSUMERS, STREAMS
 from libs.database import Target, migrate, open_pool
 from libs.eventstore import EventStore
 from libs.supervisor import DataFolder, Servers
 from proto import REGISTRY, SERVICES
+from proto.topology import CONSUMERS, STREAMS, USERS
 from services.job.engines.ytdlp import YtdlpEngine
 from services.serve import migrations
 from tests.support.emptying import Emptying
@@ -75,7 +75,7 @@ async def common(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Empt
         return
     folder = DataFolder(tmp_path_factory.mktemp("common") / "data")
     with folder.lock():
-        async with Servers.run(folder, SERVICES) as servers:
+        async with Servers.run(folder, SERVICES, USERS) as servers:
             for name in SERVICES:
                 await migrate(Target(servers.database_urls[name], name, migrations(name)))
             emptying = Emptying(servers)
@@ -105,7 +105,7 @@ async def alone(tmp_path: Path) -> AsyncIterator[Installation]:
     """Servers of the test's own, without schemas."""
     folder = DataFolder(tmp_path / "data")
     with folder.lock():
-        async with Servers.run(folder, SERVICES) as servers, opened(servers) as one:
+        async with Servers.run(folder, SERVICES, USERS) as servers, opened(servers) as one:
             yield one
 
 

@@ -15,7 +15,7 @@ from msgspec import Struct
 from testcontainers.core.container import DockerContainer
 from testcontainers.core.waiting_utils import wait_for_logs
 
-from libs.bus.topology import USERS
+from proto.topology import USERS
 from tests.contracts.deployments import prepare
 
 POSTGRES = "postgres:18"

@@ -17,7 +17,8 @@ from dramatiq import Worker
 from libs import bus as buses
 from libs.broker import JetStreamBroker
 from libs.bus import WorkItem, WorkQueue, enqueue
-from libs.bus.topology import CONSUMERS, SECOND
+from libs.bus.topology import SECOND
+from proto.topology import CONSUMERS
 from tests.conformance.conftest import Installation
 from tests.support.sure import sure
 

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import cast
 
 import asyncpg
 import nats
 import pytest
 from nats.aio.client import Client
 
-from libs.bus.topology import CONSUMERS, SERVICES, STREAMS, USERS
 from libs.supervisor import DataFolder, Servers
 from libs.supervisor.nats import Nats
-from proto import REGISTRY
-from proto import SERVICES as PROTO_SERVICES
+from proto import REGISTRY, SERVICES
+from proto.__main__ import SIGNALS
+from proto.topology import CONSUMERS, STREAMS, USERS
 
 MAY_PUBLISH = {
     "gateway": [
@@ -134,7 +136,7 @@ MAY_NOT_PUBLISH = {
 MAY_HEAR = {
     **{
         service: [f"cmd.{service}.*", f"q.{service}.*", f"wake.{service}", f"_INBOX_{service}.a"]
-        for service in PROTO_SERVICES
+        for service in SERVICES
     },
     "gateway": ["cmd.gateway.*", "q.gateway.*", "wake.gateway", "ctl.asked", "_INBOX_gateway.a"],
     "job": ["cmd.job.*", "q.job.*", "wake.job", "ctl.shares", "_INBOX_job.a"],
@@ -148,7 +150,7 @@ MAY_HEAR = {
 async def server(tmp_path: Path) -> AsyncIterator[tuple[Nats, DataFolder]]:
     folder = DataFolder(tmp_path / "data")
     with folder.lock():
-        one = Nats(folder)
+        one = Nats(folder, USERS)
         one.prepare()
         await one.start()
         try:
@@ -203,7 +205,7 @@ async def heard(client: Client, refusals: list[str], subject: str) -> bool:
 @pytest.mark.parametrize("user", [one.name for one in USERS])
 async def test_a_user_says_what_it_must_and_nothing_else(server, user):
     """Each user publishes its own subjects and is refused on those of others."""
-    foreign = [f"ev.{service}.kind.type.id" for service in PROTO_SERVICES if service != user]
+    foreign = [f"ev.{service}.kind.type.id" for service in SERVICES if service != user]
     others = [f"_INBOX_{one.name}.stolen" for one in USERS if one.name != user]
     creating = (
         []
@@ -284,26 +286,36 @@ def test_the_topology_names_services_and_messages_that_exist():
         if subject.split(".")[0] in ("cmd", "q") and "*" not in subject
     }
 
-    assert SERVICES == PROTO_SERVICES
-    assert {user.name for user in USERS} == {*PROTO_SERVICES, "worker", "cli", "topology"}
-    assert {f"EV_{service.upper()}" for service in PROTO_SERVICES} <= {stream.name for stream in STREAMS}
+    assert {user.name for user in USERS} == {*SERVICES, "worker", "cli", "topology"}
+    assert {f"EV_{service.upper()}" for service in SERVICES} <= {stream.name for stream in STREAMS}
     assert {consumer.stream for consumer in CONSUMERS} <= {stream.name for stream in STREAMS}
     assert named - known == set()
+
+
+@pytest.mark.parametrize("signal", SIGNALS, ids=lambda signal: signal.address)
+def test_a_signals_sender_may_say_it_and_its_takers_may_hear_it(signal):
+    """What the language says of a signal is what the topology allows; work is taken from its stream, not heard."""
+    users = {user.name: user for user in USERS}
+    subject = re.sub(r"{\w+}", "*", signal.address)
+    streamed = any(subject in cast("list[str]", stream.config["subjects"]) for stream in STREAMS)
+
+    assert subject in users[signal.sender].publish
+    assert [taker for taker in signal.takers if not streamed and subject not in users[taker].hear] == []
 
 
 async def test_a_role_owns_its_schema_and_is_refused_on_every_other(tmp_path):
     """Permission denied on foreign tables, foreign schemas, the public schema and other databases."""
     folder = DataFolder(tmp_path / "data")
     with folder.lock():
-        async with Servers.run(folder, PROTO_SERVICES) as servers:
-            roles = {service: await asyncpg.connect(servers.database_urls[service]) for service in PROTO_SERVICES}
+        async with Servers.run(folder, SERVICES, USERS) as servers:
+            roles = {service: await asyncpg.connect(servers.database_urls[service]) for service in SERVICES}
             for service, conn in roles.items():
                 await conn.execute(
                     f"create table {service}.secret (text text); insert into {service}.secret values ('{service}')"
                 )
                 assert await conn.fetchval(f"select text from {service}.secret") == service
             for service, conn in roles.items():
-                for other in (one for one in PROTO_SERVICES if one != service):
+                for other in (one for one in SERVICES if one != service):
                     for statement in (
                         f"select * from {other}.secret",
                         f"insert into {other}.secret values ('x')",
@@ -334,7 +346,7 @@ async def test_a_role_needs_its_own_password(tmp_path):
     """One service's password opens no other role, and no role is open without one."""
     folder = DataFolder(tmp_path / "data")
     with folder.lock():
-        async with Servers.run(folder, ("job", "auth")) as servers:
+        async with Servers.run(folder, ("job", "auth"), USERS) as servers:
             for user, password in (("longshore_auth", None), ("postgres", None), ("longshore_auth", "wrong")):
                 given = {} if password is None else {"password": password}
                 with pytest.raises(asyncpg.InvalidPasswordError):
@@ -345,7 +357,7 @@ def test_seeds_are_closed_and_stay_out_of_the_configuration(tmp_path):
     """Each seed is readable by its owner alone, and the configuration has public keys only."""
     folder = DataFolder(tmp_path / "data")
     with folder.lock():
-        Nats(folder).prepare()
+        Nats(folder, USERS).prepare()
         seeds = [folder.seed(user.name) for user in USERS]
         rendered = (folder.nats / "nats.conf").read_text()
 

@@ -19,11 +19,11 @@ import pytest
 
 from libs import bus as buses
 from libs.bus import Stream, enqueue
-from libs.bus.topology import CONSUMERS, STREAMS
 from libs.supervisor import DataFolder, DataFolderInUse, Identity, Servers, StartFailed, UnusableFolder
 from libs.supervisor.folder import write_durably
 from libs.supervisor.leftovers import HARD, end_now
 from libs.supervisor.postgres import Postgres, unprivileged
+from proto.topology import CONSUMERS, STREAMS, USERS
 from tests.support.sure import sure
 
 SERVICES = ("job", "auth")
@@ -33,12 +33,13 @@ SUPERVISING = """
 import asyncio, sys
 from pathlib import Path
 from libs.supervisor import DataFolder, Servers
+from proto.topology import USERS
 from tests.support.sure import sure
 
 async def main():
     folder = DataFolder(Path(sys.argv[1]))
     with folder.lock():
-        async with Servers.run(folder, ("job", "auth")) as servers:
+        async with Servers.run(folder, ("job", "auth"), USERS) as servers:
             print(sure(servers.postgres.child).pid, sure(servers.nats.child).pid, flush=True)
             await asyncio.Event().wait()
 
@@ -138,14 +139,14 @@ def test_a_second_owner_of_a_folder_is_told_who_has_it(folder):
 async def test_what_was_written_is_there_on_the_next_start(folder):
     """A clean stop ends both servers, withdraws the address, and keeps data and secrets."""
     with folder.lock():
-        async with Servers.run(folder, SERVICES) as servers:
+        async with Servers.run(folder, SERVICES, USERS) as servers:
             pids = [sure(servers.postgres.child).pid, sure(servers.nats.child).pid]
             await write(servers, "first")
             assert folder.endpoint() == servers.nats_url
             key, urls = servers.secret_key, {name: url.partition("?")[0] for name, url in servers.database_urls.items()}
         assert not [pid for pid in pids if psutil.pid_exists(pid)]
         assert folder.endpoint() is None
-        async with Servers.run(folder, SERVICES) as servers:
+        async with Servers.run(folder, SERVICES, USERS) as servers:
             assert await notes(servers) == ["first"]
             assert servers.secret_key == key
             assert {name: url.partition("?")[0] for name, url in servers.database_urls.items()} == urls
@@ -154,7 +155,7 @@ async def test_what_was_written_is_there_on_the_next_start(folder):
 async def test_a_killed_postgres_comes_back_with_its_data(folder):
     """Even while one of its backends is still busy; the address stays."""
     with folder.lock():
-        async with Servers.run(folder, SERVICES) as servers:
+        async with Servers.run(folder, SERVICES, USERS) as servers:
             await write(servers, "before")
             busy = await asyncpg.connect(servers.database_urls["auth"])
             work = asyncio.create_task(busy.fetch("select count(*) from generate_series(1, 100000000)"))
@@ -180,7 +181,7 @@ async def test_a_killed_postgres_comes_back_with_its_data(folder):
 async def test_a_killed_nats_comes_back_with_its_streams(folder):
     """At the same address, so that every connection finds it again."""
     with folder.lock():
-        async with Servers.run(folder, SERVICES) as servers:
+        async with Servers.run(folder, SERVICES, USERS) as servers:
             await fill_stream(servers)
             url, killed = servers.nats_url, sure(servers.nats.child).pid
             os.kill(killed, signal.SIGKILL)
@@ -202,7 +203,7 @@ def test_servers_do_not_outlive_a_killed_supervisor(folder):
 
     async def again() -> None:
         with folder.lock():
-            async with Servers.run(folder, SERVICES) as servers:
+            async with Servers.run(folder, SERVICES, USERS) as servers:
                 await write(servers, "after")
                 assert await notes(servers) == ["after"]
 
@@ -218,7 +219,7 @@ def test_a_start_does_not_wait_for_the_killed_ones_servers_to_be_gone(folder):
 
     async def again() -> None:
         with folder.lock():
-            async with Servers.run(folder, SERVICES) as servers:
+            async with Servers.run(folder, SERVICES, USERS) as servers:
                 assert not {sure(servers.postgres.child).pid, sure(servers.nats.child).pid} & set(pids)
                 assert str(folder.path) in servers.database_urls["job"]
                 await write(servers, "after")
@@ -234,7 +235,7 @@ async def test_a_killed_first_start_leaves_nothing_half_made(folder):
     half.mkdir()
     (half / "PG_VERSION").write_text("18\n")
     with folder.lock():
-        async with Servers.run(folder, SERVICES) as servers:
+        async with Servers.run(folder, SERVICES, USERS) as servers:
             await write(servers, "whole")
     assert not half.exists()
 
@@ -242,7 +243,7 @@ async def test_a_killed_first_start_leaves_nothing_half_made(folder):
 async def test_a_pid_file_that_names_a_stranger_is_no_obstacle(folder):
     """After a reboot the old server's number may be anybody's."""
     with folder.lock():
-        async with Servers.run(folder, SERVICES) as servers:
+        async with Servers.run(folder, SERVICES, USERS) as servers:
             await write(servers, "kept")
         owner = folder.postgres.stat()
         sleeper = await asyncio.create_subprocess_exec("sleep", "60", user=owner.st_uid if os.geteuid() == 0 else None)
@@ -250,7 +251,7 @@ async def test_a_pid_file_that_names_a_stranger_is_no_obstacle(folder):
             stale = folder.postgres / "postmaster.pid"
             stale.write_text(f"{sleeper.pid}\n{folder.postgres}\n1\n5432\n\n\n1 1\nready\n")
             os.chown(stale, owner.st_uid, owner.st_gid)
-            async with Servers.run(folder, SERVICES) as servers:
+            async with Servers.run(folder, SERVICES, USERS) as servers:
                 assert await notes(servers) == ["kept"]
             assert sleeper.returncode is None
         finally:
@@ -295,23 +296,23 @@ async def test_only_servers_are_ended_in_a_folder_of_servers(tmp_path):
 async def test_an_error_of_the_body_arrives_as_itself(folder):
     """Whoever catches by type need not know that servers were watched meanwhile."""
     with folder.lock(), pytest.raises(KeyError):
-        async with Servers.run(folder, SERVICES):
+        async with Servers.run(folder, SERVICES, USERS):
             raise KeyError
 
 
 async def test_lost_secrets_are_named(folder):
     """A database whose passwords are gone is not opened, not replaced, and the text says what to do."""
     with folder.lock():
-        async with Servers.run(folder, SERVICES) as servers:
+        async with Servers.run(folder, SERVICES, USERS) as servers:
             await write(servers, "kept")
         secrets = folder.path / "secrets.json"
         kept = secrets.read_bytes()
         secrets.unlink()
         with pytest.raises(UnusableFolder, match=r"secrets\.json"):
-            async with Servers.run(folder, SERVICES):
+            async with Servers.run(folder, SERVICES, USERS):
                 pytest.fail("opened without its passwords")
         secrets.write_bytes(kept)
-        async with Servers.run(folder, SERVICES) as servers:
+        async with Servers.run(folder, SERVICES, USERS) as servers:
             assert await notes(servers) == ["kept"]
 
 
@@ -352,7 +353,7 @@ async def test_an_account_that_has_no_name_can_start(folder):
 async def test_what_is_acknowledged_is_on_disk(folder):
     """NATS syncs each write, Postgres each commit; neither listens beyond this machine."""
     with folder.lock():
-        async with Servers.run(folder, SERVICES) as servers:
+        async with Servers.run(folder, SERVICES, USERS) as servers:
             nats = json.loads((folder.nats / "nats.conf").read_text())
             conn = await asyncpg.connect(servers.database_urls["job"])
             names = ("fsync", "synchronous_commit", "full_page_writes", "listen_addresses", "jit", "server_encoding")
@@ -378,7 +379,7 @@ async def test_what_is_acknowledged_is_on_disk(folder):
 async def test_no_secret_is_on_a_command_line_or_in_an_environment(folder):
     """Neither in what the servers were started with nor in their logs, and their files are their owner's alone."""
     with folder.lock():
-        async with Servers.run(folder, SERVICES) as servers:
+        async with Servers.run(folder, SERVICES, USERS) as servers:
             started = [psutil.Process(sure(child).pid) for child in (servers.postgres.child, servers.nats.child)]
             told = [str((one.cmdline(), one.environ())).encode() for one in started]
             kept = json.loads((folder.path / "secrets.json").read_text())
@@ -402,7 +403,7 @@ async def test_nothing_outside_the_folder_is_changed(folder):
     parents = [folder.path.parent, *folder.path.parent.parents]
     before = [(p.stat().st_mode, p.stat().st_uid, p.stat().st_gid) for p in parents]
     with folder.lock():
-        async with Servers.run(folder, SERVICES):
+        async with Servers.run(folder, SERVICES, USERS):
             pass
 
     assert [(p.stat().st_mode, p.stat().st_uid, p.stat().st_gid) for p in parents] == before
@@ -412,7 +413,7 @@ async def test_a_path_too_long_for_a_socket_is_no_obstacle(tmp_path):
     """The socket goes elsewhere then, and is taken away again."""
     folder = DataFolder(tmp_path / ("long" * 25) / "data")
     with folder.lock():
-        async with Servers.run(folder, SERVICES) as servers:
+        async with Servers.run(folder, SERVICES, USERS) as servers:
             await write(servers, "reached")
             assert await notes(servers) == ["reached"]
             elsewhere = Path(servers.database_urls["job"].partition("?host=")[2])
@@ -425,10 +426,10 @@ async def test_the_folder_may_be_called_anything(tmp_path, name):
     folder = DataFolder(tmp_path / name)
     with folder.lock():
         for _ in range(2):
-            async with Servers.run(folder, SERVICES) as servers:
+            async with Servers.run(folder, SERVICES, USERS) as servers:
                 await write(servers, "here")
                 await fill_stream(servers)
-        async with Servers.run(folder, SERVICES) as servers:
+        async with Servers.run(folder, SERVICES, USERS) as servers:
             assert await notes(servers) == ["here"] * 2
             assert await tickets(servers) == 1
 

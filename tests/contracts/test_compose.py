@@ -9,13 +9,13 @@ import pytest
 import yaml
 
 from libs import bus as buses
-from libs.bus.topology import CONSUMERS, STREAMS, USERS
 from libs.database import Target, migrate, open_pool
 from libs.runtime import ServiceSettings
 from libs.supervisor import DataFolder
 from libs.supervisor.nats import binary
 from libs.supervisor.postgres import CLUSTER, DATABASE, Postgres, unprivileged
 from proto import SERVICES
+from proto.topology import CONSUMERS, STREAMS, USERS
 from services.serve import migrations
 from tests.contracts.deployments import DEPLOYED, ROOT, SEALED, STRUCTS, Container, accepted, missing, prepare
 from tests.support.ports import own_port

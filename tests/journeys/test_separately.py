@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from libs.supervisor import DataFolder, Servers
 from proto import SERVICES
+from proto.topology import USERS
 from tests.support.accounts import pooled
 from tests.support.ports import own_port
 from tests.support.system import ROOT, System, User
@@ -106,7 +107,7 @@ async def cluster(data: Path, replicas: int = 2) -> AsyncIterator[Cluster]:
     folder, beside = DataFolder(data), data.parent
     ports = {name: [own_port() for _ in range(replicas if name in ("gateway", "job") else 1)] for name in SERVICES}
     with folder.lock():
-        async with Servers.run(folder, SERVICES) as servers:
+        async with Servers.run(folder, SERVICES, USERS) as servers:
             assert "streams: up to date" in await asyncio.to_thread(migrate, servers, folder, beside / "config.toml")
             with Processes() as processes:
                 for name in SERVICES:
