@@ -27,6 +27,12 @@ SIGNALS = (
     Signal("ctl.asked", gateway.Asked, "gateway", ("gateway",)),
     Signal("work.run.{queue}.{priority}", job.Ticket, "job", ("worker",)),
 )
+PARAMETERS = {
+    "owner": "User id.",
+    "job": "Job id.",
+    "queue": "Work queue.",
+    "priority": "1 is most urgent, 10 least.",
+}
 UPCASTERS = {key for module in MODULES for key in getattr(module, "UPCASTERS", {})}
 
 
@@ -39,6 +45,7 @@ def overview() -> Document:
     return asyncapi(
         REGISTRY,
         SIGNALS,
+        PARAMETERS,
         title="Longshore",
         version=version("longshore"),
         description="What the services say to one another over NATS. Generated from the structs in proto/.",

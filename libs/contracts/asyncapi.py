@@ -63,9 +63,18 @@ class Signal(msgspec.Struct, frozen=True):
     takers: tuple[str, ...]
 
 
-def asyncapi(registry: Registry, signals: Iterable[Signal], *, title: str, version: str, description: str) -> Document:
-    """The whole system in one document; an operation belongs to the service in its tag."""
-    pages = _Pages()
+def asyncapi(
+    registry: Registry,
+    signals: Iterable[Signal],
+    parameters: Mapping[str, str],
+    *,
+    title: str,
+    version: str,
+    description: str,
+) -> Document:
+    """The whole system in one document; an operation belongs to the service in its tag. `parameters` says what the
+    `{names}` in the signals' addresses are."""
+    pages = _Pages({**PARAMETERS, **parameters})
     for message in (*registry.commands.values(), *registry.queries.values()):
         pages.call(message, "cmd" if tag(message) in registry.commands else "q")
     for message in registry.refusals.values():
@@ -89,7 +98,8 @@ def asyncapi(registry: Registry, signals: Iterable[Signal], *, title: str, versi
 
 
 class _Pages:
-    def __init__(self) -> None:
+    def __init__(self, parameters: Mapping[str, str]) -> None:
+        self._parameters = parameters
         self.channels: Document = {}
         self.operations: Document = {}
         self.messages: Document = {}
@@ -99,7 +109,7 @@ class _Pages:
         owner, verb = _parts(name)
         self.messages[name] = _message(message, "callHeaders")
         place = "{service}" if owner == ANY else owner
-        self.channels[name] = _channel(f"{prefix}.{place}.{verb}", name)
+        self.channels[name] = self._channel(f"{prefix}.{place}.{verb}", name)
         self._reply_channel(owner)
         self.operations[f"{owner}.receive.{verb}"] = {
             "action": "receive",
@@ -136,16 +146,23 @@ class _Pages:
         name = tag(message)
         owner, verb = _parts(name)
         self.messages[name] = _message(message, "eventHeaders")
-        self.channels[name] = _channel(f"ev.{owner}.{{kind}}.{verb}.{{id}}", name)
+        self.channels[name] = self._channel(f"ev.{owner}.{{kind}}.{verb}.{{id}}", name)
         self._operation(owner, "send", verb, name)
 
     def signal(self, signal: Signal) -> None:
         name = tag(signal.message)
         self.messages[name] = _message(signal.message, None)
-        self.channels[name] = _channel(signal.address, name)
+        self.channels[name] = self._channel(signal.address, name)
         self._operation(signal.sender, "send", _parts(name)[1], name)
         for taker in signal.takers:
             self._operation(taker, "receive", _parts(name)[1], name)
+
+    def _channel(self, address: str, name: str) -> Document:
+        parameters = re.findall(r"\{(\w+)\}", address)
+        channel: Document = {"address": address, "messages": {name: {"$ref": f"#/components/messages/{name}"}}}
+        if parameters:
+            channel["parameters"] = {one: {"description": self._parameters[one]} for one in parameters}
+        return channel
 
     def _operation(self, service: str, action: str, verb: str, name: str) -> None:
         self.operations[f"{service}.{action}.{verb}"] = {
@@ -172,22 +189,10 @@ def _parts(name: str) -> tuple[str, str]:
     return owner, verb.replace(".", "_")
 
 
-def _channel(address: str, name: str) -> Document:
-    parameters = re.findall(r"\{(\w+)\}", address)
-    channel: Document = {"address": address, "messages": {name: {"$ref": f"#/components/messages/{name}"}}}
-    if parameters:
-        channel["parameters"] = {one: {"description": PARAMETERS[one]} for one in parameters}
-    return channel
-
-
 PARAMETERS: Mapping[str, str] = {
     "kind": "Kind of aggregate.",
     "id": "Id of the aggregate.",
-    "owner": "User id.",
     "service": "Subject token of a service.",
-    "job": "Job id.",
-    "queue": "Work queue.",
-    "priority": "1 is most urgent, 10 least.",
 }
 
 
