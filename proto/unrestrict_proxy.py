@@ -253,12 +253,14 @@ class KeepLease(Command, tag="unrestrict_proxy.keep_lease", kw_only=True, frozen
 
 class CloseLease(Command, tag="unrestrict_proxy.close_lease", kw_only=True, frozen=True):
     """The slot is free again. With `status` the upstream answered so when the bytes were asked for (an HTTP status, 0
-    for a broken connection or a wrong body): the pool judges whether the account or the link is to blame."""
+    for a broken connection or a wrong body), and named so many seconds to wait: the pool judges whether the account or
+    the link is to blame."""
 
     lease_id: UUID
     read: Bytes
     status: Annotated[int, Meta(ge=0, le=599)] | None = None
     reason: Annotated[str, Meta(max_length=500)] = ""
+    retry_after: Annotated[int, Meta(ge=0, le=604800)] | None = None
 
 
 # ---- traffic --------------------------------------------------------------------------------------------------

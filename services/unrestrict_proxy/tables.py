@@ -40,6 +40,7 @@ standings = sa.Table(
     sa.Column("broken", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("strikes", sa.Integer, nullable=False, server_default="0"),
     sa.Column("paused", JSONB, nullable=False, server_default="{}"),
+    sa.Column("doubts", JSONB, nullable=False, server_default="{}"),
     sa.Column("session_number", sa.Integer, nullable=False, server_default="0"),
     sa.Column("sealed_session", BYTEA),
     sa.PrimaryKeyConstraint("account_id"),

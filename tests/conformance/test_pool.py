@@ -536,14 +536,55 @@ async def test_a_refusal_of_bytes_without_a_reason_is_first_the_links_and_then_t
     pools = Pools(installation, host)
     await pools.add("filehost", "a")
     async with pools.pool() as pool:
-        for _ in range(2):
-            lease = await opened(pool, new_id(), host.file("abc"), None)
+        for name in ("abc", "def"):
+            lease = await opened(pool, new_id(), host.file(name), None)
             await pool.close(lease.lease_id, 0, 403, "")
         with pytest.raises(PoolShort) as short:
             await opened(pool, new_id(), host.file("abc"), None)
 
     assert short.value.retry_after == 240
     assert host.asked["resolve"] == 2
+
+
+async def test_one_bad_file_that_somebody_keeps_asking_for_takes_no_account_from_the_others(installation):
+    host = Host("filehost", "file.test")
+    pools = Pools(installation, host)
+    await pools.add("filehost", "a")
+    async with pools.pool() as pool:
+        for status in (403, 401, 0, 403):
+            lease = await opened(pool, new_id(), host.file("abc"), None)
+            await pool.close(lease.lease_id, 0, status, "not_mine")
+        good = await opened(pool, new_id(), host.file("good"), None)
+        await pool.close(good.lease_id, 5, None, "")
+
+    assert await pools.events("account_cooled") == []
+
+
+async def test_a_file_that_one_account_was_refused_is_asked_of_the_next(installation):
+    host = Host("filehost", "file.test")
+    host.left = {"a": 9 * GIB, "b": GIB}
+    pools = Pools(installation, host)
+    first, second = await pools.add("filehost", "a"), await pools.add("filehost", "b")
+    async with pools.pool() as pool:
+        before = await opened(pool, new_id(), host.file("abc"), None)
+        await pool.close(before.lease_id, 0, 403, "")
+        after = await opened(pool, new_id(), host.file("abc"), None)
+        other = await opened(pool, new_id(), host.file("other"), None)
+
+    assert [one.account_id for one in (before, after, other)] == [first, second, first]
+
+
+async def test_an_account_that_is_asked_too_often_for_bytes_is_back_when_the_answer_said(installation):
+    host = Host("filehost", "file.test")
+    pools = Pools(installation, host)
+    await pools.add("filehost", "a")
+    async with pools.pool() as pool:
+        lease = await opened(pool, new_id(), host.file("abc"), None)
+        await pool.close(lease.lease_id, 0, 429, "", 17)
+        with pytest.raises(PoolShort) as short:
+            await opened(pool, new_id(), host.file("abc"), None)
+
+    assert short.value.retry_after == 17
 
 
 async def test_an_account_that_is_asked_too_often_for_bytes_is_cooled_at_once(installation):

@@ -131,6 +131,15 @@ async def test_when_a_link_dies_half_way_the_next_goes_on_from_the_same_byte(tmp
         assert site.log[-1].range == "bytes=1000000-"
 
 
+async def test_how_long_the_host_asks_to_wait_is_said_when_the_lease_is_given_back(tmp_path):
+    async with site_and_engine() as (site, http):
+        busy = site.file(SIZE, "film.mkv", "files.test", fail=429, retry_after=2)
+        desk = Desk(opened(busy), opened(site.file(SIZE, "film.mkv", "video.test")))
+        await run(http, desk, tmp_path)
+
+        assert [(one.status, one.retry_after) for one in desk.closes] == [(429, 2), (None, None)]
+
+
 async def test_a_link_whose_file_is_not_as_long_as_was_said_is_given_back_and_nothing_of_it_is_kept(tmp_path):
     async with site_and_engine() as (site, http):
         wrong = site.file(SIZE - 7, "film.mkv", "files.test")

@@ -6,8 +6,16 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
+from msgspec.structs import replace
 
-from proto.unrestrict_proxy import BreakerClosed, BreakerOpened, HostAccountBroken, HostAccountCooled, HostAccountUsable
+from proto.unrestrict_proxy import (
+    BreakerClosed,
+    BreakerOpened,
+    HostAccountBroken,
+    HostAccountCooled,
+    HostAccountUsable,
+    LinkClass,
+)
 from services.unrestrict_proxy.adapters.contract import AccountState, HostError
 from services.unrestrict_proxy.pool import breaker, choice, standing
 from services.unrestrict_proxy.pool.breaker import Breaker, Way
@@ -17,6 +25,7 @@ from tests.support.sure import being, sure
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 GIB = 1 << 30
+FILE = LinkClass(platform="filehost", file_ref="abc")
 
 
 def seconds(count: float) -> timedelta:
@@ -117,8 +126,56 @@ def test_a_file_that_is_not_as_it_was_announced_is_nothing_against_the_account(r
     assert choice.blame(0, 0, reason) == "link"
 
 
+def test_a_file_that_is_refused_again_and_again_says_nothing_against_the_account_and_costs_no_question():
+    first, _ = standing.denied(account(read_at=NOW), FILE, 403, NOW)
+    known = replace(first, read_at=NOW)
+
+    assert first.read_at is None
+    assert standing.denied(known, FILE, 403, NOW + seconds(60)) == (known, [])
+
+
+def test_two_files_that_are_refused_with_none_in_between_cool_the_account():
+    other = LinkClass(platform="filehost", file_ref="other")
+    first, _ = standing.denied(account(), FILE, 403, NOW)
+
+    assert standing.denied(first, other, 403, NOW)[0].cool_until == NOW + seconds(240)
+    assert standing.denied(standing.served(first, FILE, 5), other, 403, NOW)[0].cool_until is None
+
+
+def test_files_that_had_their_say_do_not_cool_the_account_again_once_another_came():
+    other, good = (LinkClass(platform="filehost", file_ref=name) for name in ("other", "good"))
+    one = account()
+    for ref in (FILE, other):
+        one, _ = standing.denied(one, ref, 403, NOW)
+    one, _ = standing.recovered(one, NOW + seconds(240))
+    one = standing.served(one, good, 5)
+    for ref in (FILE, other, FILE):
+        one, events = standing.denied(one, ref, 403, NOW + seconds(300))
+        assert events == []
+
+    assert one.usable(NOW + seconds(300))
+
+
+def test_only_the_latest_refused_files_are_remembered():
+    one = account()
+    for number in range(40):
+        ref = LinkClass(platform="filehost", file_ref=str(number))
+        one, _ = standing.denied(one, ref, 403, NOW + seconds(number))
+
+    assert list(one.doubts) == [f"filehost/{number}" for number in range(40 - standing.DOUBTS, 40)]
+
+
+def test_who_was_refused_this_very_file_is_asked_for_it_last():
+    assert order(candidate(1, 9 * GIB, doubtful=True), candidate(2, GIB, origin="multihost")) == [2, 1]
+
+
+@pytest.mark.parametrize(("said", "taken"), [(2, 5), (90, 90), (None, 120), (604800, 86400)])
+def test_an_account_that_is_asked_too_often_is_out_as_long_as_the_answer_says_within_reason(said, taken):
+    assert standing.limited(account(), 429, said, NOW)[0].cool_until == NOW + seconds(taken)
+
+
 def test_an_account_whose_links_bring_nothing_is_not_said_to_have_been_answered():
-    after, _ = standing.denied(account(strikes=1), 0, NOW, at_once=False)
+    after, _ = standing.denied(account(strikes=1), FILE, 0, NOW)
 
     assert after.cool_reason == "Links that the platform gave brought nothing."
 
@@ -188,7 +245,7 @@ def test_strikes_in_a_row_take_longer_each_time_and_those_under_way_meanwhile_ar
         now = until
 
     assert times == [120, 240, 480, 960, 1920, 3600, 3600]
-    assert standing.served(one, 10).strikes == 0
+    assert standing.served(one, FILE, 10).strikes == 0
 
 
 def test_a_limit_of_one_host_leaves_the_account_to_the_others():
@@ -202,10 +259,10 @@ def test_a_limit_of_one_host_leaves_the_account_to_the_others():
 def test_traffic_that_went_by_is_an_estimate_until_the_state_is_read_again():
     fresh = account(left=GIB, read_at=NOW)
 
-    assert standing.served(fresh, GIB // 2).left() == GIB // 2
-    assert standing.served(fresh, GIB // 2).read_at == NOW
-    assert (standing.served(fresh, 2 * GIB).left(), standing.served(fresh, 2 * GIB).read_at) == (0, None)
-    assert standing.served(account(left=None), GIB).left() is None
+    assert standing.served(fresh, FILE, GIB // 2).left() == GIB // 2
+    assert standing.served(fresh, FILE, GIB // 2).read_at == NOW
+    assert (standing.served(fresh, FILE, 2 * GIB).left(), standing.served(fresh, FILE, 2 * GIB).read_at) == (0, None)
+    assert standing.served(account(left=None), FILE, GIB).left() is None
 
 
 def test_the_first_to_come_back_says_how_long_an_empty_pool_is_short():

@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeVar, overload
 from urllib.parse import urlsplit
 
 import structlog
+from msgspec import Struct
 
 from libs.message import Command, Query, Refusal, Refused
 from proto.job import EngineName, FailureKind, Options
@@ -91,6 +92,14 @@ def _within(host: str, domains: frozenset[str]) -> bool:
     return any(".".join(labels[index:]) in domains for index in range(len(labels) - 1))
 
 
+class Ending(Struct, frozen=True):
+    """How a lease's link ended: well, or with this status, after which the host named so many seconds to wait."""
+
+    status: int | None = None
+    reason: str = ""
+    retry_after: int | None = None
+
+
 class Leases:
     """Takes, keeps and gives back the right to fetch one job's file."""
 
@@ -123,9 +132,15 @@ class Leases:
             if not kept:
                 return
 
-    async def give_back(self, lease: Opened, read: int, status: int | None = None, reason: str = "") -> None:
+    async def give_back(self, lease: Opened, read: int, ending: Ending) -> None:
         """One that can not be given back now runs out by itself."""
-        close = CloseLease(lease_id=lease.lease_id, read=read, status=status, reason=reason[:500])
+        close = CloseLease(
+            lease_id=lease.lease_id,
+            read=read,
+            status=ending.status,
+            reason=ending.reason[:500],
+            retry_after=ending.retry_after,
+        )
         try:
             await self._asker.send(close, patience=5.0)
         except (Refused, TimeoutError) as error:

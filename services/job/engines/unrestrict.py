@@ -6,8 +6,10 @@ When a link dies half way, another is opened, perhaps on another account, and th
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from uuid import UUID
 
 import aiohttp
@@ -16,9 +18,9 @@ from proto.job import EngineName
 from proto.storage import NOT_KEPT
 from proto.unrestrict_proxy import Opened
 from services.job.engines import EngineFailed, Fetch, Observer
-from services.job.engines.answers import LOST, failed
+from services.job.engines.answers import LOST, failed, retry_after
 from services.job.engines.download import NOT_MINE, Download, Limits
-from services.job.engines.hosting import Asker, Leases
+from services.job.engines.hosting import Asker, Ending, Leases
 from services.job.engines.http import HttpEngine, Source, whole_file, writing
 from services.job.engines.partial import BLOCK, NoRoom, Partial
 from services.job.engines.readers import Readers
@@ -78,21 +80,21 @@ class UnrestrictEngine:
     async def _through(self, leases: Leases, fetch: Fetch, observer: Observer, partial: Partial) -> EngineFailed | None:
         """What ended this link, None when the file is whole. Raises EngineFailed for what no other link would mend."""
         lease = await leases.take(partial.done)
-        before, status, reason = partial.done, None, ""
+        before, ending = partial.done, Ending()
         try:
             async with self._http.session(aiohttp.CookieJar()) as inner:
                 source = Leased(inner, lease)
                 ended = await self._download(leases, lease, source, fetch, observer, partial)
             if isinstance(ended, EngineFailed) and ended.failure.code != NOT_KEPT:
-                reason = ended.failure.code
-                status = 0 if reason in UNANSWERED else source.status
+                code = ended.failure.code
+                ending = Ending(0, code) if code in UNANSWERED else Ending(source.status, code, source.retry_after)
                 return _passing(ended)
             if ended is not None:
                 raise ended
             return None
         finally:
             async with asyncio.timeout(GIVE_BACK_SECONDS):
-                await leases.give_back(lease, max(0, partial.done - before), status, reason)
+                await leases.give_back(lease, max(0, partial.done - before), ending)
 
     async def _download(
         self, leases: Leases, lease: Opened, source: Leased, fetch: Fetch, observer: Observer, partial: Partial
@@ -136,10 +138,11 @@ async def _outcome(download: Download) -> Exception | None:
 
 
 class Leased:
-    """Opens a lease's link whatever is asked for, and remembers with which status it was refused."""
+    """Opens a lease's link whatever is asked for, and remembers with which status it was refused and for how long."""
 
     def __init__(self, inner: Source, lease: Opened) -> None:
         self.status = 0
+        self.retry_after: int | None = None
         self._inner = inner
         self._lease = lease
 
@@ -150,4 +153,11 @@ class Leased:
         async with self._inner.open(self._lease.url, {**self._lease.headers, **headers}) as response:
             if response.status not in {200, 206}:
                 self.status = response.status
+                self.retry_after = _seconds(response.headers.get("Retry-After"))
             yield response
+
+
+def _seconds(value: str | None) -> int | None:
+    now = datetime.now(UTC)
+    until = retry_after(value, now)
+    return None if until is None else math.ceil((until - now).total_seconds())

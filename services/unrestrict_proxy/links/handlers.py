@@ -116,7 +116,7 @@ async def keep_lease(command: KeepLease, pool: asyncpg.Pool, book: Book, host_po
 
 async def close_lease(command: CloseLease, pool: asyncpg.Pool, book: Book, host_pool: Pool) -> Answer:
     await _read(pool, book, command.lease_id, command.read)
-    await host_pool.close(command.lease_id, command.read, command.status, command.reason)
+    await host_pool.close(command.lease_id, command.read, command.status, command.reason, command.retry_after)
     return Answer()
 
 

@@ -40,13 +40,15 @@ subtitles that were asked for. Only an operator who names one sends it through a
 
 
 class Candidate(Struct, frozen=True, kw_only=True):
-    """`leases` that it has now; `prepared`: it has a link to the file already, or the platform makes one for it."""
+    """`leases` that it has now; `prepared`: it has a link to the file already, or the platform makes one for it;
+    `doubtful`: it was refused the file's bytes lately."""
 
     standing: Standing
     origin: Origin
     slots: int
     leases: int
     prepared: bool = False
+    doubtful: bool = False
 
     @property
     def account_id(self) -> UUID:
@@ -75,13 +77,14 @@ def origin(
 
 
 def ranked(candidates: Iterable[Candidate], domains: Collection[str]) -> list[Candidate]:
-    """The platform's own accounts first: links through others cost a share of a common limit. Among equals who has the
-    link already, then who has most traffic left, then who has fewest leases. Unknown traffic comes behind any that is
-    known: known traffic is known not to be used up."""
+    """Who was refused this very file comes last. The platform's own accounts first: links through others cost a share
+    of a common limit. Among equals who has the link already, then who has most traffic left, then who has fewest
+    leases. Unknown traffic comes behind any that is known: known traffic is known not to be used up."""
 
     def key(one: Candidate) -> tuple[object, ...]:
         left = one.standing.left(domains)
         return (
+            one.doubtful,
             _ORDER[one.origin],
             not one.prepared,
             left is None,
@@ -107,9 +110,9 @@ OF_FILE = frozenset({"wrong_length", "wrong_range", "keeps_changing"})
 
 def blame(status: int | None, read: int, reason: str = "") -> Blame:
     """What the answer to asking for bytes says. `access` may be a link that is over or an account that is: the link is
-    forgotten at once, the account is looked at and gets a strike. A connection that broke after `read` bytes says
-    nothing but that another link is worth a try; one that brought none may do so for this account alone, unless the
-    `reason` is another."""
+    forgotten at once, and with another file that fares the same it is the account. A connection that broke after
+    `read` bytes says nothing but that another link is worth a try; one that brought none may do so for this account
+    alone, unless the `reason` is another."""
     if status is None or 200 <= status < 400:
         return "nobody"
     if status in {429, 509}:

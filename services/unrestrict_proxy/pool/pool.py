@@ -204,26 +204,36 @@ class Pool:
         """`read` is all bytes that came under the lease. False when the slot is another's by now."""
         return await self._leases.keep(lease_id, read)
 
-    async def close(self, lease_id: UUID, read: int, status: int | None, reason: str) -> None:
+    async def close(
+        self, lease_id: UUID, read: int, status: int | None, reason: str, retry_after: float | None = None
+    ) -> None:
         """`status` is what the upstream answered instead of the bytes: an HTTP status, 0 for a broken connection or a
-        wrong body, None when nothing was wrong. A lease that is another's by now is closed already."""
+        wrong body, None when nothing was wrong; `retry_after` the seconds that it named. A lease that is another's by
+        now is closed already."""
         slot = await self._leases.free(lease_id)
         if slot is None:
             return
         account = await self.account(slot.account_id)
         adapter = None if account is None else self.platforms.adapter(account.platform)
         if account is not None and adapter is not None:
-            await self._judge(slot, account, adapter, read, status, reason)
+            await self._judge(slot, account, adapter, read, status, reason, retry_after)
 
     async def _judge(
-        self, slot: Slot, account: Account, adapter: Adapter, read: int, status: int | None, reason: str
+        self,
+        slot: Slot,
+        account: Account,
+        adapter: Adapter,
+        read: int,
+        status: int | None,
+        reason: str,
+        retry_after: float | None,
     ) -> None:
         now = self._now()
         ref = LinkClass(platform=slot.platform, file_ref=slot.file_ref)
         servers = Way(adapter.platform, adapter.platform, "bytes")
         verdict = choice.blame(status, read, reason)
         if verdict == "nobody":
-            after = await self._changes.standing(slot.account_id, lambda one: (standing.served(one, read), []))
+            after = await self._changes.standing(slot.account_id, lambda one: (standing.served(one, ref, read), []))
             if read > 0:
                 await self._changes.breaker(servers, partial(breaker.worked, now=now))
             if after is not None and after.read_at is None:
@@ -233,11 +243,12 @@ class Pool:
         after = await self._changes.standing(slot.account_id, lambda one: (standing.spent(one, read), []))
         if verdict == "host":
             said = reason or f"HTTP {status}"
-            await self._changes.breaker(servers, partial(breaker.failed, reason=said, retry_after=None, now=now))
+            await self._changes.breaker(servers, partial(breaker.failed, reason=said, retry_after=retry_after, now=now))
         if verdict in {"account", "access"}:
-            denied = partial(standing.denied, status=status, at_once=verdict == "account", now=now)
-            after = await self._changes.standing(slot.account_id, denied)
-            if after is not None:
+            limited = partial(standing.limited, status=status or 0, retry_after=retry_after, now=now)
+            denied = partial(standing.denied, ref=ref, status=status or 0, now=now)
+            after = await self._changes.standing(slot.account_id, limited if verdict == "account" else denied)
+            if after is not None and after.read_at is None:
                 await self._reread(msgspec.structs.replace(account, standing=after), adapter)
 
     async def _reread(self, account: Account, adapter: Adapter) -> None:

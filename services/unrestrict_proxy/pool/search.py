@@ -82,6 +82,7 @@ class Search:
                 slots=one.caps.slots,
                 leases=one.account.leases,
                 prepared=one.account.account_id in prepared,
+                doubtful=one.account.standing.doubts_of(self._file.ref, now),
             )
             for one in open_
         ]

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from libs.message import Event
-from proto.unrestrict_proxy import HostAccountBroken, HostAccountCooled, HostAccountRead, HostAccountUsable
+from proto.unrestrict_proxy import HostAccountBroken, HostAccountCooled, HostAccountRead, HostAccountUsable, LinkClass
 from services.unrestrict_proxy.adapters.contract import AccountState, HostError
 
 COOL_FIRST = 120.0
@@ -27,6 +27,10 @@ EXHAUSTED_SECONDS = 3600.0
 """When nobody knows when the traffic is there again."""
 READ_AGAIN = 60.0
 """Seconds until a state that could not be read is asked for again."""
+DOUBT_SECONDS = 3600.0
+"""So long a file whose bytes were refused says nothing more against the account."""
+DOUBTS = 16
+"""Files that are remembered for it, the latest of them."""
 
 
 Summary = Literal["unread", "usable", "cooling", "unusable", "broken"]
@@ -35,7 +39,8 @@ Summary = Literal["unread", "usable", "cooling", "unusable", "broken"]
 class Standing(Struct, frozen=True, kw_only=True):
     """`state` None until it was read once. `hosts` are the domains that a multihost account serves now. `read_at` None
     when it is to be read as soon as possible; `wait_until` holds the next reading back. `paused` is until when the
-    account is out for one platform of files alone. `strikes` counts failures in a row."""
+    account is out for one platform of files alone. `strikes` counts failures in a row. `doubts` is until when a file
+    whose bytes were refused is remembered, by its name."""
 
     account_id: UUID
     platform: str
@@ -48,6 +53,7 @@ class Standing(Struct, frozen=True, kw_only=True):
     broken: bool = False
     strikes: int = 0
     paused: Mapping[str, datetime] = {}
+    doubts: Mapping[str, datetime] = {}
 
     def due(self, now: datetime, state_seconds: int) -> bool:
         """Whether its state may be asked for. A broken account waits for its operator."""
@@ -73,6 +79,11 @@ class Standing(Struct, frozen=True, kw_only=True):
     def recovers(self, now: datetime) -> bool:
         """A time that it was out for is over, and nobody has said so yet."""
         return self.cool_until is not None and self.cool_until <= now
+
+    def doubts_of(self, ref: LinkClass, now: datetime) -> bool:
+        """Its bytes were refused to this account lately."""
+        file = _name(ref)
+        return file in self.doubts and now < self.doubts[file]
 
     def next_look(self, now: datetime, state_seconds: int) -> datetime | None:
         """When there is something to do about it; None while that is its operator's."""
@@ -157,16 +168,33 @@ def refused(one: Standing, error: HostError, now: datetime) -> Change:
     return msgspec.structs.replace(after, wait_until=again), events
 
 
-def served(one: Standing, read: int) -> Standing:
+def served(one: Standing, ref: LinkClass, read: int) -> Standing:
     """Bytes came, and nothing was wrong with them. What is left is an estimate until the state is read again, so that
     accounts are not chosen by what they had half an hour ago."""
-    return spent(msgspec.structs.replace(one, strikes=0), read) if read > 0 else one
+    if read <= 0:
+        return one
+    doubts = {name: end for name, end in one.doubts.items() if name != _name(ref)}
+    return spent(msgspec.structs.replace(one, strikes=0, doubts=doubts), read)
 
 
-def denied(one: Standing, status: int | None, now: datetime, *, at_once: bool) -> Change:
-    """The upstream refused the bytes. Unless `at_once`, it may have been the link: only the second time in a row it is
-    the account. Its state is to be read either way."""
-    if one.strikes == 0 and not at_once:
+def limited(one: Standing, status: int, retry_after: float | None, now: datetime) -> Change:
+    """The upstream said that this account asks too much, and perhaps until when. Its state is to be read."""
+    code, message = f"http_{status}", f"The platform answered {status} when the file was fetched."
+    if retry_after is None:
+        return strike(one, code, message, now)
+    return _again(*_cool(one, now + timedelta(seconds=_within(retry_after)), code, message, now))
+
+
+def denied(one: Standing, ref: LinkClass, status: int, now: datetime) -> Change:
+    """The upstream refused the bytes of this file, which may be the file's fault or its link's: only when another file
+    is refused too, and none came in between, it is the account. Its state is to be read, unless the file was refused
+    already: however often somebody asks for it, that says nothing new."""
+    if one.doubts_of(ref, now):
+        return one, []
+    doubts = sorted(((name, end) for name, end in one.doubts.items() if end > now), key=lambda pair: pair[1])
+    doubts.append((_name(ref), now + timedelta(seconds=DOUBT_SECONDS)))
+    one = msgspec.structs.replace(one, doubts=dict(doubts[-DOUBTS:]))
+    if one.strikes == 0:
         return _again(msgspec.structs.replace(one, strikes=1), [])
     if not status:
         return strike(one, "no_bytes", "Links that the platform gave brought nothing.", now)
@@ -220,6 +248,10 @@ def strike(one: Standing, code: str, message: str, now: datetime) -> Change:
 def _again(one: Standing, events: list[Event]) -> Change:
     """With its state to be read as soon as possible."""
     return msgspec.structs.replace(one, read_at=None), events
+
+
+def _name(ref: LinkClass) -> str:
+    return f"{ref.platform}/{ref.file_ref}"
 
 
 def _within(seconds: float) -> float:

@@ -42,7 +42,7 @@ class Login(Struct, frozen=True, kw_only=True):
     sealed: bytes | None
 
 
-_STANDING = "state, hosts, read_at, wait_until, cool_until, cool_reason, broken, strikes, paused"
+_STANDING = "state, hosts, read_at, wait_until, cool_until, cool_reason, broken, strikes, paused, doubts"
 _ACCOUNTS = (
     "select a.account_id, a.platform, username, domains, base_url, slots, max_chunks, added_at, sealed_secret,"
     f" session_number, {_STANDING}, (select count(*) from unrestrict_proxy.slots s"
@@ -92,6 +92,7 @@ def _standing(values: Mapping[str, Any]) -> Standing:
         broken=values["broken"],
         strikes=values["strikes"],
         paused=_instants(values["paused"]),
+        doubts=_instants(values["doubts"]),
     )
 
 
@@ -110,7 +111,8 @@ async def standing(conn: Connection, account_id: UUID) -> Standing | None:
 async def save_standing(conn: Connection, one: Standing) -> None:
     await conn.execute(
         "update unrestrict_proxy.standings set state = $2, hosts = $3, read_at = $4, wait_until = $5, cool_until = $6,"
-        " cool_reason = $7, broken = $8, strikes = $9, paused = $10 where account_id = $1",
+        " cool_reason = $7, broken = $8, strikes = $9, paused = $10,"
+        " doubts = $11 where account_id = $1",
         one.account_id,
         None if one.state is None else _encode(one.state).decode(),
         sorted(one.hosts),
@@ -121,6 +123,7 @@ async def save_standing(conn: Connection, one: Standing) -> None:
         one.broken,
         one.strikes,
         _encode(one.paused).decode(),
+        _encode(one.doubts).decode(),
     )
 
 
