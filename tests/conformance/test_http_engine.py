@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import gzip
 import hashlib
 import resource
 import threading
+import zlib
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -549,6 +551,77 @@ async def test_nonsense_from_a_server_is_a_typed_failure(tmp_path, headers, code
         failure = await failure_of(engine, f"http://127.0.0.1:{port}/a.bin", tmp_path)
 
         assert failure.code in codes
+
+
+@asynccontextmanager
+async def compressing(body: bytes, coding: str, *, path: str = "a.csv", more: str = "", length: bool = False):
+    """An engine, and the address of a server that compresses whatever it is asked for."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        said = f"Content-Length: {len(body)}\r\n" if length else ""
+        writer.write(f"HTTP/1.1 200 OK\r\nContent-Encoding: {coding}\r\n{said}{more}\r\n".encode() + body)
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server, HttpEngine(EgressPolicy.parse("127.0.0.1")) as engine:
+        yield engine, f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/{path}"
+
+
+ROWS = b"some rows of a table\n" * 200_000
+"""More than one block of it."""
+
+
+@pytest.mark.parametrize("length", [False, True])
+@pytest.mark.parametrize(
+    ("body", "coding"),
+    [
+        (gzip.compress(ROWS), "gzip"),
+        (gzip.compress(ROWS), "x-gzip"),
+        (gzip.compress(ROWS[:7]) + gzip.compress(ROWS[7:]), "gzip"),
+        (zlib.compress(ROWS), "deflate"),
+        (ROWS, "identity"),
+    ],
+)
+async def test_what_a_server_compresses_unasked_is_kept_as_the_file_that_it_is(tmp_path, body, coding, length) -> None:
+    async with compressing(body, coding, length=length, more='ETag: "v"\r\nAccept-Ranges: bytes\r\n') as (engine, url):
+        watcher = Watcher()
+        await engine.fetch(fetch(url, tmp_path), watcher)
+
+    assert watcher.file.path.read_bytes() == ROWS
+    assert watcher.file.size == len(ROWS)
+
+
+@pytest.mark.parametrize(("path", "kind"), [("a.tar.gz", "text/plain"), ("a", "application/x-gzip")])
+async def test_an_archive_whose_server_says_how_it_was_packed_stays_packed(tmp_path, path, kind) -> None:
+    packed = gzip.compress(ROWS)
+    async with compressing(packed, "gzip", path=path, more=f"Content-Type: {kind}\r\n") as (engine, url):
+        watcher = Watcher()
+        await engine.fetch(fetch(url, tmp_path), watcher)
+
+    assert watcher.file.path.read_bytes() == packed
+
+
+@pytest.mark.parametrize(
+    ("body", "coding", "code"),
+    [
+        (b"whatever", "br", "compressed"),
+        (b"this is no gzip", "gzip", "bad_answer"),
+        (gzip.compress(ROWS)[:-9], "gzip", "connection_lost"),
+    ],
+)
+async def test_what_can_not_be_inflated_is_a_failure_and_no_file(tmp_path, body, coding, code) -> None:
+    async with compressing(body, coding) as (engine, url):
+        assert (await failure_of(engine, url, tmp_path)).code == code
+
+
+async def test_what_inflates_beyond_the_largest_file_is_stopped_on_the_way(tmp_path) -> None:
+    limited = HttpEngine(EgressPolicy.parse("127.0.0.1"), Limits(largest=8 * MIB))
+    async with compressing(gzip.compress(bytes(64 * MIB)), "gzip") as (_, url), limited as engine:
+        failure = await failure_of(engine, url, tmp_path)
+
+    assert failure.code == "too_large"
+    assert (tmp_path / "http.part").stat().st_size < 16 * MIB
 
 
 async def test_a_silent_server_is_left_after_the_stall(tmp_path) -> None:

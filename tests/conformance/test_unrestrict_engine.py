@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gzip
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
@@ -206,6 +207,29 @@ async def test_a_page_instead_of_the_file_is_no_file(tmp_path):
         watcher = await run(http, desk, tmp_path)
 
         assert watcher.file.sha256 == site.sha256(SIZE, "film.mkv")
+
+
+@pytest.mark.parametrize("size", [None, SIZE])
+async def test_an_upstream_that_compresses_unasked_brings_the_file_and_not_what_it_was_packed_into(tmp_path, size):
+    """Also when the connection is lost on the way: what is missing can not be asked for then."""
+    data = b"0123456789" * (SIZE // 10)
+    packed = gzip.compress(data, 0)
+    asked: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        ranged = b"\r\nRange: " in asked[-1]
+        status = f"206 Partial Content\r\nContent-Range: bytes 5-9/{len(packed)}" if ranged else "200 OK"
+        body = packed[5:10] if ranged else packed[: len(packed) // 2] if len(asked) == 1 else packed
+        writer.write(f"HTTP/1.1 {status}\r\nContent-Encoding: gzip\r\n\r\n".encode() + body)
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server, HttpEngine(EgressPolicy.parse("127.0.0.1")) as http:
+        link = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/film.mkv"
+        watcher = await run(http, Desk(*(opened(link, size=size) for _ in range(4))), tmp_path)
+
+    assert watcher.file.path.read_bytes() == data
 
 
 async def test_an_upstream_that_ignores_ranges_is_read_from_the_start_and_the_file_is_right(tmp_path):

@@ -121,7 +121,7 @@ def test_a_connection_that_broke_after_some_bytes_is_nobodys_fault_but_the_links
     assert choice.blame(0, 1) == "link"
 
 
-@pytest.mark.parametrize("reason", ["wrong_length", "wrong_range", "keeps_changing"])
+@pytest.mark.parametrize("reason", ["wrong_length", "wrong_range", "keeps_changing", "compressed"])
 def test_a_file_that_is_not_as_it_was_announced_is_nothing_against_the_account(reason):
     assert choice.blame(0, 0, reason) == "link"
 

@@ -29,6 +29,8 @@ _TOKEN = re.compile(r"[\w!#$&^.+-]{1,60}/[\w!#$&^.+-]{1,60}")
 _FILENAME = re.compile(r";\s*filename\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"|([^;\s]+))", re.IGNORECASE)
 _FILENAME_STAR = re.compile(r";\s*filename\*\s*=\s*\"?(utf-8|iso-8859-1)'[^']*'([^;\s\"]+)", re.IGNORECASE)
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_PACKED = {"gzip": {"application/gzip", "application/x-gzip", "application/x-tgz", "application/x-gtar"}}
+_PACKED_NAMES = {"gzip": (".gz", ".tgz", ".svgz", ".emz"), "br": (".br",), "zstd": (".zst",)}
 _NOTHING = frozenset({"", ".", ".."})
 _UNKNOWN_TYPES = frozenset({"application/octet-stream", "binary/octet-stream", "application/force-download"})
 
@@ -56,6 +58,18 @@ def identity(url: str, response: aiohttp.ClientResponse) -> Identity:
         media_type=_media_type(response, name),
         place=place(response),
     )
+
+
+def coding(response: aiohttp.ClientResponse, size: int | None) -> str:
+    """With what the server compressed the file though it was asked not to; empty for none. `size` is what the file is
+    known to have. Of a file that is an archive itself many a server says how it was packed: that is the file."""
+    said = response.headers.get("Content-Encoding", "").strip().lower().removeprefix("x-")
+    if said in {"", "identity", "none"} or (size is not None and size == response.content_length):
+        return ""
+    packed = response.content_type.lower() in _PACKED.get(said, ()) or file_name(response).lower().endswith(
+        _PACKED_NAMES.get(said, ())
+    )
+    return "" if packed else said
 
 
 def place(response: aiohttp.ClientResponse) -> str:

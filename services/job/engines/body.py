@@ -1,5 +1,7 @@
 """The bytes of one answer, as they come into blocks.
 
+What a server compressed though it was asked not to is inflated here.
+
 aiohttp copies every read three times and takes a dozen Python calls for it. So where a long body has a known length and
 no frames, its protocol gives the connection up after the headers, and what the kernel (or TLS) has goes into the very
 block that is hashed and written.
@@ -8,16 +10,19 @@ block that is hashed and written.
 from __future__ import annotations
 
 import asyncio
+import zlib
 from collections.abc import Callable
 
 import aiohttp
 from aiohttp import hdrs
 
 from libs.egress.rate import LOOK_SECONDS
+from services.job.engines.answers import failed
 from services.job.engines.ranges import Range
 
 WORTH = 1024 * 1024
 """Bytes still to come for which a connection is given up that could have brought another file."""
+_ANY_HEADER = zlib.MAX_WBITS | 32
 
 
 class Body:
@@ -83,6 +88,58 @@ class Body:
         self.filled += count
         self._mine.at += count
         return self._mine.at >= self._goal or self.full or self._mine.at == self._mine.stop
+
+
+class Inflated:
+    """As `Body`, of an answer that was compressed with gzip or deflate: counted is what the file has."""
+
+    def __init__(self, response: aiohttp.ClientResponse, mine: Range, block: bytearray) -> None:
+        self.block = block
+        self.filled = 0
+        self._mine = mine
+        self._content = response.content
+        self._held = b""
+        self._inflate = zlib.decompressobj(_ANY_HEADER)
+
+    @property
+    def full(self) -> bool:
+        return self.filled == len(self.block)
+
+    def swap(self, block: bytearray) -> None:
+        """Goes on in this one, from its start."""
+        self.block, self.filled = block, 0
+
+    async def more(self, least: int, most: int) -> int:
+        """How many bytes have come, none at the end: at most `most` and what the block takes. Raises as aiohttp does
+        when it reads, and EngineFailed."""
+        del least  # whoever compresses on the way sends little at a time
+        room = min(len(self.block) - self.filled, most)
+        while room:
+            if not self._held:
+                self._held = await self._content.readany()
+                if not self._held:
+                    self._check_end()
+                    break
+            if piece := self._inflated(room):
+                self.block[self.filled : self.filled + len(piece)] = piece
+                self.filled += len(piece)
+                self._mine.at += len(piece)
+                return len(piece)
+        return 0
+
+    def _inflated(self, room: int) -> bytes:
+        if self._inflate.eof:
+            self._inflate = zlib.decompressobj(_ANY_HEADER)  # another member of the same file
+        try:
+            piece = self._inflate.decompress(self._held, room)
+        except zlib.error as error:
+            raise failed("content", "bad_answer", "the server's answer can not be read") from error
+        self._held = self._inflate.unused_data if self._inflate.eof else self._inflate.unconsumed_tail
+        return piece
+
+    def _check_end(self) -> None:
+        if not self._inflate.eof:
+            raise aiohttp.ClientPayloadError("the answer ended before its compressed end")
 
 
 class _Wire(asyncio.BufferedProtocol):

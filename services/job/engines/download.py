@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 import aiohttp
+import msgspec
 from msgspec import Struct
 
 from libs.egress.rate import LOOK_SECONDS, Rate
@@ -16,6 +17,7 @@ from services.job.engines import EngineFailed, Fetch, Observer, not_kept
 from services.job.engines.answers import (
     LOST,
     classified,
+    coding,
     failed,
     identity,
     part,
@@ -24,7 +26,7 @@ from services.job.engines.answers import (
     same_version,
     unsatisfied,
 )
-from services.job.engines.body import Body
+from services.job.engines.body import Body, Inflated
 from services.job.engines.manifest import Identity
 from services.job.engines.partial import BLOCK, Partial
 from services.job.engines.ranges import Range, Ranges
@@ -39,6 +41,7 @@ PROGRESS_SECONDS = 0.1
 SIP = 64 * 1024
 """Bytes at a time where they are counted out."""
 NOT_MINE = "not_mine"
+INFLATED = frozenset({"gzip", "deflate"})
 
 _PAGES = frozenset(
     {
@@ -110,6 +113,8 @@ class Download:
         self._refused = False
         """A host may allow fewer connections than it says: who waits is not told again and again."""
         self._told = False
+        self._packed = False
+        """The answer is compressed: it can be gone on with nowhere but at its start."""
         self._speed = _Speed(partial.done)
 
     async def run(self) -> None:
@@ -144,7 +149,7 @@ class Download:
 
     def _resumable(self) -> bool:
         known = self._partial.identity
-        return known is not None and (self._by_size or known.validator is not None)
+        return not self._packed and known is not None and (self._by_size or known.validator is not None)
 
     def _from(self, known: Identity, first: int, last: int | None = None) -> dict[str, str]:
         """Headers that ask for a part of the version we have."""
@@ -172,12 +177,16 @@ class Download:
                 stop = await self._continued(response, start, stop, asked=bool(headers))
             else:
                 self._refuse_pages(response)
+                packed = self._coding(response)
                 found = identity(self._fetch.url, response)
+                if packed:
+                    # Nothing that the answer says of length and version is said of the bytes that are kept.
+                    found = msgspec.structs.replace(found, size=None, etag=None, last_modified=None)
                 if (why := unkept(found.name, found.media_type, self._fetch.allowed)) is not None:
                     raise EngineFailed(not_kept(why))
                 self._check_announced(found.size)
                 await partial.begin(found)
-                start, stop = 0, response.content_length
+                start, stop = 0, None if packed else response.content_length
                 self._speed = _Speed(0)
             self._check_size(stop)
             if not self._told:
@@ -194,6 +203,8 @@ class Download:
 
     async def _continued(self, response: aiohttp.ClientResponse, start: int, stop: int | None, *, asked: bool) -> int:
         found, known = part(response), self._partial.identity
+        if coding(response, None):
+            raise _Changed
         if not asked or found is None or found.start != start or known is None:
             raise failed("transient", "wrong_range", "the server sent another part than was asked for")
         if not self._same(known, response) or (known.size and found.total and known.size != found.total):
@@ -201,6 +212,14 @@ class Download:
         if known.size is None and found.total is not None:
             await self._partial.sized(found.total)
         return min(found.stop, stop or found.stop)
+
+    def _coding(self, response: aiohttp.ClientResponse) -> bool:
+        """Whether the answer is to be inflated."""
+        found = coding(response, self._size)
+        if found and found not in INFLATED:
+            raise failed("content", "compressed", "the server compresses the file though it was asked not to")
+        self._packed = bool(found)
+        return self._packed
 
     def _refuse_pages(self, response: aiohttp.ClientResponse) -> None:
         attached = response.headers.get("Content-Disposition", "").lower().startswith("attachment")
@@ -315,7 +334,7 @@ class Download:
 
     async def _receive(self, response: aiohttp.ClientResponse, mine: Range) -> None:
         """Until the range is there. Raises EngineFailed, OSError, NoRoom."""
-        body = Body(response, mine, self._partial.block())
+        body = (Inflated if self._packed else Body)(response, mine, self._partial.block())
         written = time.monotonic()
         try:
             while count := await body.more(*self._gulp()):

@@ -104,7 +104,7 @@ def retry_after(standings: Iterable[Standing], platform: str, domains: Collectio
 
 Blame = Literal["nobody", "link", "account", "access", "host"]
 
-OF_FILE = frozenset({"wrong_length", "wrong_range", "keeps_changing"})
+OF_FILE = frozenset({"wrong_length", "wrong_range", "keeps_changing", "compressed"})
 """Why bytes were not taken that an account was given: no other file of its would fail so."""
 
 
