@@ -49,6 +49,14 @@ async def lasting(
         pause = min(pause * 2, longest)
 
 
+async def ended(task: asyncio.Task[Any]) -> None:
+    """Cancels `task` as often as it takes. `asyncio.wait_for`, with which libraries wait, loses a cancellation on
+    Python 3.11 that comes together with what it waits for; a task that tries until it succeeds then goes on for ever."""
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=0.1)
+
+
 def only(error: BaseException) -> BaseException:
     """A lone failure as itself, not as a group of tasks ends with it: callers catch it by its type."""
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:

@@ -18,6 +18,7 @@ from nats.protocol.command import hpub_cmd
 from prometheus_client import Counter
 
 from libs.bus.replies import ConnectionLost, Message, TimedOut, Unreachable, accepted, answer_of
+from libs.lasting import ended
 
 log = structlog.get_logger()
 
@@ -44,25 +45,34 @@ async def open(url: str, *, user: str, seed: Path | None = None, patience: float
     client = _Client()
     bus = Bus(client)
     options: dict[str, Any] = {"nkeys_seed": str(seed)} if seed is not None else {}
+    connecting = asyncio.create_task(
+        client.connect(
+            servers=[url],
+            name=user,
+            inbox_prefix=f"_INBOX_{user}",
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=0.1,  # type: ignore[arg-type]  # it goes to asyncio.sleep; a whole second is too long for a restart
+            connect_timeout=2,
+            ping_interval=20,
+            max_outstanding_pings=2,
+            error_cb=bus._on_error,  # noqa: SLF001 - wiring of its own half
+            reconnected_cb=bus._on_reconnect,  # noqa: SLF001 - see above
+            disconnected_cb=bus._on_disconnect,  # noqa: SLF001 - wiring of its own half
+            skip_subject_validation=True,
+            **options,
+        )
+    )
     try:
-        async with asyncio.timeout(patience):
-            await client.connect(
-                servers=[url],
-                name=user,
-                inbox_prefix=f"_INBOX_{user}",
-                max_reconnect_attempts=-1,
-                reconnect_time_wait=0.1,  # type: ignore[arg-type]  # it goes to asyncio.sleep; a whole second is too long for a restart
-                connect_timeout=2,
-                ping_interval=20,
-                max_outstanding_pings=2,
-                error_cb=bus._on_error,  # noqa: SLF001 - wiring of its own half
-                reconnected_cb=bus._on_reconnect,  # noqa: SLF001 - see above
-                disconnected_cb=bus._on_disconnect,  # noqa: SLF001 - wiring of its own half
-                skip_subject_validation=True,
-                **options,
-            )
-    except (OSError, TimeoutError, nats.errors.Error) as error:
-        await client.close()
+        await asyncio.wait({connecting}, timeout=patience)
+    finally:
+        await ended(connecting)
+        if connecting.cancelled() or connecting.exception() is not None:
+            await client.close()
+    if connecting.cancelled():
+        raise Unreachable(f"connect to {url}: no answer within {patience:g} s")
+    try:
+        connecting.result()
+    except (OSError, nats.errors.Error) as error:
         raise Unreachable(f"connect to {url}: {type(error).__name__}") from error
     return bus
 
@@ -141,6 +151,8 @@ class Bus:
                     await self.client.flush()
         except (TimeoutError, nats.errors.Error, OSError) as error:
             await log.ainfo("bus.closed_hard", reason=type(error).__name__)
+        if self.client._reconnection_task is not None:  # noqa: SLF001 - it could come back after the close
+            await ended(self.client._reconnection_task)  # noqa: SLF001 - see above
         try:
             async with asyncio.timeout(2):
                 await self.client.close()

@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from libs.database import AWAY
-from libs.lasting import lasting
+from libs.lasting import ended, lasting
 
 
 class Work:
@@ -69,4 +69,23 @@ async def test_a_cancellation_that_a_failing_clean_up_hid_ends_the_work():
     _, pending = await asyncio.wait({task}, timeout=60)
 
     assert not pending
+    assert task.cancelled()
+
+
+async def test_a_task_that_loses_a_cancellation_is_ended_all_the_same():
+    lost = asyncio.Event()
+
+    async def stubborn() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            lost.set()
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(stubborn())
+    await asyncio.sleep(0)  # it begins
+    async with asyncio.timeout(60):
+        await ended(task)
+
+    assert lost.is_set()
     assert task.cancelled()

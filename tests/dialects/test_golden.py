@@ -14,7 +14,7 @@ import pytest
 from tests.dialects.contract import DOCUMENTS, Contract
 from tests.dialects.transcript import Player, read
 from tests.support.accounts import pooled
-from tests.support.system import PASSWORD, longshore
+from tests.support.system import PASSWORD, PATIENCE, longshore
 
 GOLDEN = Path(__file__).parent / "golden"
 CONVERSATIONS = sorted(GOLDEN.rglob("*.http"))
@@ -44,7 +44,16 @@ async def prepared(path: Path, user) -> dict[str, str]:
             words = ("key", "create", "--dialect", "jobs", "--user", user.name)
             style = ("--status-style", "legacy", "--webhook-style", "legacy")
             return {"legacy_key": await asyncio.to_thread(longshore, *words, *style, data=user.system.data)}
+        case "looking-at-links":
+            await a_worker(user)
     return {}
+
+
+async def a_worker(user) -> None:
+    """Links are looked at by workers, and what serves is there before they are."""
+    async with user.http() as http, asyncio.timeout(PATIENCE):
+        while (await http.jobs("POST", "/is-short", {"url": "http://127.0.0.1:1/"}))[0] == 503:
+            await asyncio.sleep(0.1)  # the interval of a client that asks again
 
 
 @asynccontextmanager
