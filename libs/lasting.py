@@ -51,7 +51,7 @@ async def lasting(
 
 async def ended(task: asyncio.Task[Any]) -> None:
     """Cancels `task` as often as it takes. `asyncio.wait_for`, with which libraries wait, loses a cancellation on
-    Python 3.11 that comes together with what it waits for; a task that tries until it succeeds then goes on for ever."""
+    Python 3.11 that comes together with what it waits for; a task that tries until it succeeds would go on for ever."""
     while not task.done():
         task.cancel()
         await asyncio.wait({task}, timeout=0.1)
