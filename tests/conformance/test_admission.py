@@ -179,3 +179,55 @@ async def test_a_connection_that_is_broken_off_and_made_anew_is_not_refused(tmp_
         found = await asyncio.gather(*(asked(url + place.path(), Range="bytes=0-9") for _ in range(4)))
 
     assert [status for status, _, _ in found] == [206] * 4
+
+
+async def waiting(conn, count: int, query: str) -> None:
+    """Until so many of the statements that begin so wait for a lock."""
+    async with asyncio.timeout(60):
+        while True:
+            found = await conn.fetchval(
+                "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and query like $1", f"{query}%"
+            )
+            if found >= count:
+                return
+            await asyncio.sleep(0.02)  # the interval of a polling client
+
+
+async def test_a_connection_that_is_broken_off_again_while_it_ends_is_counted_no_more(process, installation):
+    one, other = await process(), await installation.pool("unrestrict_proxy", 2)
+    inside = asyncio.Event()
+
+    async def come() -> None:
+        async with one.connection(LINK_ID, OWNER, 4):
+            inside.set()
+            await asyncio.Event().wait()
+
+    coming = asyncio.create_task(come())
+    await inside.wait()
+    async with other.acquire() as conn:
+        async with conn.transaction():
+            await conn.execute("select from unrestrict_proxy.connections for update")
+            coming.cancel()
+            async with other.acquire() as looking:
+                await waiting(looking, 1, "delete from unrestrict_proxy.connections")
+            coming.cancel()
+            await asyncio.wait([coming])
+        async with asyncio.timeout(60):
+            while await conn.fetchval("select count(*) from unrestrict_proxy.connections"):
+                await asyncio.sleep(0.02)  # the interval of a polling client
+
+
+async def test_those_who_wait_for_their_turn_to_be_counted_leave_the_database_to_others(process, installation):
+    one, other = await process(), await installation.pool("unrestrict_proxy", 2)
+    async with other.acquire() as conn, conn.transaction():
+        await conn.execute("select pg_advisory_xact_lock(hashtextextended('connections ' || $1::text, 0))", str(OWNER))
+        coming = [asyncio.create_task(connections(1, one).__aenter__()) for _ in range(5)]
+        try:
+            async with other.acquire() as looking:
+                await waiting(looking, 1, "select unrestrict_proxy.admitted")
+            async with asyncio.timeout(60):
+                await one.beat()
+        finally:
+            for each in coming:
+                each.cancel()
+            await asyncio.wait(coming)

@@ -24,7 +24,7 @@ from services.job.engines import EngineFailed, Fetch, FetchedFile
 from services.job.engines.answers import retry_after
 from services.job.engines.download import Limits
 from services.job.engines.http import KEY, HttpEngine
-from services.job.engines.manifest import Identity, joined, read_manifest
+from services.job.engines.manifest import Identity, boot_id, joined, read_manifest
 from services.job.engines.partial import Partial
 from tests.site import HOSTILE_NAMES, MediaSite
 
@@ -334,6 +334,19 @@ async def test_what_was_only_written_counts_until_the_machine_starts_again(tmp_p
 
         assert watcher.file.sha256 == on_disk(watcher.file) == site.sha256(SIZE, "a.bin")
         assert site.log[-1].range == "bytes=4096-"
+
+
+async def test_what_was_not_synced_before_the_machine_started_again_is_cut_off(tmp_path) -> None:
+    """Within this boot the length says what is there, and a kill before the next sync would make it count."""
+    path = tmp_path / "p"
+    async with Partial(path) as partial:
+        await partial.begin(Identity(url="http://files.test/a", size=1000, etag=None, last_modified=None))
+        manifest = tmp_path / "p.manifest"
+        told = manifest.read_text().replace(boot_id(), "another").replace('"synced":[]', '"synced":[[0,400]]')
+        manifest.write_text(told)
+        path.write_bytes(bytes(700))
+    async with Partial(path) as partial:
+        assert (partial.done, path.stat().st_size) == (400, 400)
 
 
 # -- several connections ----------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import pytest
 from libs.message import Meta, new_id
 from proto.storage import FileDeleted, FileStored, StoredFile, StoreFile
 from services.storage.keeping import Keeper
-from services.storage.targets.local import LocalTarget
+from services.storage.targets.local import LocalTarget, NotAFile
 
 ADA, BOB = UUID(int=1), UUID(int=2)
 
@@ -215,3 +215,24 @@ async def test_what_is_stored_reads_no_other_file_however_many_there_are(ground:
             await ground.keep(ground.finished(body))
 
     assert await ground.read() - before < 1000
+
+
+def test_only_a_plain_file_inside_the_jobs_own_folder_is_taken_over(tmp_path: Path) -> None:
+    """What a child process left there under a name of its own may be a way out."""
+    mine, theirs = tmp_path / "work" / "mine", tmp_path / "work" / "theirs"
+    for folder in (mine, theirs):
+        folder.mkdir(parents=True)
+        (folder / "part").write_bytes(b"bytes")
+    (mine / "file").symlink_to(theirs / "part")
+    (mine / "folder").symlink_to(theirs)
+    (mine / "own").symlink_to("part")
+    (tmp_path / "secret").write_bytes(b"key")
+    target = LocalTarget(tmp_path / "files", tmp_path / "work")
+
+    assert target.source("mine/part", "mine") == mine / "part"
+    for path in (
+        "theirs/part", "mine/../theirs/part", "mine/../../secret", str(tmp_path / "secret"), "mine/file",
+        "mine/folder/part", "mine/own", "mine/folder", "mine", "mine/none",
+    ):  # fmt: skip
+        with pytest.raises(NotAFile):
+            target.source(path, "mine")

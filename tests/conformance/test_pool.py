@@ -11,7 +11,15 @@ import pytest
 from libs.calls import Call
 from libs.message import Meta, new_id
 from proto.unrestrict_proxy import NotYet, RemoveHostAccount
-from services.unrestrict_proxy.adapters.contract import AccountState, DirectLink, FileInfo, HostError, HostFile, Pending
+from services.unrestrict_proxy.adapters.contract import (
+    AccountState,
+    Caps,
+    DirectLink,
+    FileInfo,
+    HostError,
+    HostFile,
+    Pending,
+)
 from services.unrestrict_proxy.pool import Lease, NoSlot, PoolShort
 from services.unrestrict_proxy.pool.handlers import remove_account
 from services.unrestrict_proxy.pool.pool import Pool
@@ -91,6 +99,20 @@ async def test_fifty_takers_over_two_pools_never_have_more_than_all_slots(instal
     rows = await pools.rows("select account_id, slot from unrestrict_proxy.slots where holder is not null")
     assert len({tuple(row) for row in rows}) == 15
     assert all(row["slot"] <= 3 for row in rows)
+
+
+async def test_slots_that_an_account_has_no_more_are_given_to_nobody(installation):
+    """Its platform allows fewer than when they were made."""
+    host = Host("filehost", "file.test", slots=3)
+    pools = Pools(installation, host)
+    await pools.add("filehost", "a")
+    async with pools.pool() as pool:
+        lease = await opened(pool, new_id(), host.file("abc"), None)
+        await pool.close(lease.lease_id, 0, None, "")
+        host.caps = Caps(slots=1)
+        await opened(pool, new_id(), host.file("abc"), None)
+        with pytest.raises(NoSlot):
+            await opened(pool, new_id(), host.file("abc"), None)
 
 
 async def test_one_holder_that_asks_twice_at_once_has_one_slot(installation):
@@ -499,6 +521,22 @@ async def test_a_link_that_the_platform_still_makes_is_asked_for_again_by_the_sa
     assert (first, second) == (NotYet(after=120.0, fraction=0.1), NotYet(after=5.0, fraction=0.9))
     assert third.link.url == "https://cdn.test/t1"
     assert (host.asked["resolve"], host.asked["poll"]) == (1, 2)
+
+
+async def test_a_link_that_was_being_made_and_is_refused_is_begun_anew_and_keeps_no_slot(installation):
+    host = Host("filehost", "file.test")
+    pools = Pools(installation, host)
+    await pools.add("filehost", "a")
+    holder = new_id()
+    host.script("resolve", Pending(ticket="t1", after=5.0, fraction=0.1))
+    host.script("poll", refusal("file", 104, "gone"))
+    async with pools.pool() as pool:
+        await pool.open(holder, host.file("abc"), None)
+        await refused(pool.open(holder, host.file("abc"), None))
+        held = await pools.rows("select from unrestrict_proxy.slots where holder is not null")
+        await opened(pool, holder, host.file("abc"), None)
+
+    assert (host.asked["resolve"], host.asked["poll"], held) == (2, 1, [])
 
 
 async def test_an_upstream_that_says_the_link_is_over_makes_a_new_one(installation):

@@ -263,3 +263,15 @@ async def test_aria2_fetches_with_sixteen_connections(tmp_path):
 
     assert status == 0, said
     assert (tmp_path / "out").read_bytes() == content
+
+
+async def test_a_file_that_is_shorter_than_its_record_ends_with_an_error_after_its_bytes(tmp_path):
+    """A clean end would be the whole to who was told no length."""
+    path = tmp_path / "file.bin"
+    path.write_bytes(bytes(10))
+    got = bytearray()
+    with path.open("rb") as file, pytest.raises(ConnectionAbortedError):
+        async for piece in LocalFile(file.fileno()).pieces(Span(0, 10)):
+            got += piece
+
+    assert got == bytes(10)

@@ -11,6 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from libs.message import Refusal, new_id
+from proto.job import QuotaExceeded
 from proto.unrestrict_proxy import (
     HostCapReached,
     HostInfo,
@@ -119,6 +120,13 @@ def test_traffic_that_is_used_up_is_zero():
     assert row["trafficleft"] == 0
 
 
+def test_hosts_are_as_old_as_the_latest_of_them_and_one_without_a_domain_is_in_no_list():
+    older = replace(RAPIDGATOR, domains=(), updated_at=datetime.fromtimestamp(1700000000, UTC))
+    for told in (translate.hosts([RAPIDGATOR, older], 16, NOW), translate.grouped([RAPIDGATOR, older], 16, NOW)):
+        assert shown(told)["updated_at"] == 1710000000000
+    assert len(shown(translate.grouped([older, RAPIDGATOR], 16, NOW))["supportedhosts"]) == 1
+
+
 def test_no_hosts_are_of_now():
     assert shown(translate.hosts([], 16, NOW)) == {"supportedhosts": [], "updated_at": int(NOW.timestamp() * 1000)}
 
@@ -163,8 +171,9 @@ def test_a_link_that_is_done_has_an_address():
 def test_of_a_file_that_is_served_early_clients_open_no_more_connections_than_its_host_allows():
     early = shown(translate.link(replace(LINK, ready=True), 16, AT))
     done = shown(translate.link(replace(LINK, ready=True, state="done"), 16, AT))
+    none = shown(translate.link(replace(LINK, ready=True, max_chunks=0), 16, AT))
 
-    assert (early["maxchunks"], done["maxchunks"]) == (4, 16)
+    assert (early["maxchunks"], done["maxchunks"], none["maxchunks"]) == (4, 16, 1)
 
 
 def test_how_far_it_is_is_told_where_it_is_known():
@@ -172,6 +181,16 @@ def test_how_far_it_is_is_told_where_it_is_known():
 
     assert (far["progress_percent"], far["eta_seconds"]) == (12.5, 90)
     assert far.keys() - POLLED.keys() == {"progress_percent", "eta_seconds"}
+
+
+def test_of_what_is_over_nobody_is_told_how_far_it_is():
+    assert shown(translate.link(replace(LINK, state="done", progress=99.0, eta=1), 16, AT)).keys() == POLLED.keys()
+
+
+def test_a_name_is_one_word_of_its_address():
+    one = shown(translate.link(replace(LINK, state="done", ready=True, name="a/../b?c#d.avi"), 16, AT))
+
+    assert one["link"].endswith(".1.2.three/a%2F..%2Fb%3Fc%23d.avi")
 
 
 @pytest.mark.parametrize(
@@ -199,6 +218,7 @@ def test_what_is_not_there_has_no_address(state, status, poll):
         (HostRefused(message="", status=107, retry_after=9), 429, 107, 9),
         (HostRefused(message="", status=107), 429, 107, 120),
         (LinkNotFound(message="", link_id="a"), 404, 900, None),
+        (QuotaExceeded(message="", limit=1, used=1), 502, 106, 180),
     ],
 )
 def test_every_refusal_has_the_number_of_their_table(refused: Refusal, http, number, retry):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -9,11 +11,15 @@ import pytest
 from msgspec.structs import asdict
 
 from libs.message import new_id
-from proto.job import Options
-from services.gateway.dialects.jobs import credentials, translate, wire
+from proto.auth import Limits
+from proto.job import JobSubmitted, Options, Usage
+from proto.worker import LinkInfo
+from services.gateway.dialects.jobs import answers, credentials, translate, wire
 from services.gateway.dialects.jobs.translate import Invalid
+from services.gateway.domain import BatchView, DayView, opened
 
 URL = "https://example.com/v"
+AT = datetime(2026, 11, 8, 10, tzinfo=UTC)
 
 MAPPED = [
     ({}, {}),
@@ -122,3 +128,72 @@ def test_every_link_of_a_batch_is_a_job_of_its_own_with_what_all_have_in_common(
 )
 def test_only_a_link_that_looks_like_many_films_is_looked_at_before_it_is_taken(url: str, many: bool):
     assert translate.may_be_many(url) is many
+
+
+@pytest.mark.parametrize(
+    ("states", "counted"),
+    [
+        ({"completed": 2, "skipped": 2}, ("completed", 2, 0, 2)),
+        ({"completed": 1, "failed": 1, "warned": 1, "cancelled": 1}, ("finished", 1, 3, 0)),
+        ({"completed": 3, "storing": 1}, ("processing", 3, 0, 0)),
+    ],
+)
+def test_a_batch_is_over_when_each_of_its_jobs_is_however_it_ended(states: dict[str, int], counted: tuple):
+    view = BatchView(
+        batch_id=new_id(), url=URL, folder=None, size=4, held=False, submitted_at=AT, job_ids=(), states=states
+    )
+    told = answers.batch(view)
+
+    assert (told.status, told.completed_episodes, told.failed_episodes, told.skipped_episodes) == counted
+
+
+def test_a_month_begins_with_its_first_day_and_a_week_ends_today():
+    days = [day(1, completed=1, size=2**30), day(7, failed=1), day(8, completed=2, size=2**31)]
+    taken = Usage(limits=Limits(storage=2**30), kept=2**31, reserved=0)
+    usage = answers.usage("ada", days, taken, AT.date())
+    week = answers.daily(days, AT.date())
+
+    assert (usage.current_period_usage_gb, usage.storage_remaining_gb) == (3.0, 0)
+    assert (usage.billing_period_start, usage.billing_period_end) == ("2026-11-01", "2026-12-01")
+    assert [(one.date[-2:], one.completed, one.failed) for one in week] == [
+        ("02", 0, 0), ("03", 0, 0), ("04", 0, 0), ("05", 0, 0), ("06", 0, 0), ("07", 0, 1), ("08", 2, 0),
+    ]  # fmt: skip
+
+
+def test_who_has_completed_nothing_has_taken_no_time():
+    assert answers.stats({}, [day(1)]).avg_processing_time_seconds == 0
+
+
+def day(number: int, *, completed: int = 0, failed: int = 0, size: int = 0) -> DayView:
+    return DayView(
+        day=AT.date().replace(day=number), submitted=1, completed=completed, failed=failed, bytes=size, seconds=0
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "size", "short"), [(180, (9, 16), True), (181, (9, 16), False), (9, (9, 9), False)]
+)
+def test_an_upright_film_of_three_minutes_is_a_short(seconds: int, size: tuple[int, int], short: bool):
+    width, height = size
+
+    assert answers.shortness(LinkInfo(width=width, height=height, duration=seconds)).is_short == short
+
+
+def test_a_job_says_how_the_latest_try_to_tell_its_webhook_went_in_whatever_order_they_come():
+    submitted = JobSubmitted(
+        job_id=new_id(), number=1, owner=new_id(), dialect="jobs", url=URL, options=Options(), priority=5, held=False,
+        at=AT,
+    )  # fmt: skip
+    job = answers.job(opened(submitted), answers.Links(), "current")
+    first: dict[str, Any] = {
+        "at": "2026-11-08T10:00:00Z",
+        "outcome": "failed",
+        "error": "it answered 500",
+        "elapsed_ms": 5,
+    }
+    second: dict[str, Any] = {"at": "2026-11-08T10:00:05Z", "outcome": "delivered", "error": None, "elapsed_ms": 7}
+    told = [answers.told(job, attempts) for attempts in ([first, second], [second, first])]
+
+    assert [(one.webhook_status, one.webhook_attempts, one.webhook_last_error) for one in told] == [
+        ("delivered", 2, None)
+    ] * 2
