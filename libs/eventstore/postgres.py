@@ -63,8 +63,7 @@ class NotFirstWrite(Exception):
 
 
 class Write(Struct, frozen=True, kw_only=True):
-    """Events for one stream. A stream may come once in a call. `event_ids` make a repeated append fail instead of
-    doubling; without them ids are new."""
+    """Events for one stream. A stream may come once in a call. `tenant` is whose stream it is."""
 
     stream_id: UUID
     kind: str
@@ -72,7 +71,6 @@ class Write(Struct, frozen=True, kw_only=True):
     events: Sequence[Event]
     meta: Meta
     tenant: UUID | None = None
-    event_ids: Sequence[UUID] | None = None
 
 
 class Recorded(Struct, frozen=True, kw_only=True):
@@ -103,8 +101,7 @@ class Transaction:
         self._store = store
 
     async def append(self, writes: Sequence[Write]) -> list[Position]:
-        """The place of every event, in the order given. Raises WrongVersion, NotFirstWrite, and
-        asyncpg.UniqueViolationError for an event id that is stored already."""
+        """The place of every event, in the order given. Raises WrongVersion and NotFirstWrite."""
         return await self._store.append(self.conn, writes)
 
     async def append_and(
@@ -192,7 +189,7 @@ class EventStore:
             expected.append(_code(write.expected))
             counts.append(len(write.events))
             metas.append(_encode(write.meta))
-            ids.extend(write.event_ids or (new_id() for _ in write.events))
+            ids.extend(new_id() for _ in write.events)
             for event in write.events:
                 types.append(tag(event))
                 versions.append(type(event).schema_version)

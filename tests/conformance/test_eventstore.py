@@ -6,7 +6,6 @@ import asyncio
 from uuid import UUID
 
 import asyncpg
-import msgspec
 import pytest
 from asyncpg.transaction import Transaction
 from hypothesis import HealthCheck, given, settings
@@ -172,22 +171,6 @@ async def test_without_that_refusal_the_feed_would_show_a_stream_backwards(insta
     rows, _ = await store.ahead(ORIGIN, 100)
 
     assert [row["version"] for row in rows] == [2, 1]
-
-
-async def test_an_event_id_is_stored_once(installation):
-    store = await installation.store()
-    first, second = opening(), opening()
-    known = new_id()
-    async with store.transaction() as tx:
-        await tx.append([replaced(first, known)])
-
-    with pytest.raises(asyncpg.UniqueViolationError):
-        async with store.transaction() as tx:
-            await tx.append([replaced(second, known)])
-
-
-def replaced(one, event_id: UUID):
-    return msgspec.structs.replace(one, event_ids=[event_id])
 
 
 SCHEDULES = st.lists(
