@@ -96,7 +96,10 @@ def run(*words: str, data: Path, stdin: str = "") -> subprocess.CompletedProcess
     ("words", "told"),
     [
         (("up", "--workers", "many"), "--workers: 'many' is not a whole number between 1 and 256"),
+        (("up", "--workers", "257"), "--workers: '257' is not a whole number between 1 and 256"),
         (("up", "--port", "70000"), "--port: '70000' is not a whole number between 1 and 65535"),
+        (("up", "--port", "0"), "--port: '0' is not a whole number between 1 and 65535"),
+        (("dead-letters", "show", f"gateway.jobs:{'9' * 19}"), "must be as `longshore dead-letters` shows it"),
         (("get", "http://a.test", "--not-before", "9999-12-31T23:59:59-14:00"), "--not-before: must be a time such as"),
         (("jobs", "--data", ""), "--data: must name a folder"),
     ],
@@ -107,6 +110,19 @@ def test_wrong_words_are_refused_before_anything_is_done(capsys, words: tuple[st
 
     assert refused.value.code == 2
     assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words", [("dead-letters", "--data", "d"), ("dead-letters", "--data", "d", "list"), ("jobs", "--data", "d")]
+)
+def test_a_data_folder_may_be_named_before_an_action(words: tuple[str, ...]):
+    assert parser().parse_args(words).data == Path("d")
+
+
+def test_words_with_commas_between_them_may_have_blanks_and_be_none():
+    words = ("host", "add", "--platform", "generic", "--secret-stdin", "--domains", " a.test, ,b.test,")
+
+    assert parser().parse_args(words).domains == ["a.test", "b.test"]
 
 
 @pytest.mark.parametrize("command", ["jobs", "doctor"])
