@@ -48,6 +48,11 @@ DEADLINE = 5.0
 """Seconds an asker waits unless it says otherwise."""
 
 
+DATABASE_FULL = "the disk of the database is full"
+_DISK_FULL = "53100"
+"""Postgres' own number for it."""
+
+
 class ServiceFailed(Exception):
     """The owner of a message met a bug or lost its database; it has logged what happened."""
 
@@ -219,13 +224,18 @@ def _answering(
             except Exception as error:  # noqa: BLE001 -  # the one place where an owner's bug ends; the asker gets a typed failure
                 outcomes["failed"].inc()
                 await log.aexception("call.failed", message=name)
-                return _encode(_Reply(failed=f"{name}: {type(error).__name__}"))
+                return _encode(_Reply(failed=f"{name}: {_named(error)}"))
         outcomes["ok"].inc()
         seconds.observe(time.perf_counter() - started)
         result = NULL if done.result is None else msgspec.Raw(_encode(done.result))
         return _encode(_Reply(ok=result, position=str(done.position) if done.position else None))
 
     return answer
+
+
+def _named(error: Exception) -> str:
+    """A bug's kind says enough for its finder; that the disk is full is for whoever can make room."""
+    return DATABASE_FULL if getattr(error, "sqlstate", None) == _DISK_FULL else type(error).__name__
 
 
 def _builtins(refusal: Refusal) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from libs import telemetry
 from libs.bus import Bus, BusError, Stream
-from libs.calls import Caller, ServiceFailed
+from libs.calls import DATABASE_FULL, Caller, ServiceFailed
 from libs.feed import SinkGone
 from libs.message import Refused
 from libs.settings import BadSettings
@@ -29,6 +29,7 @@ from proto.unrestrict_proxy import HostAccount, ListHostAccounts
 from services.operate import NotRunning, connect
 
 LOOK = "Look into the logs of `longshore up`, then restart it."
+ROOM = "Make room on that disk; everything goes on by itself then."
 LATE = 10.0
 """Seconds, as for readiness: of who is this far behind, and of who has not answered by then."""
 LOW_DISK = 2 << 30
@@ -65,9 +66,17 @@ async def doctor(options: argparse.Namespace, environ: Mapping[str, str]) -> int
 def _disk(path: Path) -> Finding:
     # Path.exists raises where we may not look.
     present = next(parent for parent in (path, *path.parents) if os.path.exists(parent))  # noqa: PTH110 - see above
-    free = shutil.disk_usage(present).free
-    text = f"{free / 2**30:.1f} GiB free at {present}"
-    return Finding("disk", text, None if free >= LOW_DISK else "Make room, or choose another folder with --data.")
+    return of_disk(shutil.disk_usage(present).free, present)
+
+
+def of_disk(free: int, path: Path) -> Finding:
+    from services.job.engines.partial import RESERVE  # noqa: PLC0415 - a part of the job service, looked at from outside
+
+    remedy = "Make room, or choose another folder with --data."
+    if free < RESERVE:
+        text = f"{free >> 20} MiB free at {path}: no download begins below {RESERVE >> 20} MiB, kept for the database"
+        return Finding("disk", text, remedy)
+    return Finding("disk", f"{free / 2**30:.1f} GiB free at {path}", None if free >= LOW_DISK else remedy)
 
 
 def _ffmpeg() -> Finding:
@@ -86,13 +95,17 @@ def _engines() -> list[Finding]:
     return [Finding("engine", f"{name} {version(name)}") for name in ("yt-dlp", "gallery-dl")]
 
 
+def unanswered(name: str, error: Exception) -> Finding:
+    return Finding(name, str(error), ROOM if DATABASE_FULL in str(error) else LOOK)
+
+
 async def _accounts(caller: Caller) -> list[Finding]:
     """Those that are out for a time come back by themselves."""
     name = "unrestrict-proxy and its database"
     try:
         accounts = await caller.query(ListHostAccounts(), result=list[HostAccount], timeout=LATE)
     except (BusError, ServiceFailed, Refused) as error:
-        return [Finding(name, str(error), LOOK)]
+        return [unanswered(name, error)]
     broken = [one for one in accounts if one.standing == "broken"]
     return [
         Finding(name, "answers"),
@@ -113,7 +126,7 @@ async def _health(service: str, caller: Caller) -> list[Finding]:
     try:
         health = await caller.query(ReadHealth(), result=Health, timeout=LATE, of=service)
     except (BusError, ServiceFailed) as error:
-        return [Finding(name, str(error), LOOK)]
+        return [unanswered(name, error)]
     late = {"relay": health.relay or 0.0, **health.consumers}
     slowest = max(late, key=lambda one: late[one])
     behind = Finding(name, "keeps up")
@@ -136,7 +149,7 @@ async def _servers(bus: Bus, caller: Caller) -> list[Finding]:
             await ask()
             findings.append(Finding(name, "answers"))
         except (BusError, ServiceFailed, Refused) as error:
-            findings.append(Finding(name, str(error), LOOK))
+            findings.append(unanswered(name, error))
     for service in SERVICES:
         findings += await _health(service, caller)
     findings += await _accounts(caller)

@@ -6,6 +6,7 @@ import asyncio
 import fcntl
 import gzip
 import hashlib
+import re
 import resource
 import threading
 import zlib
@@ -23,7 +24,7 @@ from proto.job import Options
 from services.job.engines import EngineFailed, Fetch, FetchedFile
 from services.job.engines.answers import retry_after
 from services.job.engines.download import Limits
-from services.job.engines.http import KEY, HttpEngine
+from services.job.engines.http import KEY, HttpEngine, writing
 from services.job.engines.manifest import Identity, boot_id, joined, read_manifest
 from services.job.engines.partial import Partial
 from tests.site import HOSTILE_NAMES, MediaSite
@@ -867,3 +868,19 @@ async def test_a_small_file_takes_neither_threads_of_its_own_nor_a_large_block(t
 def test_extents_stay_in_order_and_apart(extents, fresh, expected) -> None:
     """What touches is one."""
     assert joined(extents, fresh) == expected
+
+
+async def test_where_there_is_no_room_it_is_said_how_much_there_is_and_how_much_is_kept(tmp_path) -> None:
+    """A disk with some megabytes free is not full to whoever looks at it."""
+    with pytest.raises(EngineFailed) as refused:
+        async with writing(tmp_path / "http.part") as partial:
+            await partial.begin(Identity(url="http://files.test/a", size=None, etag=None, last_modified=None))
+            partial.check_room(1 << 60)
+
+    failure = refused.value.failure
+    assert failure.code == "disk_full"
+    assert re.fullmatch(
+        r"there is no room for this file: the disk has [0-9,]+ MiB free, of which 256 MiB are kept for the database, "
+        r"and the file takes 1,099,511,627,776 MiB more; make room on the disk",
+        failure.message,
+    )

@@ -32,7 +32,10 @@ _SAID: tuple[tuple[str, Verdict], ...] = (
         r"(?i)access token|log ?in\b|authenticated cookies",
         ("auth_required", "auth_required", "the site asks for a login"),
     ),
-    (r"No space left|Disk quota|File too large", ("transient", "disk_full", "there is no room for this file")),
+    (
+        r"No space left|Disk quota|File too large",
+        ("transient", "disk_full", "there is no room for this file: the disk is full; make room on it"),
+    ),
     (r"NotFoundError|could not be found", ("content", "gone", "there is nothing behind this link")),
     (r"HTML response|Invalid response|Empty file|signature", ("content", "not_a_file", "there is no file behind it")),
     (r"not supported/enabled", ("content", "unsupported_part", "this part of the page can not be downloaded")),

@@ -100,10 +100,12 @@ async def writing(path: Path) -> AsyncIterator[Partial]:
     except LockedByAnother as error:
         raise failed("transient", "still_running", "an earlier attempt still writes this file") from error
     except NoRoom as error:
-        raise failed("transient", "disk_full", "there is no room for this file") from error
+        raise failed("transient", "disk_full", str(error)) from error
     except OSError as error:
         if error.errno in _FULL:
-            raise failed("transient", "disk_full", "there is no room for this file") from error
+            raise failed(
+                "transient", "disk_full", "there is no room for this file: the disk is full; make room on it"
+            ) from error
         if error.errno is None:
             raise  # a deadline of the observer's
         raise failed("transient", "io_error", "the file can not be written") from error

@@ -69,7 +69,18 @@ class LockedByAnother(Exception):
 
 
 class NoRoom(Exception):
-    """There is no room for this file."""
+    """There is no room for this file; the message says how much there is, and what to do."""
+
+    def __init__(self, free: int, missing: int) -> None:
+        takes = f"the file takes {_mib(missing)} more" if missing else "the file is not whole"
+        super().__init__(
+            f"there is no room for this file: the disk has {_mib(free)} free, of which {_mib(RESERVE)} are kept for "
+            f"the database, and {takes}; make room on the disk"
+        )
+
+
+def _mib(count: int) -> str:
+    return f"{count / (1 << 20):,.0f} MiB"
 
 
 class Partial:
@@ -216,9 +227,10 @@ class Partial:
     def check_room(self, size: int | None) -> None:
         """Raises NoRoom, before the disk is full for everybody."""
         disk = os.fstatvfs(self._handle)
+        free = disk.f_bavail * disk.f_frsize
         missing = 0 if size is None else max(0, size - os.fstat(self._handle).st_size)
-        if disk.f_bavail * disk.f_frsize - missing < RESERVE:
-            raise NoRoom
+        if free - missing < RESERVE:
+            raise NoRoom(free, missing)
 
     def checkpoint(self) -> None:
         """What is there is found again also after a kill: the length of a file with holes says nothing."""

@@ -112,7 +112,7 @@ def _by_type(cause: BaseException) -> Verdict | None:
         return _verdict("content", cause.code, cause.msg)
     full = isinstance(cause, OSError) and cause.errno in _FULL
     if full or (isinstance(cause, PostProcessingError) and "no space left" in str(cause).lower()):
-        return _verdict("transient", "disk_full", "there is no room for this file")
+        return _verdict("transient", "disk_full", "there is no room for this file: the disk is full; make room on it")
     return next((_verdict(*verdict) for kinds, verdict in _TYPES if isinstance(cause, kinds)), None)
 
 
