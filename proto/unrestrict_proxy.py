@@ -26,7 +26,8 @@ LinkState = Literal["pending", "downloading", "done", "error", "expired"]
 
 
 class AddHostAccount(Command, tag="unrestrict_proxy.add_account", kw_only=True, frozen=True):
-    """The secret is sealed before anything is stored; the event names the account and never holds it."""
+    """The secret is sealed before anything is stored; the event names the account and never holds it. Of an account
+    that is there already the secret is replaced, and what else is given. The reply is a `KeptHostAccount`."""
 
     account_id: UUID
     platform: Platform
@@ -42,6 +43,13 @@ class AddHostAccount(Command, tag="unrestrict_proxy.add_account", kw_only=True, 
 
     def __repr__(self) -> str:
         return repr_without(self, "secret")
+
+
+class KeptHostAccount(Struct, frozen=True, kw_only=True):
+    """`replaced`: it was there already, under this id."""
+
+    account_id: UUID
+    replaced: bool
 
 
 class RemoveHostAccount(Command, tag="unrestrict_proxy.remove_account", kw_only=True, frozen=True):
@@ -367,6 +375,14 @@ class HostAccountAdded(Event, tag="unrestrict_proxy.account_added", kw_only=True
     account_id: UUID
     platform: str
     username: str
+    at: Instant
+
+
+class HostAccountRenewed(Event, tag="unrestrict_proxy.account_renewed", kw_only=True, frozen=True):
+    """Its operator gave it another secret; whatever was refused before is forgotten."""
+
+    account_id: UUID
+    platform: str
     at: Instant
 
 

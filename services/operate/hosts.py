@@ -10,7 +10,14 @@ from rich.table import Table
 
 from libs.calls import Caller
 from libs.message import new_id
-from proto.unrestrict_proxy import AddHostAccount, CheckHostAccount, HostAccount, ListHostAccounts, RemoveHostAccount
+from proto.unrestrict_proxy import (
+    AddHostAccount,
+    CheckHostAccount,
+    HostAccount,
+    KeptHostAccount,
+    ListHostAccounts,
+    RemoveHostAccount,
+)
 from services.operate.words import show
 
 CHECK_SECONDS = 120.0
@@ -37,10 +44,9 @@ async def _add(options: argparse.Namespace, caller: Caller) -> int:
     if not options.secret:
         print("The secret is empty.", file=sys.stderr)
         return 2
-    account_id = new_id()
-    await caller.command(
+    kept, _ = await caller.command(
         AddHostAccount(
-            account_id=account_id,
+            account_id=new_id(),
             platform=options.platform,
             username=options.user,
             secret=options.secret,
@@ -49,10 +55,13 @@ async def _add(options: argparse.Namespace, caller: Caller) -> int:
             slots=options.slots,
             max_chunks=options.chunks,
         ),
+        result=KeptHostAccount,
         actor="operator",
     )
-    print(account_id, flush=True)
-    account = await _checked(account_id, caller)
+    print(kept.account_id, flush=True)
+    if kept.replaced:
+        print("This account was there already: its secret is replaced, and what else was given.", file=sys.stderr)
+    account = await _checked(kept.account_id, caller)
     print(_said(account), file=sys.stderr)
     return 0 if account.standing == "usable" else 1
 

@@ -31,6 +31,27 @@ async def add_account(
     await conn.execute("insert into unrestrict_proxy.standings (account_id) values ($1)", command.account_id)
 
 
+async def renew_account(
+    conn: Connection, account_id: UUID, command: AddHostAccount, domains: list[str], sealed: bytes
+) -> None:
+    """What was not given stays as it was, but for the session, which was opened with another secret."""
+    await conn.execute(
+        "update unrestrict_proxy.accounts set sealed_secret = $2, slots = coalesce($3, slots),"
+        " max_chunks = coalesce($4, max_chunks),"
+        " domains = case when cardinality($5::text[]) = 0 then domains else $5 end where account_id = $1",
+        account_id,
+        sealed,
+        command.slots,
+        command.max_chunks,
+        domains,
+    )
+    await conn.execute(
+        "update unrestrict_proxy.standings set sealed_session = null, session_number = session_number + 1,"
+        " reading_until = null where account_id = $1",
+        account_id,
+    )
+
+
 async def remove_account(conn: Connection, account_id: UUID) -> None:
     await conn.execute("delete from unrestrict_proxy.accounts where account_id = $1", account_id)
 

@@ -310,6 +310,29 @@ async def test_a_login_that_is_wrong_is_not_tried_again_until_its_operator_asks(
     assert len(await pools.events("account_usable")) == 1
 
 
+async def test_what_was_wrong_with_a_secret_that_was_replaced_meanwhile_says_nothing_of_the_new_one(installation):
+    host = Host("filehost", "file.test")
+    pools = Pools(installation, host)
+    account_id = await pools.add("filehost", "a", "the old secret")
+    host.script("login", refusal(code="wrong_login"))
+    gate = host.hold("login")
+    async with pools.pool() as pool:
+        reading = asyncio.create_task(pool.read(account_id))
+        async with asyncio.timeout(60):
+            while not host.asked["login"]:
+                await asyncio.sleep(0.02)  # until the old secret is tried
+        await pools.add("filehost", "a", "the new secret")
+        gate.set()
+        account = sure(await reading)
+        again = sure(await pool.read(account_id))
+        known = await pool.accounts()
+
+    assert account.standing.summary(pools.clock())[0] == "unread"
+    assert again.standing.summary(pools.clock())[0] == "usable"
+    assert [one.account_id for one in known] == [account_id]
+    assert len(await pools.events("account_renewed")) == 1
+
+
 # ---- accounts that fail ----------------------------------------------------------------------------------------
 
 

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 
 import pytest
 
 from libs.message import Refused, new_id
-from proto.unrestrict_proxy import AddHostAccount, BadHostAccount, CheckHostAccount, HostInfo, ListHosts
+from proto.unrestrict_proxy import (
+    AddHostAccount,
+    BadHostAccount,
+    CheckHostAccount,
+    HostInfo,
+    KeptHostAccount,
+    ListHosts,
+    RemoveHostAccount,
+)
 from tests.support.system import ROOT, System, longshore
 
 GIB = 1 << 30
@@ -68,6 +77,47 @@ def test_an_account_that_the_platform_does_not_take_is_kept_and_said(system, hos
     assert doctor[0] == 1
     assert f"BAD account {account.username} on rapidgator: The platform does not accept" in doctor[1]
     assert (logins, host.count("login")) == (1, 2)
+
+
+def test_a_login_that_is_added_again_keeps_its_id_and_gets_the_new_secret_which_is_tried(system, hosts):
+    """A second account would have twice the slots that the platform allows."""
+    host = hosts.host("rapidgator")
+    account = host.add_account()
+    words = (
+        "host", "add", "--platform", "rapidgator", "--user", account.username, "--secret-stdin",
+        "--base-url", host.base_url,
+    )  # fmt: skip
+    refused, account_id, _ = tried(system, *words, "--slots", "7", stdin="a wrong secret")
+    status, again, said = tried(system, *words, stdin=account.secret)
+    listed = [line for line in longshore("host", "list", data=system.data).splitlines() if account.username in line]
+    longshore("host", "remove", account_id, data=system.data)
+
+    assert (refused, status, again) == (1, 0, account_id)
+    assert said == "This account was there already: its secret is replaced, and what else was given.\nusable"
+    assert len(listed) == 1
+    assert "0/7" in listed[0]
+
+
+async def test_adds_of_one_login_at_once_end_in_one_account_and_so_does_a_token(system, hosts):
+    """Logins of generic hosts are each host's own."""
+    named = [AddHostAccount(account_id=new_id(), platform="rapidgator", username="twin", secret="x") for _ in "abcd"]
+    token = [AddHostAccount(account_id=new_id(), platform="realdebrid", secret="the twins' token") for _ in "ab"]
+    generic = [
+        AddHostAccount(account_id=new_id(), platform="generic", username="twin", secret="x", domains=(domain,))
+        for domain in ("a.twin.test", "b.twin.test")
+    ]
+    async with system.operator() as (_, caller):
+        kept = [
+            {
+                one.account_id
+                for one, _ in await asyncio.gather(*(caller.command(c, result=KeptHostAccount) for c in of))
+            }
+            for of in (named, token, generic)
+        ]
+        for account_id in set().union(*kept):
+            await caller.command(RemoveHostAccount(account_id=account_id))
+
+    assert [len(one) for one in kept] == [1, 1, 2]
 
 
 @pytest.mark.parametrize(

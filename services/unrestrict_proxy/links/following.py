@@ -22,7 +22,12 @@ log = structlog.get_logger()
 
 REQUESTS = frozenset({"unrestrict_proxy.link_requested"})
 CHANGES = frozenset(
-    {"unrestrict_proxy.account_added", "unrestrict_proxy.account_removed", "unrestrict_proxy.account_read"}
+    {
+        "unrestrict_proxy.account_added",
+        "unrestrict_proxy.account_renewed",
+        "unrestrict_proxy.account_removed",
+        "unrestrict_proxy.account_read",
+    }
 )
 """After these other hosts may have accounts than before."""
 ENDS = frozenset({"job.item_completed", "job.failed", "job.cancelled"})

@@ -24,13 +24,18 @@ class Changes:
         self._pool = pool
         self._store = store
 
-    async def standing(self, account_id: UUID, decide: Callable[[Standing], Change]) -> Standing | None:
-        """As it is afterwards; None when the account is gone."""
+    async def standing(
+        self, account_id: UUID, decide: Callable[[Standing], Change], *, secret: bytes | None = None
+    ) -> Standing | None:
+        """As it is afterwards; None when the account is gone. What a platform said to a `secret` that was replaced
+        meanwhile changes nothing."""
         async with self._store.transaction() as tx:
             await views.take_turn(tx.conn, str(account_id))
             before = await views.standing(tx.conn, account_id)
             if before is None:
                 return None
+            if secret is not None and not await views.has_secret(tx.conn, account_id, secret):
+                return before
             after, events = decide(before)
             await self._announce(tx.conn, account_id, "account", events)
             if after != before:

@@ -85,7 +85,8 @@ class Readings:
             await self._not_read(account, way, error)
             return
         now = self._now()
-        await self._changes.standing(account.account_id, partial(standing.was_read, state=state, hosts=hosts, now=now))
+        read = partial(standing.was_read, state=state, hosts=hosts, now=now)
+        await self._changes.standing(account.account_id, read, secret=account.sealed_secret)
         await self._changes.breaker(way, partial(breaker.worked, now=now))
 
     async def _not_read(self, account: Account, way: Way, error: HostError) -> None:
@@ -98,7 +99,8 @@ class Readings:
             detail=error.detail,
         )
         if error.scope == "account":
-            await self._changes.standing(account.account_id, partial(standing.refused, error=error, now=now))
+            refused = partial(standing.refused, error=error, now=now)
+            await self._changes.standing(account.account_id, refused, secret=account.sealed_secret)
             return
         await self._changes.standing(account.account_id, partial(standing.was_not_read, now=now))
         if error.scope == "host":

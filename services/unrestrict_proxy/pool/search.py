@@ -137,6 +137,7 @@ class Search:
             after = await self._changes.standing(
                 one.account.account_id,
                 partial(standing.failed, error=error, file_platform=self.target.platform, now=now),
+                secret=one.account.sealed_secret,
             )
             return after is not None and after.read_at is None and not after.broken
         if error.scope == "host":

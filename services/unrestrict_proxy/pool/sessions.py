@@ -116,10 +116,14 @@ class Sessions:
                 if error.scope == "account":
                     # Before the lock is given up: those who wait for it must not try the same again.
                     await self._changes.standing(
-                        account.account_id, partial(failed, error=error, file_platform="", now=self._now())
+                        account.account_id,
+                        partial(failed, error=error, file_platform="", now=self._now()),
+                        secret=account.sealed_secret,
                     )
                 raise
             sealed = self._sealer.seal(msgspec.json.encode(session), str(account.account_id))
+            if not await views.has_secret(conn, account.account_id, account.sealed_secret):
+                raise HostError("request", 105, "secret_replaced", "The account was changed.", retry_after=COOL_LEAST)
             number = await views.save_login(conn, account.account_id, sealed)
         if number is None:
             raise HostError("account", 107, "removed", "The account was removed.", retry_after=60)

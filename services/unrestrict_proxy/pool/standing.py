@@ -156,6 +156,13 @@ def was_read(one: Standing, state: AccountState, hosts: frozenset[str], now: dat
     return after, events
 
 
+def renewed(one: Standing) -> Standing:
+    """It has another secret: what was refused before says nothing of it, and it is to be read."""
+    return msgspec.structs.replace(
+        one, read_at=None, wait_until=None, cool_until=None, cool_reason="", broken=False, strikes=0
+    )
+
+
 def was_not_read(one: Standing, now: datetime) -> Change:
     """The platform was not reached, or made no sense: that says nothing of the account."""
     return msgspec.structs.replace(one, wait_until=now + timedelta(seconds=READ_AGAIN)), []

@@ -146,6 +146,16 @@ async def end_reading(conn: Connection, account_id: UUID) -> None:
     await conn.execute("update unrestrict_proxy.standings set reading_until = null where account_id = $1", account_id)
 
 
+async def has_secret(conn: Connection, account_id: UUID, sealed: bytes) -> bool:
+    """Still the one that is sealed there."""
+    found: bool = await conn.fetchval(
+        "select exists (select from unrestrict_proxy.accounts where account_id = $1 and sealed_secret = $2)",
+        account_id,
+        sealed,
+    )
+    return found
+
+
 async def login(conn: Connection, account_id: UUID) -> Login | None:
     row = await conn.fetchrow(
         "select session_number, sealed_session from unrestrict_proxy.standings where account_id = $1", account_id
