@@ -59,17 +59,17 @@ async def test_an_address_without_a_good_key_is_refused_and_a_good_key_from_ther
 async def test_an_address_that_opens_sockets_with_made_up_tokens_is_refused_and_who_is_signed_in_there_is_not(strict):
     user = strict.user()
     async with user.http() as http:
-        refused_with = 0
+        closed, refused_with = set(), 0  # an address that just asked too often is refused from the first
         async with asyncio.timeout(120):
             while not refused_with:
                 try:
                     async with http.session.ws_connect(f"{http.url}/ws/downloads?token=made.up.token") as opened:
-                        closed = (await opened.receive()).data
+                        closed.add((await opened.receive()).data)
                 except aiohttp.WSServerHandshakeError as refusal:
                     refused_with = refusal.status
         async with http.socket(since="another history") as socket:
             told = await socket.until(lambda _: True)
 
-    assert closed == 4401
+    assert closed <= {4401}
     assert refused_with == 403
     assert told["type"] == "reset"
