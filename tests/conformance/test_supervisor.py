@@ -125,7 +125,9 @@ def ended(pids: list[int], seconds: float) -> bool:
 
 
 def test_a_second_owner_of_a_folder_is_told_who_has_it(folder):
-    """The lock names the process that holds it, and is free again afterwards."""
+    """The lock names the process that holds it, whoever had it before, and is free again afterwards."""
+    folder.create()
+    (folder.run / "lock").write_text("9" * 20)
     with (
         folder.lock(),
         pytest.raises(DataFolderInUse, match=rf"process {os.getpid()}\b"),

@@ -246,7 +246,7 @@ async def test_a_cancelled_upload_leaves_what_was_there_before(
 async def test_what_a_crash_of_the_service_left_can_be_tidied_up(moto_server: Moto, mover: Mover):
     storage = moto_server.bucket()
     target = ObjectTarget(storage.credentials, mover)
-    key, other = target.key((), "film.mkv"), target.key((), "film.mkv.other")
+    key, other = target.key((), "Tom & Jerry.mkv"), target.key((), "Tom & Jerry.mkv.other")
     for one in (key, other):
         client = moto_server.client("s3")
         await asyncio.to_thread(client.create_multipart_upload, Bucket=storage.credentials.bucket, Key=one)

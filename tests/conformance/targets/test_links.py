@@ -54,3 +54,11 @@ async def test_a_link_ends_when_it_was_said_to(storage: Storage, mover: Mover, s
     status, _, _ = await fetched(await an_hour_ago.presign(key, 3500, "film.mp4"))
 
     assert status in {401, 403}
+
+
+@pytest.mark.parametrize("storage", ["s3"], indirect=True)
+@pytest.mark.parametrize(("asked", "given"), [(0, "1"), (60, "60"), (10**9, "604800")])
+async def test_a_link_is_good_for_as_long_as_services_take(target: ObjectTarget, asked: int, given: str):
+    link = URL(await target.presign(target.key((), "film.mp4"), asked, "film.mp4"), encoded=True)
+
+    assert link.query["X-Amz-Expires"] == given
