@@ -124,6 +124,22 @@ async def test_a_captcha_at_login_leaves_the_account_alone_and_says_why(installa
     assert host.count("login") == 1
 
 
+async def test_a_captcha_that_was_solved_is_over_when_the_operator_has_the_account_checked(installation, hosts):
+    host, pools, ids = await rapidgator(installation, hosts, a=GIB)
+    async with pools.pool(allow=INSIDE) as pool:
+        await pool.check(await pool.match(host.add_file().url))
+        host.expire_sessions()
+        host.accounts[0].captcha = True
+        with pytest.raises(PoolShort):
+            await pool.check(await pool.match(host.add_file().url))
+        still = await pool.read(ids["a"])
+        host.accounts[0].captcha = False
+        solved = await pool.read(ids["a"])
+        await pool.check(await pool.match(host.add_file().url))
+
+    assert [one.standing.summary(pools.clock())[0] for one in (still, solved)] == ["cooling", "usable"]
+
+
 @pytest.mark.parametrize(("fault", "status"), [("offline", 104), ("banned", 102), ("private", 103), ("unknown", 106)])
 async def test_what_the_platform_says_of_the_file_reaches_who_asked_for_it(installation, hosts, fault, status):
     host, pools, _ = await rapidgator(installation, hosts, a=9 * GIB, b=GIB)

@@ -248,6 +248,19 @@ def test_strikes_in_a_row_take_longer_each_time_and_those_under_way_meanwhile_ar
     assert standing.served(one, FILE, 10).strikes == 0
 
 
+def test_an_account_that_its_operator_has_checked_stays_out_when_nothing_is_left_or_it_was_not_read():
+    until = NOW + seconds(600)
+    state = AccountState(usable=True, traffic_left=0)
+
+    out = account(cool_until=until, read_at=NOW)
+    used_up, not_premium = replace(out, state=state), replace(out, state=AccountState(usable=False))
+    refused, read_before = replace(out, wait_until=until), replace(out, read_at=NOW - seconds(1))
+
+    assert standing.accepted(out, NOW, NOW)[0].usable(NOW)
+    for one in (used_up, not_premium, refused, read_before):
+        assert standing.accepted(one, NOW, NOW) == (one, [])
+
+
 def test_a_limit_of_one_host_leaves_the_account_to_the_others():
     after, [event] = standing.failed(account(), error(retry_after=900, narrow=True), "one.test", NOW)
 

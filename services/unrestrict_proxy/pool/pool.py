@@ -272,12 +272,14 @@ class Pool:
         return [serving.described(target, served, breakers, now) for target, served in found if served]
 
     async def read(self, account_id: UUID) -> Account | None:
-        """Ask for its state now, and what is known then; None when there is no such account."""
+        """Ask for its state now, for its operator, and what is known then; None when there is no such account."""
         account = await self.account(account_id)
         adapter = None if account is None else self.platforms.adapter(account.platform)
         if account is None or adapter is None:
             return account
+        since = self._now()
         await self._readings.read(account, adapter)
+        await self._changes.standing(account_id, lambda one: standing.accepted(one, since, self._now()))
         return await self.account(account_id)
 
     def look(self) -> None:

@@ -285,6 +285,16 @@ def _cooled(
     )
 
 
+def accepted(one: Standing, since: datetime, now: datetime) -> Change:
+    """Its operator asked, and its platform takes it: what it was out for is mended, as a captcha that was solved is.
+    Nothing changes when its state could not be read `since` then, or is none that serves."""
+    read = one.read_at is not None and one.read_at >= since and one.wait_until is None
+    if one.cool_until is None or not read or one.state is None or not one.state.usable or one.left() == 0:
+        return one, []
+    after = msgspec.structs.replace(one, cool_until=None, cool_reason="", strikes=0, doubts={})
+    return after, [HostAccountUsable(account_id=one.account_id, platform=one.platform, at=now)]
+
+
 def recovered(one: Standing, now: datetime) -> Change:
     if not one.recovers(now):
         return one, []
