@@ -56,7 +56,6 @@ slots = sa.Table(
     sa.Column("holder", UUID(as_uuid=True), unique=True),
     sa.Column("platform", sa.Text, nullable=False, server_default=""),
     sa.Column("file_ref", sa.Text, nullable=False, server_default=""),
-    sa.Column("read", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("taken_at", TIMESTAMP(timezone=True)),
     sa.Column("expires_at", TIMESTAMP(timezone=True)),
     sa.PrimaryKeyConstraint("account_id", "slot"),

@@ -75,11 +75,11 @@ async def test_a_holder_that_comes_again_has_its_slot_under_a_new_lease_and_the_
     async with pools.pool() as pool:
         first = await opened(pool, holder, host.file("abc"), None)
         again = await opened(pool, holder, host.file("abc"), None)
-        kept = [await pool.keep(one.lease_id, 1000) for one in (first, again)]
+        kept = [await pool.keep(one.lease_id) for one in (first, again)]
         await pool.close(first.lease_id, 1000, None, "")
 
         assert kept == [False, True]
-        assert await pool.keep(again.lease_id, 2000)
+        assert await pool.keep(again.lease_id)
 
 
 async def test_fifty_takers_over_two_pools_never_have_more_than_all_slots(installation):
@@ -136,15 +136,15 @@ async def test_a_lease_that_nobody_keeps_goes_to_the_next_and_is_lost_to_its_hol
     async with pools.pool() as one, pools.pool() as two:
         first = await opened(one, new_id(), host.file("abc"), None)
         pools.clock.pass_(29)
-        kept = await one.keep(first.lease_id, 1000)
+        kept = await one.keep(first.lease_id)
         pools.clock.pass_(29)
         with pytest.raises(NoSlot) as full:
             await opened(two, new_id(), host.file("abc"), None)
         pools.clock.pass_(2)
         second = await opened(two, new_id(), host.file("abc"), None)
-        lost = await one.keep(first.lease_id, 2000)
+        lost = await one.keep(first.lease_id)
         await one.close(first.lease_id, 2000, None, "")
-        still = await two.keep(second.lease_id, 0)
+        still = await two.keep(second.lease_id)
 
     assert (kept, lost, still) == (True, False, True)
     assert full.value.retry_after == 1.0
@@ -185,7 +185,7 @@ async def test_who_asks_anew_while_the_platform_thinks_is_the_one_who_has_the_sl
                     await asyncio.sleep(0.01)  # until it is under way
         gate.set()
         given_up, lease = await asyncio.gather(*asks, return_exceptions=True)
-        kept = await two.keep(being(Lease, lease).lease_id, 0)
+        kept = await two.keep(being(Lease, lease).lease_id)
 
     assert type(given_up) is NoSlot
     assert kept
@@ -199,7 +199,7 @@ async def test_a_lease_that_ran_out_and_that_nobody_took_goes_on(installation):
         lease = await opened(pool, new_id(), host.file("abc"), None)
         pools.clock.pass_(300)
 
-        assert await pool.keep(lease.lease_id, 0)
+        assert await pool.keep(lease.lease_id)
 
 
 async def test_the_slots_of_an_account_that_is_removed_are_nobodys(installation):
@@ -211,7 +211,7 @@ async def test_the_slots_of_an_account_that_is_removed_are_nobodys(installation)
         file = await found(pool, "https://file.test/file/abc")
         lease = await opened(pool, new_id(), file, None)
         await remove_account(RemoveHostAccount(account_id=account_id), CALL, store, pool)
-        kept = await pool.keep(lease.lease_id, 0)
+        kept = await pool.keep(lease.lease_id)
         await pool.close(lease.lease_id, 0, None, "")
         with pytest.raises(PoolShort):
             await opened(pool, new_id(), file, None)

@@ -111,7 +111,7 @@ async def open_link(
 
 async def keep_lease(command: KeepLease, pool: asyncpg.Pool, book: Book, host_pool: Pool) -> Answer:
     await _read(pool, book, command.lease_id, command.read)
-    return Answer(await host_pool.keep(command.lease_id, command.read))
+    return Answer(await host_pool.keep(command.lease_id))
 
 
 async def close_lease(command: CloseLease, pool: asyncpg.Pool, book: Book, host_pool: Pool) -> Answer:

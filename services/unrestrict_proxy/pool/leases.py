@@ -62,10 +62,10 @@ class Leases:
             free = await slots.first_free(conn, usable)
         raise NoSlot(KEEP_SECONDS if free is None else max((free - now).total_seconds(), 1.0))
 
-    async def keep(self, lease_id: UUID, read: int | None = None, seconds: float = LEASE_SECONDS) -> bool:
+    async def keep(self, lease_id: UUID, seconds: float = LEASE_SECONDS) -> bool:
         """False when the slot is another's by now. One that ran out and that nobody took goes on."""
         async with self._pool.acquire() as conn:
-            return await slots.keep_slot(conn, lease_id, read, self._now() + timedelta(seconds=seconds))
+            return await slots.keep_slot(conn, lease_id, self._now() + timedelta(seconds=seconds))
 
     async def free(self, lease_id: UUID) -> Slot | None:
         """What was freed; None when it is another's by now."""

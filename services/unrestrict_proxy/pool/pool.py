@@ -200,9 +200,9 @@ class Pool:
 
     # ---- leases ------------------------------------------------------------------------------------------------
 
-    async def keep(self, lease_id: UUID, read: int) -> bool:
-        """`read` is all bytes that came under the lease. False when the slot is another's by now."""
-        return await self._leases.keep(lease_id, read)
+    async def keep(self, lease_id: UUID) -> bool:
+        """False when the slot is another's by now."""
+        return await self._leases.keep(lease_id)
 
     async def close(
         self, lease_id: UUID, read: int, status: int | None, reason: str, retry_after: float | None = None

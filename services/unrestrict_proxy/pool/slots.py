@@ -21,7 +21,6 @@ class Slot(Struct, frozen=True, kw_only=True):
     holder: UUID
     platform: str
     file_ref: str
-    read: int
     expires_at: datetime
 
 
@@ -56,7 +55,7 @@ async def take_slot(
         "  join unnest($1::uuid[], $2::int[]) with ordinality as u(account_id, slots, place) using (account_id)"
         "  where s.slot <= u.slots and (s.holder is null or s.expires_at <= $7)"
         "  order by u.place, s.slot limit 1 for update of s skip locked)"
-        " update unrestrict_proxy.slots t set lease_id = $3, holder = $4, platform = $5, file_ref = $6, read = 0,"
+        " update unrestrict_proxy.slots t set lease_id = $3, holder = $4, platform = $5, file_ref = $6,"
         "  taken_at = $7, expires_at = $8 from free where t.account_id = free.account_id and t.slot = free.slot"
         f" returning {_SLOT}",
         [account_id for account_id, _ in wanted],
@@ -71,7 +70,7 @@ async def take_slot(
     return None if row is None else Slot(**row)
 
 
-_SLOT = "t.account_id, t.slot, t.lease_id, t.holder, t.platform, t.file_ref, t.read, t.expires_at"
+_SLOT = "t.account_id, t.slot, t.lease_id, t.holder, t.platform, t.file_ref, t.expires_at"
 
 
 async def slot_of(conn: Connection, holder: UUID) -> Slot | None:
@@ -83,7 +82,7 @@ async def slot_of(conn: Connection, holder: UUID) -> Slot | None:
 async def renew_slot(conn: Connection, lease_id: UUID, fresh: UUID, now: datetime, until: datetime) -> Slot | None:
     """The same slot for the same holder under another lease; None when it is another's by now."""
     row = await conn.fetchrow(
-        "update unrestrict_proxy.slots t set lease_id = $2, read = 0, taken_at = $3,"
+        "update unrestrict_proxy.slots t set lease_id = $2, taken_at = $3,"
         f" expires_at = greatest(expires_at, $4) where lease_id = $1 returning {_SLOT}",
         lease_id,
         fresh,
@@ -93,14 +92,11 @@ async def renew_slot(conn: Connection, lease_id: UUID, fresh: UUID, now: datetim
     return None if row is None else Slot(**row)
 
 
-async def keep_slot(conn: Connection, lease_id: UUID, read: int | None, until: datetime) -> bool:
-    """`read` None leaves it. False when the slot is another's by now."""
+async def keep_slot(conn: Connection, lease_id: UUID, until: datetime) -> bool:
+    """False when the slot is another's by now."""
     found = await conn.fetchval(
-        "update unrestrict_proxy.slots set read = greatest(read, coalesce($2, read)),"
-        " expires_at = greatest(expires_at, $3)"
-        " where lease_id = $1 returning true",
+        "update unrestrict_proxy.slots set expires_at = greatest(expires_at, $2) where lease_id = $1 returning true",
         lease_id,
-        read,
         until,
     )
     return found is not None
