@@ -71,8 +71,8 @@ async def test_what_a_header_says_arrives_as_it_is_and_a_line_break_makes_no_hea
     assert heard["actor"] == "user:é: ü"
 
 
-async def test_who_is_not_answered_in_time_is_told_that_the_outcome_is_unknown(installation):
-    gateway, auth = await installation.bus("gateway"), await installation.bus("auth")
+async def silent(auth) -> asyncio.Event:
+    """Takes questions and answers none; set when it was asked."""
     asked = asyncio.Event()
 
     async def never(_) -> bytes:
@@ -81,6 +81,12 @@ async def test_who_is_not_answered_in_time_is_told_that_the_outcome_is_unknown(i
         return b""
 
     await auth.answer("cmd.auth.log_in", "auth", never)
+    return asked
+
+
+async def test_who_is_not_answered_in_time_is_told_that_the_outcome_is_unknown(installation):
+    gateway, auth = await installation.bus("gateway"), await installation.bus("auth")
+    asked = await silent(auth)
     with pytest.raises(TimedOut):
         await gateway.ask("cmd.auth.log_in", b"{}", timeout=0.5)
     async with asyncio.timeout(60):
@@ -212,14 +218,7 @@ async def test_a_pull_hears_of_a_new_connection_however_long_it_would_have_waite
 
 async def test_who_waits_for_an_answer_when_the_connection_is_lost_is_told_at_once(alone):
     gateway, auth = await alone.bus("gateway"), await alone.bus("auth")
-    asked = asyncio.Event()
-
-    async def never(_) -> bytes:
-        asked.set()
-        await asyncio.Event().wait()
-        return b""
-
-    await auth.answer("cmd.auth.log_in", "auth", never)
+    asked = await silent(auth)
     waiting = asyncio.create_task(gateway.ask("cmd.auth.log_in", b"{}", timeout=3600))
     async with asyncio.timeout(60):
         await asked.wait()
