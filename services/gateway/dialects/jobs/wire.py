@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
-from msgspec.structs import force_setattr
+from msgspec.structs import fields, force_setattr
 
 from libs.message import repr_without
 from services.gateway.dialects.jobs.credentials import Inline
@@ -29,7 +29,7 @@ class Shared(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What one link and many have in common."""
 
     format: Annotated[str, _among("mp4", "mkv", "webm", "mov", "m4a", "mp3", "ogg", "opus")] | None = None
-    audio_only: Flag = None
+    audio_only: Flag = False
     max_resolution: Annotated[str, _among("best", "2160", "1440", "1080", "720", "480", "360")] | None = None
     folder: str | None = None
     webhook_url: Link | None = None
@@ -38,19 +38,28 @@ class Shared(Struct, frozen=True, kw_only=True, omit_defaults=True):
     audio_bitrate: Annotated[str, _among("64k", "128k", "192k", "256k", "320k")] | None = None
     video_quality: Annotated[int, Meta(ge=0, le=255)] | None = None
     quality_preset: Annotated[str, _PRESET] | None = None
-    download_subtitles: Flag = None
-    download_thumbnail: Flag = None
+    download_subtitles: Flag = False
+    download_thumbnail: Flag = False
     clip_start: Clock | None = None
     clip_end: Clock | None = None
-    live_recording: Flag = None
-    live_from_start: Flag = None
-    wait_for_video: Flag = None
-    wait_for_live: Flag = None
+    live_recording: Flag = False
+    live_from_start: Flag = False
+    wait_for_video: Flag = False
+    wait_for_live: Flag = False
     """The same, as the workflow node calls it."""
     max_duration: int | None = None
-    enable_progress_webhook: Flag = None
+    enable_progress_webhook: Flag = False
     storage: Inline | None = None
-    paused: Flag = None
+    paused: Flag = False
+
+    def __post_init__(self) -> None:
+        """The same request whether an option is null, false or not there: it may come again under one key."""
+        for one in _FLAGS:
+            if getattr(self, one) is None:
+                force_setattr(self, one, False)
+
+
+_FLAGS = tuple(one.name for one in fields(Shared) if one.default is False)
 
 
 class Create(Shared, frozen=True, kw_only=True):
@@ -58,6 +67,7 @@ class Create(Shared, frozen=True, kw_only=True):
     filename: str | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _trim(self)
 
 
